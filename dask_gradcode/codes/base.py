@@ -1,0 +1,221 @@
+"""What every gradient code is: which worker sums which blocks, and how the sums are decoded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dask_gradcode.typing import Mask, Matrix, Vector
+
+__all__ = ["Decoder", "Decoding", "GradientCode", "Message"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One linear combination of block gradients that one worker sends.
+
+    Parameters
+    ----------
+    worker : int
+        Who sends it, 0 to ``n_workers - 1``.
+    blocks : tuple of int
+        The blocks it combines, ascending.
+    coefficients : tuple of float
+        Their coefficients, in the same order.
+    """
+
+    worker: int
+    blocks: tuple[int, ...]
+    coefficients: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to combine the messages that arrived.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_messages,)
+        The weight of each message, zero where none arrived.
+    residual : float
+        ``max |weights @ B - 1|``: zero (to rounding) where the decoded sum is exact.
+    amplification : float
+        ``sum_i |weights_i| sum_b |B_ib| / n_blocks``: how much rounding errors grow; 1 is best.
+    """
+
+    weights: Vector
+    residual: float
+    amplification: float
+
+
+class Decoder(ABC):
+    """What has arrived in one round, and whether the full sum can be decoded from it."""
+
+    @abstractmethod
+    def add(self, message: int) -> bool:
+        """Note that a message arrived.
+
+        Parameters
+        ----------
+        message : int
+            Its index in ``code.messages``. Adding it twice changes nothing.
+
+        Returns
+        -------
+        bool
+            True once exact decoding is possible. Cheap: asked at every arrival.
+        """
+
+    @abstractmethod
+    def decode(self) -> Decoding:
+        """Return the weights for what has arrived, legal at any time.
+
+        Exact where ``add`` has said True, else the best approximation in the least-squares sense.
+        """
+
+
+class GradientCode(ABC):
+    """Which blocks each worker holds, what it sends, and how the full sum is decoded.
+
+    A code is an immutable value: a frozen dataclass of its parameters, deterministic for its seed.
+    To add one, write a file beside this one with a subclass that gives ``n_blocks``, ``messages``
+    and ``decoder``, list it in ``codes/__init__.py`` and in the contract test.
+
+    Attributes
+    ----------
+    n_workers : int
+        Number of workers, ``n`` in the paper.
+    n_stragglers : int
+        Number of silent workers after which decoding is still exact whoever they are, ``s``.
+    """
+
+    n_workers: int
+    n_stragglers: int
+
+    @property
+    @abstractmethod
+    def n_blocks(self) -> int:
+        """Number of blocks that the data set is cut into."""
+
+    @property
+    @abstractmethod
+    def messages(self) -> tuple[Message, ...]:
+        """Every message of a round; those of one worker in the order in which it computes them.
+
+        A worker's messages are over disjoint blocks.
+        """
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Return a fresh decoder, for one round."""
+
+    @cached_property
+    def encoding_matrix(self) -> Matrix:
+        """``B`` of shape (n_messages, n_blocks): the coefficients of every message."""
+        matrix = np.zeros((len(self.messages), self.n_blocks))
+        for row, message in zip(matrix, self.messages, strict=True):
+            row[list(message.blocks)] = message.coefficients
+        return matrix
+
+    @property
+    def load(self) -> float:
+        """The largest share of the data that one worker holds, for blocks of equal size."""
+        return max(len(self.blocks_of(i)) for i in range(self.n_workers)) / self.n_blocks
+
+    @cached_property
+    def messages_of(self) -> tuple[tuple[int, ...], ...]:
+        """For each worker the indices of its messages, in the order in which it computes them."""
+        indices: list[list[int]] = [[] for _ in range(self.n_workers)]
+        for index, message in enumerate(self.messages):
+            indices[message.worker].append(index)
+        return tuple(map(tuple, indices))
+
+    def blocks_of(self, worker: int) -> tuple[int, ...]:
+        """Return the blocks that a worker holds, ascending."""
+        held = (self.messages[index].blocks for index in self.messages_of[worker])
+        return tuple(sorted({block for blocks in held for block in blocks}))
+
+    def decode(self, arrived: Mask) -> Decoding:
+        """Return the weights for a set of messages.
+
+        Parameters
+        ----------
+        arrived : ndarray of bool, shape (n_messages,)
+            Which messages arrived.
+
+        Returns
+        -------
+        Decoding
+            Its ``residual`` says whether the decoded sum is exact.
+        """
+        decoder = self.decoder()
+        for message in np.flatnonzero(self._mask(arrived)):
+            decoder.add(int(message))
+        return decoder.decode()
+
+    def can_decode(self, available: Mask) -> bool:
+        """Say whether the full sum can be decoded exactly from a set of messages.
+
+        Parameters
+        ----------
+        available : ndarray of bool, shape (n_messages,)
+            Which messages have arrived or still can.
+        """
+        decoder = self.decoder()
+        # A list, not a generator: the order of arrival must not decide, all messages are added.
+        return any([decoder.add(int(message)) for message in np.flatnonzero(self._mask(available))])
+
+    def encode(self, message: Message, add: Callable[[int, float], None]) -> None:
+        """Combine blocks into a payload; the only place where coefficients meet blocks.
+
+        Parameters
+        ----------
+        message : Message
+            What to compute.
+        add : callable
+            ``add(block, coefficient)`` adds that multiple of the block's value and gradient to the
+            payload. Blocks are added in ascending order, so that replicas agree bit for bit.
+        """
+        for block, coefficient in zip(message.blocks, message.coefficients, strict=True):
+            add(block, coefficient)
+
+    def combine(self, decoding: Decoding, payloads: Mapping[int, Vector]) -> Vector:
+        """Combine payloads into the full sum; the only place where weights meet payloads.
+
+        Parameters
+        ----------
+        decoding : Decoding
+            From a decoder of this code.
+        payloads : mapping of int to ndarray of shape (1 + n_parameters,)
+            The payload of each message that arrived: value, then gradient.
+
+        Returns
+        -------
+        ndarray of shape (1 + n_parameters,)
+            Value and gradient of the whole data set. Messages are added in ascending order, so that
+            the sum does not depend on the order of arrival.
+        """
+        used = np.flatnonzero(decoding.weights)
+        total = np.zeros_like(payloads[int(used[0])])
+        for index in used:
+            weight, payload = decoding.weights[index], payloads[int(index)]
+            total += payload if weight == 1.0 else weight * payload
+        return total
+
+    def _mask(self, mask: Mask) -> Mask:
+        mask = np.asarray(mask, dtype=bool)
+        if mask.shape != (len(self.messages),):
+            raise ValueError(
+                f"A mask of messages must have shape ({len(self.messages)},), got {mask.shape}."
+            )
+        return mask
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Matrices and factors are derived: they are computed anew where they are needed, and a code
+        # travels to the workers as small as it was written.
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]

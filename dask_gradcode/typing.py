@@ -1,0 +1,52 @@
+"""The names that every layer shares: arrays, and what an objective is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+__all__ = ["Evaluation", "Mask", "Matrix", "Objective", "Rows", "Vector"]
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Rows = Matrix | csr_array
+"""Rows of features: a dense C-ordered matrix or a CSR array, (n_samples, n_features)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an objective knows at one point.
+
+    Parameters
+    ----------
+    value : float
+        The objective's value.
+    gradient : ndarray of shape (n_parameters,)
+        Its gradient.
+    record : object, optional
+        How the value came about: the round's record on a cluster, else None.
+    rounding : float, default=0.0
+        How far rounding alone may move an entry of the gradient; an optimizer that stalls below it
+        has converged.
+    """
+
+    value: float
+    gradient: Vector
+    record: Any = None
+    rounding: float = 0.0
+
+
+class Objective(Protocol):
+    """Any callable from parameters to an :class:`Evaluation`.
+
+    In-process, simulated and cluster objectives are interchangeable; optimizers know nothing else.
+    """
+
+    def __call__(self, w: Vector, /) -> Evaluation:
+        """Evaluate at ``w``, of shape (n_parameters,)."""
+        ...
