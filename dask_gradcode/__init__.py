@@ -1,0 +1,36 @@
+"""Exact full-batch training on Dask that does not wait for slow, frozen or dead workers.
+
+Names are loaded when they are first used (PEP 562), so that ``import dask_gradcode.codes`` loads
+neither Dask nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dask_gradcode.cluster import place
+    from dask_gradcode.linear_model import CodedLogisticRegression
+    from dask_gradcode.rounds import InsufficientWorkersError
+
+__all__ = ["CodedLogisticRegression", "InsufficientWorkersError", "place"]
+
+_HOME = {
+    "CodedLogisticRegression": "dask_gradcode.linear_model",
+    "InsufficientWorkersError": "dask_gradcode.rounds",
+    "place": "dask_gradcode.cluster",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("dask-gradcode")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

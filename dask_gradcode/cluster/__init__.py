@@ -1,0 +1,6 @@
+"""Rounds on a Dask cluster: placed data, transports, and the objective that a fit minimises."""
+
+from dask_gradcode.cluster.objective import ClusterObjective
+from dask_gradcode.cluster.placement import Placement, place
+
+__all__ = ["ClusterObjective", "Placement", "place"]

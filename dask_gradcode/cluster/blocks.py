@@ -1,0 +1,288 @@
+"""Arrays of any kind -> source chunks on the cluster, what is in them, and how to cut them.
+
+Nothing of the size of ``n_samples`` passes through the client unless it was there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import scipy.sparse
+from distributed import Client, Future, get_worker
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.validation import _check_sample_weight
+
+from dask_gradcode.cluster.shard import Piece
+from dask_gradcode.targets import TargetFacts, describe_targets
+
+__all__ = [
+    "Source",
+    "XFacts",
+    "check_inputs",
+    "cut",
+    "describe_X",
+    "describe_y",
+    "is_dask",
+    "pieces",
+    "submit_source",
+]
+
+def is_dask(array: Any) -> bool:
+    """Say whether something is a dask collection."""
+    return bool(dask.is_dask_collection(array))
+
+
+# ---------------------------------------------------------------- checks on the client
+
+
+def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[Any, Any, Any]:
+    """Check what can be known before any work is sent, in scikit-learn's words.
+
+    Parameters
+    ----------
+    X, y, sample_weight : array-like, dask array or dask frame
+        As given by the user; ``sample_weight`` may be None.
+    estimator : str
+        Who asks, for the texts.
+
+    Returns
+    -------
+    X, y, sample_weight
+        Either all dask arrays, or ndarrays (X perhaps a CSR array).
+
+    Raises
+    ------
+    ValueError, TypeError
+        With scikit-learn's own text where it has one.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {estimator} estimator requires y to be passed, but the target y is None."
+        )
+    if not is_dask(X):
+        return _check_local(X, y, sample_weight, estimator)
+    X, y = _as_dask(X), _as_dask(y, rows=X)
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D array instead (a dask array of shape {X.shape}).\n"
+            "Reshape your data either using array.reshape(-1, 1) if your data has a single "
+            "feature or array.reshape(1, -1) if it contains a single sample."
+        )
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead.")
+    if X.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported\n{X}\n")
+    if X.dtype.kind in "USV":
+        raise ValueError(
+            f"dtype='numeric' is not compatible with arrays of bytes/strings (got {X.dtype}). "
+            "Convert your data to numeric values explicitly instead."
+        )
+    if X.shape[1] == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required "
+            f"by {estimator}."
+        )
+    if X.numblocks[1] > 1:
+        raise ValueError(
+            "Chunking is only allowed on the first axis. Use 'array.rechunk({1: array.shape[1]})' "
+            "to rechunk to a single block along the second axis."
+        )
+    check_lengths(X.shape[0], y.shape[0], estimator, X.shape)
+    if sample_weight is not None:
+        sample_weight = _as_dask(sample_weight, rows=X)
+        if sample_weight.ndim != 1:
+            raise ValueError("Sample weights must be 1D array or scalar")
+        if not np.isnan(sample_weight.shape[0] + y.shape[0]):
+            if sample_weight.shape != y.shape:
+                raise ValueError(
+                    f"sample_weight.shape == {sample_weight.shape}, expected {y.shape}!"
+                )
+            sample_weight = sample_weight.rechunk(y.chunks)
+    return X, y, sample_weight
+
+
+def check_lengths(
+    n_rows: float, n_targets: float, estimator: str, shape: tuple[Any, ...]
+) -> None:
+    """Raise unless X and y have as many rows, and at least one; NaN stands for unknown."""
+    if n_rows == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required "
+            f"by {estimator}."
+        )
+    if not np.isnan(n_rows + n_targets) and n_rows != n_targets:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"[{int(n_rows)}, {int(n_targets)}]"
+        )
+
+
+def _check_local(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[Any, Any, Any]:
+    X = check_array(
+        X, accept_sparse="csr", dtype=[np.float64, np.float32], estimator=estimator, input_name="X"
+    )
+    y = column_or_1d(np.asarray(y), warn=True)
+    if y.dtype.kind == "f":
+        check_array(y, ensure_2d=False, input_name="y", estimator=estimator)
+    check_consistent_length(X, y)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+    if scipy.sparse.issparse(X):
+        X = scipy.sparse.csr_array(X)
+    return X, y, sample_weight
+
+
+def _as_dask(array: Any, rows: Any = None) -> Any:
+    """Return a dask array; a frame becomes one, an array in memory is cut like ``rows``."""
+    if isinstance(array, da.Array):
+        return array
+    if is_dask(array):
+        return array.to_dask_array()
+    array = np.asarray(array)
+    if np.isnan(rows.shape[0]):
+        return da.from_array(array, chunks=-1)
+    chunks = rows.chunks[0] if len(array) == rows.shape[0] else -1
+    return da.from_array(array, chunks=(chunks, *array.shape[1:]))
+
+
+# ---------------------------------------------------------------- source chunks
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The chunks of X, y and the sample weights, as futures.
+
+    The chunks of y and of the weights have the same rows each; those of X may be others.
+    """
+
+    X: list[Future]
+    y: list[Future]
+    sample_weight: list[Future]
+
+    def release(self) -> None:
+        """Let go of all chunks; those that the user persisted stay with the user."""
+        for future in (*self.X, *self.y, *self.sample_weight):
+            future.release()
+
+
+def submit_source(client: Client, X: Any, y: Any, sample_weight: Any, n_chunks: int) -> Source:
+    """Start computing every source chunk once, wherever Dask likes.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The client.
+    X, y, sample_weight : dask array or ndarray
+        From :func:`check_inputs`.
+    n_chunks : int
+        Into how many chunks arrays in memory are cut.
+    """
+    if is_dask(X):
+        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
+        lists = [list(array.to_delayed().ravel()) for array in arrays]
+        futures = client.compute([chunk for chunks in lists for chunk in chunks])
+        computed = []
+        for chunks in lists:
+            computed.append(futures[: len(chunks)])
+            futures = futures[len(chunks) :]
+        return Source(computed[0], computed[1], computed[2] if sample_weight is not None else [])
+    borders = cut(X.shape[0], min(n_chunks, X.shape[0]))
+    slices = [slice(start, stop) for start, stop in zip(borders, borders[1:], strict=False)]
+    return Source(
+        _send(client, [X[rows] for rows in slices]),
+        _send(client, [y[rows] for rows in slices]),
+        [] if sample_weight is None else _send(client, [sample_weight[rows] for rows in slices]),
+    )
+
+
+def _send(client: Client, parts: Sequence[Any]) -> list[Future]:
+    # As arguments of tasks rather than by scatter: a scatter to a frozen worker never returns, and
+    # Dask can compute a task's result again. Dask warns of large arguments; these are meant.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 EiB"}):
+        return [client.submit(_itself, part, pure=False) for part in parts]
+
+
+def _itself(part: Any) -> Any:
+    return part
+
+
+# ---------------------------------------------------------------- what is in a chunk
+
+
+@dataclass(frozen=True)
+class XFacts:
+    """What a chunk of X holds; ``problem`` is a text if it cannot be used."""
+
+    n_rows: int
+    n_features: int
+    nbytes: int
+    problem: str | None = None
+
+
+def describe_X(chunk: Any, estimator: str) -> XFacts:
+    """Check a chunk of X where it is."""
+    try:
+        checked = check_array(
+            chunk,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            estimator=estimator,
+            input_name="X",
+            ensure_min_samples=0,
+        )
+        arrays = (
+            [checked.data, checked.indices, checked.indptr]
+            if scipy.sparse.issparse(checked)
+            else [checked]
+        )
+        return XFacts(*checked.shape, nbytes=sum(array.nbytes for array in arrays))
+    except (ValueError, TypeError) as error:
+        return XFacts(0, 0, 0, problem=f"{error} (on {get_worker().address})")
+
+
+def describe_y(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
+    """Check a chunk of y and its weights where they are."""
+    try:
+        return describe_targets(y, sample_weight, estimator)
+    except (ValueError, TypeError) as error:
+        return TargetFacts(problem=f"{error} (on {get_worker().address})")
+
+
+# ---------------------------------------------------------------- cutting
+
+
+def cut(n_rows: int, n_parts: int) -> list[int]:
+    """Return the borders of ``n_parts`` parts of near-equal size.
+
+    Examples
+    --------
+    >>> cut(10, 3)
+    [0, 3, 6, 10]
+    """
+    return [n_rows * part // n_parts for part in range(n_parts + 1)]
+
+
+def pieces(lengths: Sequence[int], start: int, stop: int) -> list[Piece]:
+    """Return where rows ``start`` to ``stop`` are in chunks of the given lengths.
+
+    Examples
+    --------
+    >>> pieces([4, 0, 4], 2, 6)
+    [Piece(chunk=0, start=2, stop=4), Piece(chunk=2, start=0, stop=2)]
+    """
+    found, offset = [], 0
+    for chunk, length in enumerate(lengths):
+        first, last = max(start - offset, 0), min(stop - offset, length)
+        if first < last:
+            found.append(Piece(chunk, first, last))
+        offset += length
+    return found

@@ -1,0 +1,31 @@
+"""Settings that users may change by ``dask.config``, under the key ``gradcode``."""
+
+from __future__ import annotations
+
+import dask.config
+from dask.utils import parse_timedelta
+
+__all__ = ["DEFAULTS", "seconds"]
+
+DEFAULTS = {
+    # how long to wait for frozen workers when the others are not enough
+    "gradcode.timeouts.recover": "60s",
+    # how long one round may take although its workers live
+    "gradcode.timeouts.round": "1h",
+}
+
+
+def seconds(key: str) -> float:
+    """Return a time-out in seconds.
+
+    Parameters
+    ----------
+    key : str
+        One of ``DEFAULTS``.
+
+    Examples
+    --------
+    >>> seconds("gradcode.timeouts.recover")
+    60.0
+    """
+    return float(parse_timedelta(dask.config.get(key, DEFAULTS[key])))

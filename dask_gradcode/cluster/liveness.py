@@ -1,0 +1,94 @@
+"""Who is dead and who is frozen: the scheduler's events, and the age of heartbeats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary, WeakMethod
+
+from distributed import Client
+from distributed.scheduler import heartbeat_interval
+
+__all__ = ["Liveness"]
+
+Callback = Callable[[str, str], None]
+
+
+class Liveness:
+    """What one client knows about the life of workers; get it by ``Liveness.of(client)``.
+
+    Dask keeps one handler per topic and client, so all placements of a client share this hub.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A synchronous client.
+    """
+
+    _hubs: WeakKeyDictionary[Client, Liveness] = WeakKeyDictionary()
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._callbacks: dict[str, list[WeakMethod[Callback]]] = {}
+        # address -> (the scheduler's time of the last heartbeat, our time when it last changed):
+        # comparing a stamp with itself needs no agreement between two machines' clocks
+        self._heartbeats: dict[str, tuple[float, float]] = {}
+
+    @classmethod
+    def of(cls, client: Client) -> Liveness:
+        """Return the hub of a client."""
+        if client not in cls._hubs:
+            cls._hubs[client] = cls(client)
+        return cls._hubs[client]
+
+    def watch(self, address: str, callback: Callback) -> None:
+        """Call the method ``callback(address, why)`` on the client's loop when the worker leaves.
+
+        The callback is held weakly: whoever forgets to unwatch is not kept alive by it.
+        """
+        callbacks = self._callbacks.setdefault(address, [])
+        callbacks.append(WeakMethod(callback))
+        if len(callbacks) == 1:
+            self._client.subscribe_topic(address, lambda event: self._notice(address, event))
+
+    def unwatch(self, address: str, callback: Callback) -> None:
+        """Undo ``watch``."""
+        if address not in self._callbacks:
+            return
+        left = [known for known in self._callbacks[address] if known() not in (None, callback)]
+        self._callbacks[address] = left
+        if not left:
+            del self._callbacks[address]
+            if self._client.status == "running":
+                self._client.unsubscribe_topic(address)
+
+    def _notice(self, address: str, event: tuple[float, Any]) -> None:
+        _, what = event
+        if isinstance(what, dict) and what.get("action") == "remove-worker":
+            for known in list(self._callbacks.get(address, [])):
+                callback = known()
+                if callback is not None:
+                    callback(address, "it left the cluster")
+
+    def absent(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return which of some workers are gone and which are frozen, with the reason in words.
+
+        Asks the scheduler. A worker is frozen when its heartbeat has not changed for the longer of
+        5 seconds and 10 heartbeats, counted from the first time that it was asked about here.
+        """
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        limit = max(5.0, 10 * heartbeat_interval(len(workers)))
+        now = time.monotonic()
+        gone, frozen = {}, {}
+        for address in addresses:
+            if address not in workers:
+                gone[address] = "it left the cluster"
+                continue
+            stamp = workers[address]["last_seen"]
+            if self._heartbeats.get(address, (None, now))[0] != stamp:
+                self._heartbeats[address] = stamp, now
+            silent = now - self._heartbeats[address][1]
+            if silent > limit:
+                frozen[address] = f"it has sent no heartbeat for {silent:.0f} s"
+        return gone, frozen

@@ -1,0 +1,118 @@
+"""Results of Dask tasks in order of arrival, where no frozen worker delays another's result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from distributed import Client, Future, as_completed
+
+__all__ = ["Letter", "Mailbox"]
+
+
+@dataclass(frozen=True, eq=False)
+class Letter:
+    """What became of one task: its result, or the error that stands for it."""
+
+    ticket: Hashable
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Mailbox:
+    """Waits for futures and fetches each result by a request of its own.
+
+    ``as_completed(with_results=True)`` fetches finished results in batches, and one worker frozen
+    between finishing and handing over holds up its whole batch; ``Client.gather`` has five slots,
+    which five such workers fill. Here every fetch is started at once and none is waited for.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A synchronous client. All methods but ``put`` are for one caller's thread.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._letters: SimpleQueue[Any] = SimpleQueue()
+        self._expected: dict[Any, tuple[Hashable, Future]] = {}  # by key
+        self._fetching: dict[Any, asyncio.Task[None]] = {}  # by key; lives on the client's loop
+
+    def expect(self, futures: Mapping[Hashable, Future], *, fetch: bool = True) -> None:
+        """Wait for more futures.
+
+        Parameters
+        ----------
+        futures : mapping of ticket to Future
+            Each becomes a :class:`Letter` with its ticket. The mailbox owns the futures.
+        fetch : bool, default=True
+            Whether letters carry the results, or only say that the tasks have ended.
+        """
+        for ticket, future in futures.items():
+            self._expected[future.key] = ticket, future
+        self._client.loop.add_callback(self._watch, list(futures.values()), fetch)
+
+    def take(self, timeout: float | None) -> list[Any]:
+        """Return what has come, after waiting for at least one letter or ``timeout`` seconds."""
+        try:
+            letters = [self._letters.get(timeout=timeout)]
+        except Empty:
+            return []
+        while not self._letters.empty():
+            letters.append(self._letters.get())
+        return letters
+
+    def put(self, letter: Any) -> None:
+        """Put something in the box, from any thread."""
+        self._letters.put(letter)
+
+    def drop(self, future: Future) -> None:
+        """Forget a future: its task is cancelled, its result released, its letter never comes."""
+        self._expected.pop(future.key, None)
+        future.release()
+        self._client.loop.add_callback(self._stop_fetching, future.key)
+
+    def close(self) -> None:
+        """Forget all futures."""
+        for _, future in list(self._expected.values()):
+            self.drop(future)
+
+    # ---- on the client's event loop
+
+    async def _watch(self, futures: list[Future], fetch: bool) -> None:
+        async for future in as_completed(futures, loop=self._client.loop):
+            if future.key in self._expected:
+                task = asyncio.create_task(self._deliver(future, fetch))
+                self._fetching[future.key] = task
+
+    async def _deliver(self, future: Future, fetch: bool) -> None:
+        result, error = None, None
+        try:
+            if future.status == "finished":
+                result = await self._fetch(future) if fetch else None
+            elif future.status == "error":
+                error = await future.exception()
+            else:
+                error = ConnectionError(f"The scheduler gave up the task {future.key!r}.")
+        except OSError as failure:
+            error = failure
+        finally:
+            self._fetching.pop(future.key, None)
+        ticket, _ = self._expected.pop(future.key, (None, None))
+        if ticket is not None:
+            self._letters.put(Letter(ticket, result, error))
+
+    async def _fetch(self, future: Future) -> Any:
+        # Client.gather would queue behind its five slots; the scheduler has no such limit.
+        reply = await self._client.scheduler.gather(keys=[future.key])
+        if reply["status"] != "OK":
+            raise ConnectionError(f"The result of {future.key!r} is gone from the cluster.")
+        return reply["data"][future.key]
+
+    def _stop_fetching(self, key: Any) -> None:
+        task = self._fetching.pop(key, None)
+        if task is not None:
+            task.cancel()

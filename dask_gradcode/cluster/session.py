@@ -1,0 +1,81 @@
+"""Which client a fit uses: the given one, the current one, or one that the fit owns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client, LocalCluster
+
+__all__ = ["check_client", "current_client", "session"]
+
+logger = logging.getLogger("dask_gradcode")
+
+
+def current_client() -> Client | None:
+    """Return Dask's current client, or None."""
+    try:
+        return Client.current()
+    except ValueError:
+        return None
+
+
+def check_client(client: Any) -> None:
+    """Raise unless ``client`` is something that ``session`` can use.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a synchronous Client, nor an address, nor None.
+    RuntimeError
+        If it is closed.
+    """
+    if client is None or isinstance(client, str):
+        return
+    if not isinstance(client, Client):
+        raise TypeError(
+            "client must be a distributed.Client, a scheduler address or None. "
+            f"Got {client!r} of type {type(client).__name__}."
+        )
+    if client.asynchronous:
+        raise TypeError(
+            "Training needs a synchronous Client, got an asynchronous one. "
+            "Use Client(address) without asynchronous=True, in a thread of its own if need be."
+        )
+    if client.status not in ("running", "connecting"):
+        scheduler = getattr(client.scheduler, "address", None)
+        where = "" if scheduler is None else f" (scheduler {scheduler})"
+        raise RuntimeError(
+            f"The Dask client is {client.status}{where}. Create a new Client, or pass client=None."
+        )
+
+
+@contextmanager
+def session(client: Client | str | None) -> Iterator[Client]:
+    """Lend a client: a given or current one stays open afterwards, one made here is closed.
+
+    Parameters
+    ----------
+    client : distributed.Client, str or None
+        A client, a scheduler's address, or None for the current client and, where there is none, a
+        ``LocalCluster``.
+    """
+    client = current_client() if client is None else client
+    check_client(client)
+    if isinstance(client, Client):
+        yield client
+    elif isinstance(client, str):
+        with Client(client, set_as_default=False) as connected:
+            yield connected
+    else:
+        with (
+            LocalCluster(threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster, set_as_default=False) as local,
+        ):
+            logger.info(
+                "No Dask client: started a LocalCluster of %d workers for this fit.",
+                len(cluster.workers),
+            )
+            yield local

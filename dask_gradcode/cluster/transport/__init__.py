@@ -1,0 +1,6 @@
+"""How ``w`` reaches the workers and messages come back."""
+
+from dask_gradcode.cluster.transport.base import Transport
+from dask_gradcode.cluster.transport.tasks import TaskTransport
+
+__all__ = ["TaskTransport", "Transport"]

@@ -1,0 +1,61 @@
+"""The contract between the client's rounds and whatever carries ``w`` out and messages back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from distributed import Future
+
+from dask_gradcode.rounds import Event
+from dask_gradcode.typing import Vector
+
+__all__ = ["Transport"]
+
+
+class Transport(Protocol):
+    """Carries ``w`` to the roles and their messages back.
+
+    One thread calls it. It never raises for what goes wrong on a worker: that is an event. Answers
+    carry the number of their round, and answers to older rounds may still come.
+    """
+
+    name: str
+
+    def attach(self, role: int, shard: Future, address: str) -> None:
+        """Bind a role to the worker that holds its shard."""
+        ...
+
+    def detach(self, role: int) -> None:
+        """Unbind a role and drop what it was asked."""
+        ...
+
+    def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
+        """Start a round, which supersedes every older one.
+
+        Parameters
+        ----------
+        round : int
+            Its number, larger than all before.
+        w : ndarray of shape (n_parameters,)
+            The point; copied, so the caller may change it afterwards.
+        asks : mapping of int to sequence of int
+            For each attached role, which messages it shall compute, in order.
+        """
+        ...
+
+    def ask(self, role: int, messages: Sequence[int]) -> None:
+        """Ask a role for more messages in the current round."""
+        ...
+
+    def poll(self, timeout: float | None) -> Sequence[Event]:
+        """Return what has happened, after waiting for something or ``timeout`` seconds."""
+        ...
+
+    def wake(self) -> None:
+        """Let a waiting ``poll`` return; the only method for any thread."""
+        ...
+
+    def close(self) -> None:
+        """Drop everything: nothing stays on the workers."""
+        ...

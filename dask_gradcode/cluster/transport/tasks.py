@@ -1,0 +1,240 @@
+"""Transport ``tasks``: one pinned Dask task per message, visible on the dashboard."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Client, Future, WorkerPlugin, get_worker
+
+from dask_gradcode.cluster.liveness import Liveness
+from dask_gradcode.cluster.mailbox import Letter, Mailbox
+from dask_gradcode.cluster.shard import Shard
+from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.messages import Work
+from dask_gradcode.rounds import Arrived, Event, Failed, Lost
+from dask_gradcode.typing import Vector
+
+__all__ = ["TaskTransport"]
+
+PATIENCE = 4
+"""Rounds a role may leave unanswered before it gets no new ``w`` until it answers an old one."""
+
+_PREFIX = "gradcode-message"
+
+
+@dataclass(frozen=True)
+class _Ticket:
+    round: int
+    role: int
+    message: int
+
+
+@dataclass
+class _Role:
+    shard: Future
+    address: str
+    asked: dict[int, tuple[_Ticket, Future]] = field(default_factory=dict)  # by message
+    unanswered: int = 0  # rounds in a row
+    waiting: Sequence[int] = ()  # messages of the current round, to be asked once it answers
+
+
+class TaskTransport:
+    """Sends ``w`` as an argument of one pinned task per message.
+
+    Tasks of a finished round are released at once, so that no queue grows on a slow worker, and a
+    task that is running gives up at the next chunk of rows. To a worker that stays silent, such as
+    a frozen one, the scheduler would have to keep every ``w`` ever sent; so after ``PATIENCE``
+    rounds the last task is left with it, and it rejoins when it has answered that.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A synchronous client.
+    fit : str
+        Distinguishes the keys of this transport's tasks from all others.
+    code : GradientCode
+        Which messages there are.
+    work : Loss or callable
+        What to compute on each block.
+    """
+
+    name = "tasks"
+
+    def __init__(self, client: Client, fit: str, code: GradientCode, work: Work) -> None:
+        self._client, self._fit, self._code, self._work = client, fit, code, work
+        self._mailbox = Mailbox(client)
+        self._liveness = Liveness.of(client)
+        self._roles: dict[int, _Role] = {}
+        self._round, self._w = -1, None
+
+    def attach(self, role: int, shard: Future, address: str) -> None:
+        self._roles[role] = _Role(shard, address)
+        self._liveness.watch(address, self._on_death)
+
+    def detach(self, role: int) -> None:
+        state = self._roles.pop(role)
+        self._drop(state)
+        if all(other.address != state.address for other in self._roles.values()):
+            self._liveness.unwatch(state.address, self._on_death)
+
+    def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
+        self._round, self._w = round, w.copy()
+        now: dict[int, Sequence[int]] = {}
+        for role, state in self._roles.items():
+            state.unanswered = state.unanswered + 1 if state.asked else 0
+            if state.unanswered < PATIENCE:
+                self._drop(state)
+            messages = asks.get(role, ())
+            if state.asked:
+                state.waiting = messages
+            else:
+                state.waiting, now[role] = (), messages
+        self._submit(now)
+
+    def ask(self, role: int, messages: Sequence[int]) -> None:
+        state = self._roles.get(role)
+        if state is None:
+            return
+        if any(ticket.round != self._round for ticket, _ in state.asked.values()):
+            state.waiting = (*state.waiting, *messages)
+        else:
+            self._submit({role: messages})
+
+    def poll(self, timeout: float | None) -> Sequence[Event]:
+        events = []
+        for letter in self._mailbox.take(timeout):
+            if isinstance(letter, Letter):
+                event = self._open(letter)
+            elif letter is not None and letter in self._addresses():
+                event = None
+                events += self._lost(letter)
+            else:
+                event = None
+            if event is not None:
+                events.append(event)
+        return events
+
+    def wake(self) -> None:
+        self._mailbox.put(None)
+
+    def close(self) -> None:
+        for role in list(self._roles):
+            self.detach(role)
+        self._mailbox.close()
+
+    # ---- in the caller's thread
+
+    def _submit(self, asks: Mapping[int, Sequence[int]]) -> None:
+        futures: dict[_Ticket, Future] = {}
+        for role, messages in asks.items():
+            state = self._roles[role]
+            for message in messages:
+                ticket = _Ticket(self._round, role, message)
+                future = self._client.submit(
+                    answer,
+                    state.shard,
+                    _Order(self._code, self._code.messages[message], self._work),
+                    self._w,
+                    key=(_PREFIX, self._fit, self._round, role, message),
+                    workers=[state.address],
+                    allow_other_workers=False,
+                    pure=False,
+                )
+                state.asked[message] = ticket, future
+                futures[ticket] = future
+        if futures:
+            self._mailbox.expect(futures)
+
+    def _drop(self, state: _Role) -> None:
+        for _, future in state.asked.values():
+            self._mailbox.drop(future)
+        state.asked.clear()
+
+    def _open(self, letter: Letter) -> Event | None:
+        ticket = letter.ticket
+        assert isinstance(ticket, _Ticket)
+        state = self._roles.get(ticket.role)
+        if state is None or state.asked.get(ticket.message, (None,))[0] != ticket:
+            return None
+        _, future = state.asked.pop(ticket.message)
+        future.release()
+        state.unanswered = 0
+        if not state.asked and state.waiting:
+            waiting, state.waiting = state.waiting, ()
+            self._submit({ticket.role: waiting})
+        if letter.error is not None:
+            return Failed(ticket.round, ticket.role, ticket.message, letter.error)
+        if letter.result is None:  # it gave up stale work
+            return None
+        return Arrived(ticket.round, ticket.role, ticket.message, letter.result)
+
+    def _addresses(self) -> set[str]:
+        return {state.address for state in self._roles.values()}
+
+    def _lost(self, address: str) -> list[Event]:
+        gone = [role for role, state in self._roles.items() if state.address == address]
+        for role in gone:
+            # At once: for a task that can never run Dask would rebuild its blocks elsewhere.
+            self.detach(role)
+        return [Lost(role, f"{address}: it left the cluster") for role in gone]
+
+    def _on_death(self, address: str, why: str) -> None:
+        self._mailbox.put(address)  # on the client's loop: the caller's thread does the rest
+
+
+# ---- on the workers
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What one task shall compute. One object, since Dask would search a tuple for keys."""
+
+    code: GradientCode
+    message: Message
+    work: Work
+
+
+def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
+    """Compute a message on a worker; the body of a message task."""
+    should_stop = _Released.on_this_worker().asked(get_worker().get_current_task())
+    return shard.compute(order.code, order.message, order.work, w, should_stop)
+
+
+class _Released(WorkerPlugin):  # type: ignore[misc]
+    """Notes which running message tasks the client has released, so that they can give up.
+
+    A running task cannot be cancelled from outside; it has to ask.
+    """
+
+    name = "dask-gradcode-released"
+    _installing = threading.Lock()
+
+    def __init__(self) -> None:
+        self._keys: set[Any] = set()
+
+    @classmethod
+    def on_this_worker(cls) -> _Released:
+        worker = get_worker()
+        with cls._installing:
+            # Each worker installs it by itself: Client.register_plugin waits for every worker of
+            # the cluster, the frozen ones too.
+            if cls.name not in worker.plugins:
+                added = worker.plugin_add(plugin=cls(), name=cls.name)
+                asyncio.run_coroutine_threadsafe(added, worker.loop.asyncio_loop).result(30)
+            plugin: _Released = worker.plugins[cls.name]
+            return plugin
+
+    def asked(self, key: Any) -> Callable[[], bool]:
+        """Return a function that says whether the task shall stop."""
+        return lambda: key in self._keys
+
+    def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
+        if isinstance(key, tuple) and key[0] == _PREFIX:
+            if start == "executing" and finish == "released":
+                self._keys.add(key)
+            elif finish in ("released", "forgotten", "memory", "error"):
+                self._keys.discard(key)

@@ -1,0 +1,169 @@
+"""What every round of a fit did, as records, as a table and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.typing import Evaluation, Objective, Vector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["History", "Recorder"]
+
+
+@dataclass(eq=False, repr=False)
+class History:
+    """The rounds of one fit.
+
+    Parameters
+    ----------
+    code : GradientCode
+        The code they used.
+    transport : str
+        How messages travelled: ``"tasks"``, or ``"in-process"``.
+    records : list of RoundRecord
+        One for each evaluation of the objective, trial steps of a line search included.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> History(Uncoded(2), "in-process")
+    History(0 rounds, Uncoded(n_workers=2), transport='in-process')
+    """
+
+    code: GradientCode
+    transport: str
+    records: list[RoundRecord] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[RoundRecord]:
+        return iter(self.records)
+
+    def __getitem__(self, index: int) -> RoundRecord:
+        return self.records[index]
+
+    def __repr__(self) -> str:
+        what = "" if all(record.exact for record in self) else ", approximate"
+        return (
+            f"History({len(self)} rounds{what}, {self.code!r}, transport={self.transport!r})"
+        )
+
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """The records as columns: what ``to_frame`` shows, without pandas.
+
+        ``seconds`` is a round's time, ``grad_norm`` is ``max |gradient|``, and ``n_used``,
+        ``n_late`` and ``n_lost`` count workers: those decoded from, those that had not answered
+        when the round ended, those that could not answer.
+        """
+        return {
+            "round": [r.round for r in self],
+            "seconds": [r.seconds for r in self],
+            "value": [r.value for r in self],
+            "grad_norm": [r.grad_norm for r in self],
+            "n_used": [self._workers(r.used) for r in self],
+            "n_late": [len(r.late) for r in self],
+            "n_lost": [len(r.lost) for r in self],
+            "residual": [r.residual for r in self],
+            "amplification": [r.amplification for r in self],
+            "exact": [r.exact for r in self],
+        }
+
+    def _workers(self, used: Any) -> int:
+        return len({self.code.messages[i].worker for i in np.flatnonzero(used)})
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the records as a pandas DataFrame, one row a round.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "History.to_frame needs pandas: pip install 'dask-gradcode[dataframe]'. "
+                "history.columns has the same columns as lists."
+            ) from error
+        return pd.DataFrame(self.columns)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the time of each round, and when each worker's messages arrived in it.
+
+        Parameters
+        ----------
+        axes : sequence of two matplotlib Axes, optional
+            Where to draw. None: a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                "History.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
+            ) from error
+        if axes is None:
+            _, axes = plt.subplots(
+                2, 1, figsize=(8, 5), sharex=True, height_ratios=[2, 3], layout="constrained"
+            )
+        times, arrivals = axes
+        columns = self.columns
+        times.plot(columns["round"], columns["seconds"], ".-", color="0.3")
+        times.set(ylabel="time of a round (s)", title=repr(self.code))
+        if len(self):
+            # rows are messages, columns rounds; what never arrived stays blank
+            grid = np.array([record.arrived_at for record in self]).T
+            image = arrivals.imshow(
+                np.ma.masked_invalid(grid), aspect="auto", origin="lower", cmap="viridis"
+            )
+            arrivals.figure.colorbar(image, ax=arrivals, label="arrived after (s)")
+            arrivals.set_facecolor("0.85")
+        workers = [message.worker for message in self.code.messages]
+        arrivals.set_yticks(range(len(workers)), [str(worker) for worker in workers])
+        arrivals.set(xlabel="round", ylabel="worker (grey: never arrived)")
+        return arrivals.figure
+
+
+class Recorder:
+    """An objective that keeps a record of every evaluation in a history.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate. Evaluations without a record are passed on unrecorded.
+    history : History
+        Where records go, with value and gradient norm as this objective returns them.
+    """
+
+    def __init__(self, objective: Objective, history: History) -> None:
+        self._objective, self._history = objective, history
+
+    def __call__(self, w: Vector) -> Evaluation:
+        """Evaluate and record."""
+        seen = self._objective(w)
+        if not isinstance(seen.record, RoundRecord):
+            return seen
+        grad_norm = float(np.abs(seen.gradient).max(initial=0.0))
+        record = replace(seen.record, value=seen.value, grad_norm=grad_norm)
+        self._history.records.append(record)
+        return replace(seen, record=record)

@@ -1,0 +1,439 @@
+"""One round: what the client decides while messages arrive. No Dask, no clock, no threads.
+
+A transport on a cluster, the simulator's virtual clock and the in-process objective all feed a
+:class:`Round` the same events and do what it answers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dask_gradcode.codes import Decoding, GradientCode
+from dask_gradcode.typing import Mask, Vector
+
+__all__ = [
+    "Arrived",
+    "Ask",
+    "Deadline",
+    "Done",
+    "Event",
+    "Failed",
+    "Fastest",
+    "InsufficientWorkersError",
+    "Lost",
+    "Ready",
+    "Round",
+    "RoundRecord",
+    "Stuck",
+    "UntilExact",
+    "Wait",
+    "WaitRule",
+]
+
+
+class InsufficientWorkersError(RuntimeError):
+    """Too few workers are left to decode, or to hold the blocks; the text names who is missing."""
+
+
+# ---------------------------------------------------------------- what can happen in a round
+
+
+@dataclass(frozen=True, eq=False)
+class Arrived:
+    """A message arrived: its index in ``code.messages`` and its payload."""
+
+    round: int
+    role: int
+    message: int
+    payload: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Failed:
+    """Computing a message raised; it will not arrive in this round."""
+
+    round: int
+    role: int
+    message: int
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker is gone, with all it had not yet sent."""
+
+    role: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A role can answer again: its blocks are on a worker that lives."""
+
+    role: int
+
+
+Event = Arrived | Failed | Lost | Ready
+
+
+# ---------------------------------------------------------------- what a round answers
+
+
+@dataclass(frozen=True)
+class Done:
+    """Enough has arrived: ``round.result()`` is the sum."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait for the next event, but no longer than ``until`` (seconds on the caller's clock)."""
+
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask a role for more messages in this round."""
+
+    role: int
+    messages: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """What has arrived and what still can is not enough; these roles are missing."""
+
+    missing: tuple[int, ...]
+
+
+# ---------------------------------------------------------------- when to stop waiting
+
+
+class WaitRule(ABC):
+    """When a round has enough messages.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether every result is the exact sum. Solvers with line searches need that.
+    """
+
+    exact: ClassVar[bool] = False
+
+    @abstractmethod
+    def settle(self, round: Round, now: float) -> Decoding | None:
+        """Return the decoding to use if the round has enough, else None."""
+
+    def until(self, started: float) -> float | None:
+        """Return when to look again if nothing happens, in seconds on the clock of ``started``."""
+        return None
+
+    def hopeless(self, round: Round) -> bool:
+        """Say whether ``settle`` can never succeed with what may still arrive."""
+        return not round.pending.any() and not round.arrived.any()
+
+    def check(self, code: GradientCode) -> None:
+        """Raise ValueError if the rule makes no sense for a code."""
+
+
+@dataclass(frozen=True)
+class UntilExact(WaitRule):
+    """Wait until the sum can be decoded exactly.
+
+    Parameters
+    ----------
+    max_amplification : float, default=1e6
+        When a decoding would multiply rounding errors by more than this, wait for one more message
+        while any can still come.
+
+    Examples
+    --------
+    >>> UntilExact()
+    UntilExact(max_amplification=1000000.0)
+    """
+
+    max_amplification: float = 1e6
+    exact: ClassVar[bool] = True
+
+    def settle(self, round: Round, now: float) -> Decoding | None:
+        if not round.decodable:
+            return None
+        decoding = round.decode()
+        good = decoding.amplification <= self.max_amplification
+        return decoding if good or not round.pending.any() else None
+
+    def hopeless(self, round: Round) -> bool:
+        # can_decode costs a pass over the messages, so it is asked only after a loss.
+        possible = round.arrived | round.pending
+        return not possible.all() and not round.decodable and not round.code.can_decode(possible)
+
+
+@dataclass(frozen=True)
+class Fastest(WaitRule):
+    """Wait for the fastest workers only and ignore the others: the paper's biased baseline.
+
+    The sum over the blocks that were counted is scaled up to the whole data set by their rows.
+
+    Parameters
+    ----------
+    n_workers : int
+        How many workers to wait for.
+
+    References
+    ----------
+    .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, Section 6
+       ("ignoring stragglers").
+
+    Examples
+    --------
+    >>> Fastest(3)
+    Fastest(n_workers=3)
+    """
+
+    n_workers: int
+
+    def settle(self, round: Round, now: float) -> Decoding | None:
+        missing = round.missing_roles()
+        enough = round.code.n_workers - len(missing) >= self.n_workers
+        if enough or (round.arrived.any() and not round.pending.any()):
+            return round.decode()
+        return None
+
+    def check(self, code: GradientCode) -> None:
+        if not 1 <= self.n_workers <= code.n_workers:
+            raise ValueError(
+                f"Fastest needs n_workers between 1 and the code's {code.n_workers}, "
+                f"got {self.n_workers}."
+            )
+
+
+@dataclass(frozen=True)
+class Deadline(WaitRule):
+    """Wait until the sum is exact or time is up, then take the best approximation there is.
+
+    At least one message is waited for; what is missing is recorded as the round's residual.
+
+    Parameters
+    ----------
+    seconds : float
+        Time from the start of the round.
+
+    Examples
+    --------
+    >>> Deadline(0.5)
+    Deadline(seconds=0.5)
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"Deadline needs seconds > 0, got {self.seconds}.")
+
+    def settle(self, round: Round, now: float) -> Decoding | None:
+        over = now >= self.until(round.started) or not round.pending.any()
+        return round.decode() if round.decodable or (over and round.arrived.any()) else None
+
+    def until(self, started: float) -> float:
+        return started + self.seconds
+
+
+# ---------------------------------------------------------------- the round itself
+
+
+@dataclass(frozen=True, eq=False)
+class RoundRecord:
+    """What one round did.
+
+    Parameters
+    ----------
+    round : int
+        Its number, from 0.
+    value : float
+        The objective's value, as the solver sees it.
+    grad_norm : float
+        ``max |gradient|``, as the solver sees it.
+    seconds : float
+        From the start of the round until it had enough.
+    arrived_at : ndarray of shape (n_messages,)
+        Seconds after the start at which each message arrived, NaN if it never did. Messages that
+        came too late for the round are entered when they come.
+    used : ndarray of bool, shape (n_messages,)
+        Which messages the sum was decoded from.
+    late : tuple of int
+        Workers that had not answered when the round ended.
+    lost : tuple of int
+        Workers that could not answer: dead, frozen or in error.
+    residual : float
+        ``max |weights @ B - 1|``: above rounding, the sum is approximate.
+    amplification : float
+        How much the decoding multiplied rounding errors.
+    exact : bool
+        Whether the sum is the exact one.
+    """
+
+    round: int
+    value: float
+    grad_norm: float
+    seconds: float
+    arrived_at: Vector
+    used: Mask
+    late: tuple[int, ...]
+    lost: tuple[int, ...]
+    residual: float
+    amplification: float
+    exact: bool
+
+
+class Round:
+    """The client's view of one round.
+
+    Parameters
+    ----------
+    number : int
+        The round's number; answers to other rounds are dropped.
+    code : GradientCode
+        How the sum is coded.
+    wait : WaitRule
+        When to stop waiting.
+    started : float
+        When the round began, in seconds on the caller's clock.
+    block_rows : ndarray of shape (n_blocks,), optional
+        Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
+
+    Examples
+    --------
+    Worker 1 of two replicas answers first; nobody waits for worker 0.
+
+    >>> import numpy as np
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> round_ = Round(0, FractionalRepetition(2, 1), UntilExact(), started=0.0)
+    >>> round_.feed(Arrived(0, 1, 1, np.array([3.0, 0.5])), now=0.1)
+    Done()
+    >>> round_.result()
+    array([3. , 0.5])
+    """
+
+    def __init__(
+        self,
+        number: int,
+        code: GradientCode,
+        wait: WaitRule,
+        started: float,
+        block_rows: Vector | None = None,
+    ) -> None:
+        self.number, self.code, self.wait, self.started = number, code, wait, started
+        n_messages = len(code.messages)
+        self._block_rows = np.ones(code.n_blocks) if block_rows is None else block_rows
+        self._decoder = code.decoder()
+        self._decoding: Decoding | None = None
+        self._payloads: dict[int, Vector] = {}
+        self.seconds = float("nan")
+        self.errors: dict[int, BaseException] = {}
+        self.losses: dict[int, str] = {}
+        self.arrived: Mask = np.zeros(n_messages, dtype=bool)
+        self.pending: Mask = np.ones(n_messages, dtype=bool)
+        self.arrived_at: Vector = np.full(n_messages, np.nan)
+        self.decodable = False
+
+    def feed(self, event: Event | None, now: float) -> Done | Wait | Ask | Stuck:
+        """Take note of an event and say what to do next.
+
+        Parameters
+        ----------
+        event : Arrived, Failed, Lost, Ready or None
+            What happened; None if only time went by. Answers to other rounds change nothing.
+        now : float
+            Seconds on the same clock as ``started``.
+
+        Returns
+        -------
+        Done, Wait, Ask or Stuck
+            Once Done, always Done.
+        """
+        if self._decoding is not None:
+            return Done()
+        match event:
+            case Arrived(number, _, message, payload) if number == self.number:
+                if self.arrived[message]:
+                    return self._next(now)  # a second copy of an answer changes nothing
+                self.arrived[message], self.pending[message] = True, False
+                self.arrived_at[message] = now - self.started
+                self._payloads[message] = payload
+                self.decodable = self._decoder.add(message)
+            case Failed(number, role, message, error) if number == self.number:
+                self.pending[message] = False
+                self.errors[role] = error
+            case Lost(role, why):
+                self.pending[list(self.code.messages_of[role])] = False
+                self.losses[role] = why
+            case Ready(role):
+                return self._ask_again(role, now)
+        return self._next(now)
+
+    def _next(self, now: float) -> Done | Wait | Stuck:
+        self._decoding = self.wait.settle(self, now)
+        if self._decoding is not None:
+            self.seconds = now - self.started
+            return Done()
+        if self.wait.hopeless(self):
+            return Stuck(self.missing_roles())
+        return Wait(self.wait.until(self.started))
+
+    def _ask_again(self, role: int, now: float) -> Done | Wait | Ask | Stuck:
+        self.losses.pop(role, None)
+        self.errors.pop(role, None)
+        again = tuple(
+            message
+            for message in self.code.messages_of[role]
+            if not self.arrived[message] and not self.pending[message]
+        )
+        self.pending[list(again)] = True
+        return Ask(role, again) if again else self._next(now)
+
+    def decode(self) -> Decoding:
+        """Return the best decoding of what has arrived."""
+        return self._decoder.decode()
+
+    def missing_roles(self) -> tuple[int, ...]:
+        """Return the workers of which a message has not arrived."""
+        return tuple(sorted({self.code.messages[i].worker for i in np.flatnonzero(~self.arrived)}))
+
+    def result(self) -> Vector:
+        """Return value and gradient of the whole data set, of shape (1 + n_parameters,).
+
+        An approximate sum is scaled up to the whole data set by the rows that it counts.
+        """
+        decoding = self._settled()
+        total = self.code.combine(decoding, self._payloads)
+        if not self.decodable:
+            covered = decoding.weights @ self.code.encoding_matrix
+            total *= self._block_rows.sum() / (covered @ self._block_rows)
+        return total
+
+    def record(self, value: float, grad_norm: float) -> RoundRecord:
+        """Return what the round did; ``arrived_at`` stays open for messages that come late."""
+        decoding = self._settled()
+        lost = tuple(sorted(set(self.losses) | set(self.errors)))
+        return RoundRecord(
+            round=self.number,
+            value=value,
+            grad_norm=grad_norm,
+            seconds=self.seconds,
+            arrived_at=self.arrived_at,
+            used=decoding.weights != 0.0,
+            late=tuple(role for role in self.missing_roles() if role not in lost),
+            lost=lost,
+            residual=decoding.residual,
+            amplification=decoding.amplification,
+            exact=self.decodable,
+        )
+
+    def _settled(self) -> Decoding:
+        if self._decoding is None:
+            raise RuntimeError(f"Round {self.number} has not enough messages yet.")
+        return self._decoding

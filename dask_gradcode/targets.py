@@ -1,0 +1,152 @@
+"""What the targets are: labels, counts and weights, found chunk by chunk and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_sample_weight
+
+__all__ = ["TargetFacts", "Targets", "describe_targets"]
+
+MANY_LABELS = 10_000
+"""Distinct values in a chunk above which targets are not collected as class labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetFacts:
+    """What some rows of targets are.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows.
+    kind : str
+        scikit-learn's ``type_of_target``.
+    labels : ndarray or None
+        The sorted distinct values; None unless they can be class labels.
+    counts, weights : ndarray or None
+        Rows, and sum of sample weights, of each label.
+    weight : float
+        Sum of all sample weights.
+    problem : str or None
+        Why the targets cannot be used.
+    """
+
+    n_rows: int = 0
+    kind: str = "empty"
+    labels: Any = None
+    counts: Any = None
+    weights: Any = None
+    weight: float = 0.0
+    problem: str | None = None
+
+
+def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
+    """Check targets and their weights, and say what they are.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+        Targets.
+    sample_weight : array-like of shape (n_rows,) or None
+        None means one for every row.
+    estimator : str
+        Who asks, for the texts.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In scikit-learn's words.
+
+    Examples
+    --------
+    >>> facts = describe_targets(["b", "a", "b"], [1.0, 2.0, 3.0], "me")
+    >>> facts.kind, facts.counts, facts.weights
+    ('binary', array([1, 2]), array([2., 4.]))
+    """
+    y = column_or_1d(np.asarray(y))
+    if y.dtype.kind == "f":
+        check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y", estimator=estimator)
+    weight = np.ones(len(y))
+    if sample_weight is not None:
+        weight = _check_sample_weight(
+            np.asarray(sample_weight), y, dtype=np.float64, ensure_non_negative=True
+        )
+    if len(y) == 0:
+        return TargetFacts()
+    total, kind = float(weight.sum()), str(type_of_target(y, input_name="y"))
+    if kind not in ("binary", "multiclass"):
+        return TargetFacts(len(y), kind, weight=total)
+    labels, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if len(labels) > MANY_LABELS:
+        return TargetFacts(len(y), "many-valued", weight=total)
+    return TargetFacts(len(y), kind, labels, counts, np.bincount(index, weight), total)
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the targets of a whole data set are.
+
+    Parameters
+    ----------
+    kind : str
+        ``"binary"`` (also for a single label), ``"multiclass"``, or another of scikit-learn's
+        ``type_of_target``.
+    labels : ndarray or None
+        The sorted distinct values; None unless they can be class labels.
+    counts, weights : ndarray or None
+        Rows, and sum of sample weights, of each label.
+    weight : float
+        Sum of all sample weights.
+    """
+
+    kind: str
+    labels: Any
+    counts: Any
+    weights: Any
+    weight: float
+
+    @classmethod
+    def merge(cls, chunks: Sequence[TargetFacts]) -> Targets:
+        """Put the facts of all chunks together.
+
+        Examples
+        --------
+        >>> chunks = [describe_targets(y, None, "me") for y in ([0, 2], [2, 1], [])]
+        >>> merged = Targets.merge(chunks)
+        >>> merged.kind, merged.labels, merged.counts
+        ('multiclass', array([0, 1, 2]), array([1, 1, 2]))
+        """
+        chunks = [chunk for chunk in chunks if chunk.n_rows]
+        total = sum(chunk.weight for chunk in chunks)
+        for chunk in chunks:
+            if chunk.labels is None:
+                return cls(chunk.kind, None, None, None, total)
+        labels, index = np.unique(
+            np.concatenate([chunk.labels for chunk in chunks]), return_inverse=True
+        )
+        counts = np.bincount(index, np.concatenate([chunk.counts for chunk in chunks]))
+        weights = np.bincount(index, np.concatenate([chunk.weights for chunk in chunks]))
+        kind = "binary" if len(labels) <= 2 else "multiclass"
+        return cls(kind, labels, counts.astype(int), weights, total)
+
+    @property
+    def encoded(self) -> Any:
+        """The labels if blocks hold their index because they are not numbers, else None."""
+        return None if self.labels is None or self.labels.dtype.kind in "biuf" else self.labels
+
+    def encode(self, y: Any) -> Any:
+        """Return targets as blocks hold them: float64 numbers.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows,)
+            Targets of this data set.
+        """
+        numbers = y if self.encoded is None else np.searchsorted(self.encoded, y)
+        return numbers.astype(np.float64)
