@@ -17,6 +17,7 @@ from distributed import Client, Future, get_worker
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
+from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.shard import Piece
 from dask_gradcode.targets import TargetFacts, describe_targets
 
@@ -206,8 +207,8 @@ def submit_source(client: Client, X: Any, y: Any, sample_weight: Any, n_chunks: 
 
 def _send(client: Client, parts: Sequence[Any]) -> list[Future]:
     # As arguments of tasks rather than by scatter: a scatter to a frozen worker never returns, and
-    # Dask can compute a task's result again. Dask warns of large arguments; these are meant.
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 EiB"}):
+    # Dask can compute a task's result again.
+    with large_arguments():
         return [client.submit(_itself, part, pure=False) for part in parts]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dask.config
 from dask.utils import parse_timedelta
 
-__all__ = ["DEFAULTS", "seconds"]
+__all__ = ["DEFAULTS", "large_arguments", "seconds"]
 
 DEFAULTS = {
     # how long to wait for frozen workers when the others are not enough
@@ -29,3 +29,14 @@ def seconds(key: str) -> float:
     60.0
     """
     return float(parse_timedelta(dask.config.get(key, DEFAULTS[key])))
+
+
+def large_arguments() -> dask.config.set:
+    """Return a context in which Dask does not warn of tasks with large arguments: ours are meant.
+
+    Examples
+    --------
+    >>> with large_arguments():
+    ...     pass
+    """
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"})

@@ -218,8 +218,8 @@ class CodedLogisticRegression(ClassifierMixin, CodedEstimator):  # type: ignore[
                 f"{targets.kind}, with {len(labels)} classes."
             )
         if self.class_weight == "balanced":
-            present = np.maximum(targets.weights, np.finfo(float).tiny)
-            class_weight = targets.weight / (len(labels) * present)
+            absent = targets.weights == 0  # whatever a class without weight is multiplied by
+            class_weight = targets.weight / (len(labels) * np.where(absent, 1.0, targets.weights))
         else:
             class_weight = compute_class_weight(self.class_weight, classes=labels, y=labels)
         self.classes_ = labels

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client, Future, WorkerPlugin, get_worker
 
+from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Letter, Mailbox
 from dask_gradcode.cluster.shard import Shard
@@ -105,17 +106,12 @@ class TaskTransport:
             self._submit({role: messages})
 
     def poll(self, timeout: float | None) -> Sequence[Event]:
-        events = []
+        events: list[Event] = []
         for letter in self._mailbox.take(timeout):
             if isinstance(letter, Letter):
-                event = self._open(letter)
-            elif letter is not None and letter in self._addresses():
-                event = None
+                events += self._open(letter)
+            elif isinstance(letter, str):
                 events += self._lost(letter)
-            else:
-                event = None
-            if event is not None:
-                events.append(event)
         return events
 
     def wake(self) -> None:
@@ -129,37 +125,41 @@ class TaskTransport:
     # ---- in the caller's thread
 
     def _submit(self, asks: Mapping[int, Sequence[int]]) -> None:
-        futures: dict[_Ticket, Future] = {}
-        for role, messages in asks.items():
-            state = self._roles[role]
-            for message in messages:
-                ticket = _Ticket(self._round, role, message)
-                future = self._client.submit(
-                    answer,
-                    state.shard,
-                    _Order(self._code, self._code.messages[message], self._work),
-                    self._w,
-                    key=(_PREFIX, self._fit, self._round, role, message),
-                    workers=[state.address],
-                    allow_other_workers=False,
-                    pure=False,
-                )
-                state.asked[message] = ticket, future
-                futures[ticket] = future
+        futures: dict[Hashable, Future] = {}
+        with large_arguments():
+            for role, messages in asks.items():
+                for message in messages:
+                    ticket = _Ticket(self._round, role, message)
+                    futures[ticket] = self._send(ticket)
         if futures:
             self._mailbox.expect(futures)
+
+    def _send(self, ticket: _Ticket) -> Future:
+        state = self._roles[ticket.role]
+        future = self._client.submit(
+            answer,
+            state.shard,
+            _Order(self._code, self._code.messages[ticket.message], self._work),
+            self._w,
+            key=(_PREFIX, self._fit, ticket.round, ticket.role, ticket.message),
+            workers=[state.address],
+            allow_other_workers=False,
+            pure=False,
+        )
+        state.asked[ticket.message] = ticket, future
+        return future
 
     def _drop(self, state: _Role) -> None:
         for _, future in state.asked.values():
             self._mailbox.drop(future)
         state.asked.clear()
 
-    def _open(self, letter: Letter) -> Event | None:
+    def _open(self, letter: Letter) -> list[Event]:
         ticket = letter.ticket
         assert isinstance(ticket, _Ticket)
         state = self._roles.get(ticket.role)
         if state is None or state.asked.get(ticket.message, (None,))[0] != ticket:
-            return None
+            return []
         _, future = state.asked.pop(ticket.message)
         future.release()
         state.unanswered = 0
@@ -167,13 +167,10 @@ class TaskTransport:
             waiting, state.waiting = state.waiting, ()
             self._submit({ticket.role: waiting})
         if letter.error is not None:
-            return Failed(ticket.round, ticket.role, ticket.message, letter.error)
+            return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work
-            return None
-        return Arrived(ticket.round, ticket.role, ticket.message, letter.result)
-
-    def _addresses(self) -> set[str]:
-        return {state.address for state in self._roles.values()}
+            return []
+        return [Arrived(ticket.round, ticket.role, ticket.message, letter.result)]
 
     def _lost(self, address: str) -> list[Event]:
         gone = [role for role, state in self._roles.items() if state.address == address]

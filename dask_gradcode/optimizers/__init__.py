@@ -1,0 +1,8 @@
+"""Optimizers: what chooses the points at which rounds are run."""
+
+from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
+from dask_gradcode.optimizers.gradient_descent import GradientDescent
+from dask_gradcode.optimizers.lbfgs import LBFGS
+from dask_gradcode.optimizers.nesterov import Nesterov
+
+__all__ = ["LBFGS", "Callback", "GradientDescent", "Nesterov", "Optimizer", "Solution"]

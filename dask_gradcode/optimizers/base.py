@@ -1,0 +1,111 @@
+"""What every optimizer is: something that minimises an objective whose calls are cluster rounds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dask_gradcode.typing import Evaluation, Objective, Vector
+
+__all__ = ["Callback", "Optimizer", "Solution", "checked", "is_optimal"]
+
+Callback = Callable[[int, Vector, Evaluation], None]
+"""Called as ``callback(n_iter, w, evaluation)`` after each accepted iteration."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Where an optimizer ended.
+
+    Parameters
+    ----------
+    w : ndarray of shape (n_parameters,)
+        The point.
+    value : float
+        The objective there.
+    gradient : ndarray of shape (n_parameters,)
+        Its gradient there.
+    n_iter : int
+        Accepted iterations.
+    converged : bool
+        Whether the stopping rule was met.
+    message : str
+        Why it ended, in words.
+    """
+
+    w: Vector
+    value: float
+    gradient: Vector
+    n_iter: int
+    converged: bool
+    message: str
+
+
+class Optimizer(ABC):
+    """Minimises an objective. An immutable value: a frozen dataclass of its parameters.
+
+    Every call of the objective is a round of the whole cluster, also a trial step's, so none is
+    made twice and none is hidden. Errors and interrupts in the objective pass through.
+
+    Attributes
+    ----------
+    needs_exact : bool
+        Whether it breaks down on approximate sums, as line searches with curvature do.
+    """
+
+    needs_exact: ClassVar[bool] = False
+
+    @abstractmethod
+    def minimize(
+        self,
+        objective: Objective,
+        w0: Vector,
+        *,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        callback: Callback | None = None,
+    ) -> Solution:
+        """Minimise.
+
+        Parameters
+        ----------
+        objective : Objective
+            What to minimise.
+        w0 : ndarray of shape (n_parameters,)
+            Where to start; not modified.
+        max_iter : int, default=100
+            Most accepted iterations.
+        tol : float, default=1e-4
+            Converged when ``max |gradient| <= tol``.
+        callback : callable, optional
+            ``callback(n_iter, w, evaluation)``, after each accepted iteration.
+
+        Returns
+        -------
+        Solution
+            The last accepted point.
+
+        Raises
+        ------
+        FloatingPointError
+            If value or gradient stop being finite.
+        """
+
+
+def checked(seen: Evaluation, n_iter: int) -> Evaluation:
+    """Return an evaluation, or raise FloatingPointError if it is not finite."""
+    if not (np.isfinite(seen.value) and np.isfinite(seen.gradient).all()):
+        raise FloatingPointError(
+            f"The objective is not finite in iteration {n_iter}: value {seen.value}. Use a "
+            "smaller step, or step='backtracking'."
+        )
+    return seen
+
+
+def is_optimal(seen: Evaluation, tol: float) -> bool:
+    """Say whether the gradient is within ``tol``, or within its own rounding, of zero."""
+    return bool(np.abs(seen.gradient).max(initial=0.0) <= max(tol, seen.rounding))
