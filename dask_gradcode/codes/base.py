@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from dask_gradcode.typing import Mask, Matrix, Vector
 
-__all__ = ["Decoder", "Decoding", "GradientCode", "Message"]
+__all__ = ["Decoder", "Decoding", "GradientCode", "Judge", "Message"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,25 @@ class Decoding:
     weights: Vector
     residual: float
     amplification: float
+
+
+class Judge:
+    """Says how good weights are, from the non-zeros of ``B`` alone.
+
+    Parameters
+    ----------
+    encoding : CSR array of shape (n_messages, n_blocks)
+        ``B``.
+    """
+
+    def __init__(self, encoding: csr_array) -> None:
+        self._columns = csr_array(encoding.T)
+        self._sizes: Vector = np.asarray(abs(encoding).sum(axis=1)) / encoding.shape[1]
+
+    def __call__(self, weights: Vector) -> Decoding:
+        """Return the weights, of shape (n_messages,), with their residual and amplification."""
+        error = self._columns @ weights - 1.0
+        return Decoding(weights, float(abs(error).max()), float(abs(weights) @ self._sizes))
 
 
 class Decoder(ABC):
@@ -121,6 +141,16 @@ class GradientCode(ABC):
         for row, message in zip(matrix, self.messages, strict=True):
             row[list(message.blocks)] = message.coefficients
         return matrix
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What a decoder of this code passes its weights through, to return a ``Decoding``."""
+        held = [message.blocks for message in self.messages]
+        starts = np.cumsum([0, *map(len, held)])
+        coefficients = [value for message in self.messages for value in message.coefficients]
+        columns = [block for blocks in held for block in blocks]
+        shape = (len(held), self.n_blocks)
+        return Judge(csr_array((coefficients, columns, starts), shape=shape))
 
     @property
     def load(self) -> float:

@@ -8,42 +8,50 @@ from functools import cached_property
 import numpy as np
 
 from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
-from dask_gradcode.codes.sizes import check_sizes
+from dask_gradcode.codes.validation import check_counts
 
-__all__ = ["FractionalRepetition", "GroupDecoder"]
+__all__ = ["FractionalRepetition", "divisible_counts"]
+
+
+def divisible_counts(n_workers: int, n_stragglers: int) -> str:
+    """Name the nearest numbers of workers that fractional repetition can serve: "6 or 9"."""
+    size = n_stragglers + 1
+    below = n_workers // size * size
+    nearest = (below, below + size) if n_workers % size else (n_workers,)
+    return " or ".join(str(count) for count in nearest if count)
 
 
 @dataclass(frozen=True)
 class FractionalRepetition(GradientCode):
     """``n / (s + 1)`` disjoint shares of the data, each held by ``s + 1`` workers.
 
-    A round is over as soon as one worker of each group has answered, usually long before ``n - s``
-    answers; the sum is then exact, without cancellation, and the same bit for bit whoever answered.
+    Workers ``0..s`` hold blocks ``0..s``, the next ``s + 1`` workers the next ``s + 1`` blocks, and
+    so on; each sends the plain sum of its blocks. One answer per group is enough, which is usually
+    there long before ``n - s`` workers have answered. All coefficients and weights are 1, so the
+    decoded sum is as accurate as the sum of the blocks, and the same whoever was late.
 
     Parameters
     ----------
     n_workers : int
-        ``n``. Must be a multiple of ``n_stragglers + 1``.
+        ``n``, number of workers and of blocks. Must be a multiple of ``n_stragglers + 1``.
     n_stragglers : int
-        ``s``, the number of missing workers after which decoding is still exact.
+        ``s``, number of silent workers after which decoding is still exact whoever they are.
 
     Raises
     ------
     ValueError
-        If ``n_stragglers + 1`` does not divide ``n_workers``, or ``s`` is not in ``[0, n)``.
+        If ``n_stragglers + 1`` does not divide ``n_workers``, or an argument is out of range.
 
     References
     ----------
-    .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, Section 4.1.
+    .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding: Avoiding Stragglers in
+       Distributed Learning", ICML 2017, Section 4.1.
 
     Examples
     --------
     >>> code = FractionalRepetition(n_workers=4, n_stragglers=1)
-    >>> code.encoding_matrix
-    array([[1., 1., 0., 0.],
-           [1., 1., 0., 0.],
-           [0., 0., 1., 1.],
-           [0., 0., 1., 1.]])
+    >>> code.blocks_of(2)
+    (2, 3)
     >>> code.decode(np.array([False, True, True, True])).weights
     array([0., 1., 1., 0.])
     """
@@ -52,15 +60,13 @@ class FractionalRepetition(GradientCode):
     n_stragglers: int
 
     def __post_init__(self) -> None:
-        check_sizes(type(self).__name__, self.n_workers, self.n_stragglers)
-        size = self.n_stragglers + 1
-        if self.n_workers % size:
-            below = self.n_workers // size * size
+        check_counts(self)
+        if self.n_workers % (self.n_stragglers + 1):
             raise ValueError(
-                "FractionalRepetition needs n_stragglers + 1 to divide n_workers, got "
-                f"n_workers={self.n_workers} and n_stragglers={self.n_stragglers}.\n"
-                f"Use {below} or {below + size} workers, or CyclicRepetition, which takes any "
-                "n_workers."
+                "FractionalRepetition needs n_stragglers + 1 to divide n_workers, "
+                f"got n_workers={self.n_workers} and n_stragglers={self.n_stragglers}.\n"
+                f"Use {divisible_counts(self.n_workers, self.n_stragglers)} workers, "
+                "or CyclicRepetition, which takes any n_workers."
             )
 
     @property
@@ -71,38 +77,32 @@ class FractionalRepetition(GradientCode):
     def messages(self) -> tuple[Message, ...]:
         size = self.n_stragglers + 1
         ones = (1.0,) * size
-        firsts = (worker // size * size for worker in range(self.n_workers))
+        firsts = (worker - worker % size for worker in range(self.n_workers))
         return tuple(
             Message(worker, tuple(range(first, first + size)), ones)
             for worker, first in enumerate(firsts)
         )
 
     def decoder(self) -> Decoder:
-        return GroupDecoder(self.n_workers, self.n_stragglers + 1)
+        return _FirstOfEachGroup(self)
 
 
-class GroupDecoder(Decoder):
-    """Takes the first answer of each group of equal messages.
+class _FirstOfEachGroup(Decoder):
+    """Keeps the first answer of each group."""
 
-    Parameters
-    ----------
-    n_messages : int
-        Number of messages.
-    size : int
-        Messages per group; groups are consecutive and each covers ``size`` blocks.
-    """
-
-    def __init__(self, n_messages: int, size: int) -> None:
-        self._n_messages, self._size = n_messages, size
-        self._first: dict[int, int] = {}  # group -> its first answer
+    def __init__(self, code: FractionalRepetition) -> None:
+        self._code = code
+        self._size = code.n_stragglers + 1
+        self._n_groups = code.n_workers // self._size
+        self._first: dict[int, int] = {}
 
     def add(self, message: int) -> bool:
         self._first.setdefault(message // self._size, message)
-        return len(self._first) * self._size == self._n_messages
+        return len(self._first) == self._n_groups
 
     def decode(self) -> Decoding:
-        weights = np.zeros(self._n_messages)
+        # Rows of one group are equal and those of different groups orthogonal: with weights of 1,
+        # the groups that have answered are also the least-squares approximation.
+        weights = np.zeros(self._code.n_workers)
         weights[list(self._first.values())] = 1.0
-        share = len(self._first) * self._size / self._n_messages
-        # Each block has coefficient 1 where its group has answered, else 0.
-        return Decoding(weights, residual=0.0 if share == 1.0 else 1.0, amplification=share)
+        return self._code.judge(weights)

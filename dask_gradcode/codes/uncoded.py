@@ -1,46 +1,56 @@
-"""No code: every block on one worker, and every worker waited for."""
+"""No code: every worker holds one block, and everybody is waited for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
-from dask_gradcode.codes.base import Decoder, GradientCode, Message
-from dask_gradcode.codes.fractional import GroupDecoder
-from dask_gradcode.codes.sizes import check_sizes
+import numpy as np
+
+from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.validation import check_counts
 
 __all__ = ["Uncoded"]
 
 
 @dataclass(frozen=True)
 class Uncoded(GradientCode):
-    """Each worker holds one block of its own: the naive baseline, which waits for all.
+    """One block per worker, no redundancy; the baseline of every comparison.
 
-    With a wait rule that does not wait for all, it is the baseline that ignores stragglers.
+    Decoded early, it gives the sum over the blocks that arrived: the paper's "ignore stragglers".
 
     Parameters
     ----------
     n_workers : int
-        ``n``.
+        Number of workers, and of blocks.
+
+    Attributes
+    ----------
+    n_stragglers : int
+        Always 0: one silent worker and the sum is no longer exact.
+
+    Raises
+    ------
+    ValueError
+        If ``n_workers`` is not a positive int.
 
     References
     ----------
-    .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, Section 6.
+    .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding: Avoiding Stragglers in
+       Distributed Learning", ICML 2017, Section 5 (the "naive" scheme).
 
     Examples
     --------
-    >>> Uncoded(3).encoding_matrix
-    array([[1., 0., 0.],
-           [0., 1., 0.],
-           [0., 0., 1.]])
+    >>> code = Uncoded(n_workers=3)
+    >>> code.decode(np.array([True, False, True]))
+    Decoding(weights=array([1., 0., 1.]), residual=1.0, amplification=0.6666666666666666)
     """
 
     n_workers: int
-    n_stragglers: ClassVar[int] = 0
+    n_stragglers: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_sizes(type(self).__name__, self.n_workers, self.n_stragglers)
+        check_counts(self)
 
     @property
     def n_blocks(self) -> int:
@@ -51,4 +61,22 @@ class Uncoded(GradientCode):
         return tuple(Message(worker, (worker,), (1.0,)) for worker in range(self.n_workers))
 
     def decoder(self) -> Decoder:
-        return GroupDecoder(self.n_workers, 1)
+        return _EveryWorker(self)
+
+
+class _EveryWorker(Decoder):
+    """Counts until all messages are in."""
+
+    def __init__(self, code: Uncoded) -> None:
+        self._code = code
+        self._weights = np.zeros(code.n_workers)
+        self._n_missing = code.n_workers
+
+    def add(self, message: int) -> bool:
+        if not self._weights[message]:
+            self._weights[message] = 1.0
+            self._n_missing -= 1
+        return self._n_missing == 0
+
+    def decode(self) -> Decoding:
+        return self._code.judge(self._weights.copy())
