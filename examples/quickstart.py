@@ -52,7 +52,7 @@ def main() -> None:
     print(f"data:  {X.shape[0]:,} rows x {X.shape[1]:,} features")
 
     with (
-        LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         with place(X, y, code="uncoded") as data:

@@ -79,7 +79,7 @@ class ClusterObjective:
     >>> from dask_gradcode import place
     >>> from dask_gradcode.losses import Logistic
     >>> X, y = np.array([[1.0], [-1.0], [2.0], [-3.0]]), np.array([1, 0, 1, 0])
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
     ...     with place(X, y, n_stragglers=1, client=client) as data:
     ...         with ClusterObjective(data, Logistic()) as objective:
     ...             gradient = objective(np.zeros(1)).gradient

@@ -98,7 +98,7 @@ def place(
     >>> import numpy as np
     >>> from distributed import Client
     >>> X, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
     ...     with place(X, y, n_stragglers=1, client=client) as data:
     ...         print(data.code, data.replica(1, 0).compute(), sep=chr(10))
     FractionalRepetition(n_workers=2, n_stragglers=1)

@@ -71,7 +71,7 @@ def session(client: Client | str | None) -> Iterator[Client]:
             yield connected
     else:
         with (
-            LocalCluster(threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster, set_as_default=False) as local,
         ):
             logger.info(

@@ -34,7 +34,7 @@ def collect(
     client : distributed.Client
         The client.
     futures : mapping of ticket to Future
-        What to wait for.
+        What to wait for. They are released at the end where their results are fetched.
     what : str
         What the tasks do, for the texts of errors.
     fetch : bool, default=True
@@ -70,6 +70,9 @@ def collect(
                 _look(client, waiting, what, pinned, time.monotonic() - heard)
     finally:
         mailbox.close()
+        if fetch:
+            for future in futures.values():
+                future.release()
     return results
 
 

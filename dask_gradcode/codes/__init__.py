@@ -1,7 +1,10 @@
-"""Gradient codes: which worker sums which blocks, and how the sums are decoded."""
+"""Gradient codes: who sums which blocks, and how the full sum is decoded without the stragglers.
+
+A new code is one file here, one line below and one line in ``tests/codes/test_every_code.py``.
+"""
 
 from dask_gradcode.codes.auto import make_code
-from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Judge, Message
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.fractional import FractionalRepetition
 from dask_gradcode.codes.span import SpanDecoder
@@ -13,6 +16,7 @@ __all__ = [
     "Decoding",
     "FractionalRepetition",
     "GradientCode",
+    "Judge",
     "Message",
     "SpanDecoder",
     "Uncoded",

@@ -67,10 +67,18 @@ class Judge:
         self._columns = csr_array(encoding.T)
         self._sizes: Vector = np.asarray(abs(encoding).sum(axis=1)) / encoding.shape[1]
 
+    def residual(self, weights: Matrix) -> Vector:
+        """Return ``max |weights @ B - 1|``, of one set of weights or of one set per row."""
+        error: Vector = abs(self._columns @ weights.T - 1.0).max(axis=0)
+        return error
+
+    def amplification(self, weights: Matrix) -> Vector:
+        """Return ``sum_i |weights_i| sum_b |B_ib| / n_blocks``, likewise."""
+        return abs(weights) @ self._sizes
+
     def __call__(self, weights: Vector) -> Decoding:
-        """Return the weights, of shape (n_messages,), with their residual and amplification."""
-        error = self._columns @ weights - 1.0
-        return Decoding(weights, float(abs(error).max()), float(abs(weights) @ self._sizes))
+        """Return the weights, of shape (n_messages,), with both figures."""
+        return Decoding(weights, float(self.residual(weights)), float(self.amplification(weights)))
 
 
 class Decoder(ABC):
@@ -184,8 +192,8 @@ class GradientCode(ABC):
             Its ``residual`` says whether the decoded sum is exact.
         """
         decoder = self.decoder()
-        for message in np.flatnonzero(self._mask(arrived)):
-            decoder.add(int(message))
+        for message in np.flatnonzero(self._mask(arrived)).tolist():
+            decoder.add(message)
         return decoder.decode()
 
     def can_decode(self, available: Mask) -> bool:
@@ -197,8 +205,10 @@ class GradientCode(ABC):
             Which messages have arrived or still can.
         """
         decoder = self.decoder()
-        # A list, not a generator: the order of arrival must not decide, all messages are added.
-        return any([decoder.add(int(message)) for message in np.flatnonzero(self._mask(available))])
+        decodable = False
+        for message in np.flatnonzero(self._mask(available)).tolist():
+            decodable = decoder.add(message)
+        return decodable
 
     def encode(self, message: Message, add: Callable[[int, float], None]) -> None:
         """Combine blocks into a payload; the only place where coefficients meet blocks.

@@ -19,6 +19,7 @@ from dask_gradcode.typing import Matrix
 __all__ = ["CyclicDesign", "best_design"]
 
 _MAX_AMPLIFICATION = 1e6  # UntilExact's default: ten digits of sixteen are left
+_MAX_RESIDUAL = 1e-6  # more, and B has lost its rank to rounding
 _MAX_EXHAUSTIVE = 500  # up to here every set of stragglers is tried
 _N_RANDOM = 200  # else all runs of neighbours, mostly the worst ones, and so many random sets
 _CHUNK = 2**21  # numbers in one temporary array
@@ -90,8 +91,8 @@ def best_design(n_workers: int, n_stragglers: int, seed: int) -> CyclicDesign:
 
 
 def _n_draws(n: int, s: int) -> int:
-    # About a second of work at most; a draw costs some n^2 s + n s^3, dominated by the trials.
-    return int(np.clip(2e7 / (n * n + n * s**3), 1, 32))
+    # Below a second of work: a draw and its trials cost some n^2 + n s^3.
+    return int(np.clip(5e7 / (n * n + n * s**3), 1, 64))
 
 
 def _sets_of_stragglers(n: int, s: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -117,10 +118,12 @@ def _draw(n: int, s: int, lost: NDArray[np.intp], rng: np.random.Generator) -> C
 
 
 def _worst(encoding: csr_array, erasures: Erasures, lost: NDArray[np.intp]) -> float:
-    n_sets, s = lost.shape
     judge = Judge(encoding)
-    n_chunks = ceil(n_sets * max(encoding.shape[0], s * s) / _CHUNK)
-    return max(
-        judge.worst_amplification(erasures.weights_of_many(chunk))
-        for chunk in np.array_split(lost, n_chunks)
-    )
+    n_sets, s = lost.shape
+    worst = 1.0
+    for sets in np.array_split(lost, ceil(n_sets * max(encoding.shape[0], s * s) / _CHUNK)):
+        weights = erasures.weights_of_many(sets)
+        if not judge.residual(weights).max() <= _MAX_RESIDUAL:  # also where it is NaN
+            return np.inf
+        worst = max(worst, float(judge.amplification(weights).max()))
+    return worst

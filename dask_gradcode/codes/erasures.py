@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dgelsy
 from scipy.sparse import block_array, csc_array, csr_array
 from scipy.sparse.linalg import splu
 
 from dask_gradcode.typing import Matrix, Vector
 
 __all__ = ["Erasures"]
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,19 @@ class Erasures:
         """
         if not missing.size:
             return self.origin.copy()
-        # The basis is orthonormal and orthogonal to the origin: the shortest z, the shortest a.
-        z = np.linalg.lstsq(self.basis[missing], -self.origin[missing], rcond=None)[0]
-        weights = self.origin + self.basis @ z
+        weights = self.origin + self.basis @ self._shortest(missing)
         weights[missing] = 0.0
         return weights
+
+    def _shortest(self, missing: NDArray[np.intp]) -> Vector:
+        # The basis is orthonormal and orthogonal to the origin: the shortest z, the shortest a.
+        # LAPACK's least squares called directly, as NumPy's wrapper takes longer than the decode.
+        s = self.basis.shape[1]
+        target = np.zeros(s)
+        target[: missing.size] = -self.origin[missing]
+        free_to_pivot = np.zeros(s, dtype=np.int32)
+        z: Vector = dgelsy(self.basis[missing], target, free_to_pivot, _EPS, 16 * (s + 1))[1]
+        return z[:, 0] if z.ndim == 2 else z
 
     def weights_of_many(self, missing: NDArray[np.intp]) -> Matrix:
         """Return the weights for many sets at once.

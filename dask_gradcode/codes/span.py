@@ -1,4 +1,4 @@
-"""A decoder for any encoding matrix: does what arrived span the all-ones vector?"""
+"""A decoder for any encoding matrix: it asks whether what arrived spans the all-ones vector."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ __all__ = ["SpanDecoder", "least_squares"]
 
 # Directions this much shorter than the longest are rounding: codes in use amplify far less.
 _ROUNDING = 1e-10
+_SPANNED = 1e-8  # what may be left of an entry of the all-ones vector
 
 
 def least_squares(encoding: Matrix, arrived: Mask) -> Vector:
@@ -73,7 +74,7 @@ class SpanDecoder(Decoder):
         if not self._arrived[message]:
             self._arrived[message] = True
             self._extend(self._encoding[message])
-        return float(abs(self._left).max()) <= np.sqrt(_ROUNDING) * 1e-3
+        return float(abs(self._left).max()) <= _SPANNED
 
     def _extend(self, row: Vector) -> None:
         basis = self._basis[: self._rank]

@@ -104,7 +104,7 @@ class CodedLogisticRegression(ClassifierMixin, CodedEstimator):  # type: ignore[
     >>> from sklearn.preprocessing import scale
     >>> from dask_gradcode import CodedLogisticRegression
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> with Client(processes=False, n_workers=4, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=4, dashboard_address=":0") as client:
     ...     model = CodedLogisticRegression(n_stragglers=1, client=client).fit(scale(X), y)
     >>> model.code_
     FractionalRepetition(n_workers=4, n_stragglers=1)

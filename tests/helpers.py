@@ -1,0 +1,71 @@
+"""What several tests need: data, clusters to harm, and looks at what is left on a cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from distributed import Client, LocalCluster
+
+from dask_gradcode.typing import Matrix, Vector
+
+__all__ = ["frozen", "gradcode_keys", "local_cluster", "logistic_data", "pid_of", "wait_until"]
+
+
+def logistic_data(n_samples: int = 600, n_features: int = 5, seed: int = 0) -> tuple[Matrix, Any]:
+    """Return features and 0/1 labels that no plane separates."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_samples, n_features))
+    coef: Vector = rng.standard_normal(n_features)
+    y = (X @ coef + rng.logistic(size=n_samples) > 0).astype(int)
+    return X, y
+
+
+@contextmanager
+def local_cluster(n_workers: int) -> Iterator[Client]:
+    """Start worker processes for one test that may harm them."""
+    with (
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def pid_of(client: Client, address: str) -> int:
+    """Return the process id of a worker."""
+    return int(client.run(os.getpid, workers=[address])[address])
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """Stop processes (SIGSTOP) for a while."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def gradcode_keys(client: Client) -> list[str]:
+    """Return the scheduler's keys of this package, and those that tests' data has left there."""
+
+    def keys(dask_scheduler: Any) -> list[str]:
+        return [str(key) for key in dask_scheduler.tasks]
+
+    found: list[str] = client.run_on_scheduler(keys)
+    return found
+
+
+def wait_until(is_so: Callable[[], Any], seconds: float = 30.0) -> None:
+    """Wait for a state that must come, and fail if it does not."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
