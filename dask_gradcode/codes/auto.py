@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.fractional import FractionalRepetition
@@ -47,17 +49,16 @@ def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> Gr
     if name not in _NAMES:
         valid = ", ".join(map(repr, _NAMES[:-1])) + f" or {_NAMES[-1]!r}"
         raise ValueError(f"A code's name must be {valid}, got {name!r}.")
-    if name == "cyclic":
-        return CyclicRepetition(n_workers, n_stragglers, seed)
-    if name == "fractional":
-        return FractionalRepetition(n_workers, n_stragglers)
-    if name == "auto" and n_stragglers:
-        if n_workers % (n_stragglers + 1):
-            return CyclicRepetition(n_workers, n_stragglers, seed)
-        return FractionalRepetition(n_workers, n_stragglers)
-    if n_stragglers:
+    if name == "uncoded" and n_stragglers:
         raise ValueError(
             f"Uncoded needs all workers, got n_stragglers={n_stragglers}.\n"
             "Use n_stragglers=0, or another code."
         )
-    return Uncoded(n_workers)
+    if name == "uncoded" or (name == "auto" and n_stragglers == 0):
+        return Uncoded(n_workers)
+    if name == "fractional":
+        return FractionalRepetition(n_workers, n_stragglers)
+    if name == "auto":
+        with suppress(ValueError):
+            return FractionalRepetition(n_workers, n_stragglers)
+    return CyclicRepetition(n_workers, n_stragglers, seed)

@@ -93,9 +93,9 @@ class Erasures:
         s = self.basis.shape[1]
         target = np.zeros(s)
         target[: missing.size] = -self.origin[missing]
-        free_to_pivot = np.zeros(s, dtype=np.int32)
-        z: Vector = dgelsy(self.basis[missing], target, free_to_pivot, _EPS, 16 * (s + 1))[1]
-        return z[:, 0] if z.ndim == 2 else z
+        pivots, workspace = np.zeros(s, dtype=np.int32), 16 * (s + 1)
+        z: Vector = dgelsy(self.basis[missing], target, pivots, _EPS, workspace)[1]
+        return z
 
     def weights_of_many(self, missing: NDArray[np.intp]) -> Matrix:
         """Return the weights for many sets at once.
