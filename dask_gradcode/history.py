@@ -53,9 +53,7 @@ class History:
 
     def __repr__(self) -> str:
         what = "" if all(record.exact for record in self) else ", approximate"
-        return (
-            f"History({len(self)} rounds{what}, {self.code!r}, transport={self.transport!r})"
-        )
+        return f"History({len(self)} rounds{what}, {self.code!r}, transport={self.transport!r})"
 
     @property
     def columns(self) -> dict[str, list[Any]]:

@@ -121,7 +121,7 @@ def add_value_and_gradient(
 
 
 class _DenseRows:
-    """Products with row chunks of a C-ordered matrix; other dtypes become float64 chunk by chunk."""
+    """Products with row chunks of a C-ordered matrix; chunks of another dtype become float64."""
 
     def __init__(self, X: Any) -> None:
         self._X = X

@@ -138,6 +138,7 @@ class WaitRule(ABC):
 
     def check(self, code: GradientCode) -> None:
         """Raise ValueError if the rule makes no sense for a code."""
+        return
 
 
 @dataclass(frozen=True)

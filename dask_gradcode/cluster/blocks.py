@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import scipy.sparse
+from dask.base import is_dask_collection
 from distributed import Client, Future, get_worker
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
@@ -33,9 +34,10 @@ __all__ = [
     "submit_source",
 ]
 
+
 def is_dask(array: Any) -> bool:
     """Say whether something is a dask collection."""
-    return bool(dask.is_dask_collection(array))
+    return bool(is_dask_collection(array))
 
 
 # ---------------------------------------------------------------- checks on the client
@@ -109,9 +111,7 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
     return X, y, sample_weight
 
 
-def check_lengths(
-    n_rows: float, n_targets: float, estimator: str, shape: tuple[Any, ...]
-) -> None:
+def check_lengths(n_rows: float, n_targets: float, estimator: str, shape: tuple[Any, ...]) -> None:
     """Raise unless X and y have as many rows, and at least one; NaN stands for unknown."""
     if n_rows == 0:
         raise ValueError(
@@ -165,9 +165,9 @@ class Source:
     The chunks of y and of the weights have the same rows each; those of X may be others.
     """
 
-    X: list[Future]
-    y: list[Future]
-    sample_weight: list[Future]
+    X: list[Future[Any]]
+    y: list[Future[Any]]
+    sample_weight: list[Future[Any]]
 
     def release(self) -> None:
         """Let go of all chunks; those that the user persisted stay with the user."""
@@ -197,7 +197,7 @@ def submit_source(client: Client, X: Any, y: Any, sample_weight: Any, n_chunks: 
             futures = futures[len(chunks) :]
         return Source(computed[0], computed[1], computed[2] if sample_weight is not None else [])
     borders = cut(X.shape[0], min(n_chunks, X.shape[0]))
-    slices = [slice(start, stop) for start, stop in zip(borders, borders[1:], strict=False)]
+    slices = [slice(start, stop) for start, stop in pairwise(borders)]
     return Source(
         _send(client, [X[rows] for rows in slices]),
         _send(client, [y[rows] for rows in slices]),
@@ -205,7 +205,7 @@ def submit_source(client: Client, X: Any, y: Any, sample_weight: Any, n_chunks: 
     )
 
 
-def _send(client: Client, parts: Sequence[Any]) -> list[Future]:
+def _send(client: Client, parts: Sequence[Any]) -> list[Future[Any]]:
     # As arguments of tasks rather than by scatter: a scatter to a frozen worker never returns, and
     # Dask can compute a task's result again.
     with large_arguments():
@@ -245,7 +245,8 @@ def describe_X(chunk: Any, estimator: str) -> XFacts:
             if scipy.sparse.issparse(checked)
             else [checked]
         )
-        return XFacts(*checked.shape, nbytes=sum(array.nbytes for array in arrays))
+        n_rows, n_features = checked.shape
+        return XFacts(n_rows, n_features, sum(array.nbytes for array in arrays))
     except (ValueError, TypeError) as error:
         return XFacts(0, 0, 0, problem=f"{error} (on {get_worker().address})")
 

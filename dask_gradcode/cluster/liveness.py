@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
-from weakref import WeakKeyDictionary, WeakMethod
+from weakref import WeakKeyDictionary, WeakMethod, proxy
 
 from distributed import Client
 from distributed.scheduler import heartbeat_interval
@@ -26,10 +26,8 @@ class Liveness:
         A synchronous client.
     """
 
-    _hubs: WeakKeyDictionary[Client, Liveness] = WeakKeyDictionary()
-
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._client = proxy(client)  # the client's own handlers hold this hub
         self._callbacks: dict[str, list[WeakMethod[Callback]]] = {}
         # address -> (the scheduler's time of the last heartbeat, our time when it last changed):
         # comparing a stamp with itself needs no agreement between two machines' clocks
@@ -38,9 +36,9 @@ class Liveness:
     @classmethod
     def of(cls, client: Client) -> Liveness:
         """Return the hub of a client."""
-        if client not in cls._hubs:
-            cls._hubs[client] = cls(client)
-        return cls._hubs[client]
+        if client not in _hubs:
+            _hubs[client] = cls(client)
+        return _hubs[client]
 
     def watch(self, address: str, callback: Callback) -> None:
         """Call the method ``callback(address, why)`` on the client's loop when the worker leaves.
@@ -92,3 +90,6 @@ class Liveness:
             if silent > limit:
                 frozen[address] = f"it has sent no heartbeat for {silent:.0f} s"
         return gone, frozen
+
+
+_hubs: WeakKeyDictionary[Client, Liveness] = WeakKeyDictionary()

@@ -36,12 +36,13 @@ class Mailbox:
     """
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        assert client.loop is not None  # a running client has one
+        self._client, self._loop = client, client.loop
         self._letters: SimpleQueue[Any] = SimpleQueue()
-        self._expected: dict[Any, tuple[Hashable, Future]] = {}  # by key
+        self._expected: dict[Any, tuple[Hashable, Future[Any]]] = {}  # by key
         self._fetching: dict[Any, asyncio.Task[None]] = {}  # by key; lives on the client's loop
 
-    def expect(self, futures: Mapping[Hashable, Future], *, fetch: bool = True) -> None:
+    def expect(self, futures: Mapping[Any, Future[Any]], *, fetch: bool = True) -> None:
         """Wait for more futures.
 
         Parameters
@@ -53,7 +54,7 @@ class Mailbox:
         """
         for ticket, future in futures.items():
             self._expected[future.key] = ticket, future
-        self._client.loop.add_callback(self._watch, list(futures.values()), fetch)
+        self._loop.add_callback(self._watch, list(futures.values()), fetch)
 
     def take(self, timeout: float | None) -> list[Any]:
         """Return what has come, after waiting for at least one letter or ``timeout`` seconds."""
@@ -69,11 +70,11 @@ class Mailbox:
         """Put something in the box, from any thread."""
         self._letters.put(letter)
 
-    def drop(self, future: Future) -> None:
+    def drop(self, future: Future[Any]) -> None:
         """Forget a future: its task is cancelled, its result released, its letter never comes."""
         self._expected.pop(future.key, None)
         future.release()
-        self._client.loop.add_callback(self._stop_fetching, future.key)
+        self._loop.add_callback(self._stop_fetching, future.key)
 
     def close(self) -> None:
         """Forget all futures."""
@@ -82,13 +83,13 @@ class Mailbox:
 
     # ---- on the client's event loop
 
-    async def _watch(self, futures: list[Future], fetch: bool) -> None:
-        async for future in as_completed(futures, loop=self._client.loop):
+    async def _watch(self, futures: list[Future[Any]], fetch: bool) -> None:
+        async for future in as_completed(futures, loop=self._loop):
             if future.key in self._expected:
                 task = asyncio.create_task(self._deliver(future, fetch))
                 self._fetching[future.key] = task
 
-    async def _deliver(self, future: Future, fetch: bool) -> None:
+    async def _deliver(self, future: Future[Any], fetch: bool) -> None:
         result, error = None, None
         try:
             if future.status == "finished":
@@ -105,9 +106,10 @@ class Mailbox:
         if ticket is not None:
             self._letters.put(Letter(ticket, result, error))
 
-    async def _fetch(self, future: Future) -> Any:
+    async def _fetch(self, future: Future[Any]) -> Any:
         # Client.gather would queue behind its five slots; the scheduler has no such limit.
-        reply = await self._client.scheduler.gather(keys=[future.key])
+        scheduler: Any = self._client.scheduler
+        reply = await scheduler.gather(keys=[future.key])
         if reply["status"] != "OK":
             raise ConnectionError(f"The result of {future.key!r} is gone from the cluster.")
         return reply["data"][future.key]

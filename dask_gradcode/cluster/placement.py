@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 from dask.utils import format_bytes
 from distributed import Client, Future
 
@@ -140,7 +140,7 @@ def place_data(
         if chosen.n_workers > len(addresses):
             raise InsufficientWorkersError(
                 f"The code needs {chosen.n_workers} workers, the cluster at "
-                f"{lent.scheduler.address} has {len(addresses)}. Start more workers "
+                f"{lent.scheduler_info()['address']} has {len(addresses)}. Start more workers "
                 f"(client.wait_for_workers({chosen.n_workers}) waits for them), or use a code for "
                 "fewer."
             )
@@ -255,7 +255,7 @@ class Placement:
         self.n_samples = 0
         self.uid = uuid.uuid4().hex[:12]
         self.addresses = dict(enumerate(addresses))
-        self.shards: dict[int, Future] = {}
+        self.shards: dict[int, Future[Any]] = {}
         self.lost: dict[int, str] = {}
         self.block_rows: Vector = np.zeros(code.n_blocks)
         self._owned: ExitStack | None = None
@@ -318,7 +318,7 @@ class Placement:
             raise ValueError(
                 f"Role {role} does not hold block {block}; it holds {self.code.blocks_of(role)}."
             )
-        rows = dask.delayed(_features)(self.shards[role], block)
+        rows = delayed(_features)(self.shards[role], block)
         shape = (int(self.block_rows[block]), self.n_features)
         return da.from_delayed(rows, shape, meta=self._meta)
 
@@ -344,9 +344,7 @@ class Placement:
                 allow_other_workers=False,
                 pure=False,
             )
-        collect(
-            self.client, self.shards, "Placing data", fetch=False, pinned=self.addresses
-        )
+        collect(self.client, self.shards, "Placing data", fetch=False, pinned=self.addresses)
         metas = {0: self.client.submit(_meta_of, self.shards[0], pure=False)}
         self._meta = collect(self.client, metas, "Placing data")[0]
 
@@ -375,11 +373,11 @@ def _plan(
     x_lengths: Sequence[int],
     y_lengths: Sequence[int],
     targets: Targets,
-) -> tuple[ShardPlan, list[Future]]:
+) -> tuple[ShardPlan, list[Future[Any]]]:
     """Return how a role's worker builds its shard, and the chunks that it needs for that."""
-    chunks: list[Future] = []
+    chunks: list[Future[Any]] = []
 
-    def find(futures: Sequence[Future], lengths: Sequence[int]) -> dict[int, Any]:
+    def find(futures: Sequence[Future[Any]], lengths: Sequence[int]) -> dict[int, Any]:
         if not futures:
             return {}
         found = {
@@ -420,8 +418,8 @@ def _describe(
     client: Client, source: Source, estimator: str
 ) -> tuple[list[XFacts], list[TargetFacts]]:
     """Look at every chunk where it is, and raise for what cannot be used."""
-    weights = source.sample_weight or [None] * len(source.y)
-    tasks = {
+    weights = list[Any](source.sample_weight) or [None] * len(source.y)
+    tasks: dict[tuple[str, int], Future[Any]] = {
         ("X", i): client.submit(describe_X, chunk, estimator, pure=False)
         for i, chunk in enumerate(source.X)
     }

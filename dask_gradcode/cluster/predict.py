@@ -37,8 +37,10 @@ def by_rows(function: Callable[[Any], Any], X: da.Array, dtype: Any, n_columns: 
     """
     if n_columns:
         meta = np.empty((0, n_columns), dtype=dtype)
-        return X.map_blocks(function, dtype=dtype, meta=meta, chunks=(X.chunks[0], (n_columns,)))
-    return X.map_blocks(function, dtype=dtype, meta=np.empty(0, dtype=dtype), drop_axis=1)
+        return da.map_blocks(
+            function, X, dtype=dtype, meta=meta, chunks=(X.chunks[0], (n_columns,))
+        )
+    return da.map_blocks(function, X, dtype=dtype, meta=np.empty(0, dtype=dtype), drop_axis=1)
 
 
 def mean_agreement(y: Any, predicted: Any, sample_weight: Any) -> float:

@@ -51,7 +51,7 @@ class Shard:
         return compute_payload(code, message, self.blocks, work, w, should_stop)
 
 
-@sizeof.register(Shard)
+@sizeof.register(Shard)  # type: ignore[untyped-decorator]
 def _sizeof_shard(shard: Shard) -> int:
     return shard.nbytes
 

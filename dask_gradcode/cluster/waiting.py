@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client, Future
 
@@ -15,18 +15,20 @@ from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = ["LOOK_EVERY", "collect"]
 
+Ticket = TypeVar("Ticket", bound=Hashable)
+
 LOOK_EVERY = 0.5
 """Seconds between two looks at heartbeats while something is waited for."""
 
 
 def collect(
     client: Client,
-    futures: Mapping[Hashable, Future],
+    futures: Mapping[Ticket, Future[Any]],
     what: str,
     *,
     fetch: bool = True,
-    pinned: Mapping[Hashable, str] | None = None,
-) -> dict[Hashable, Any]:
+    pinned: Mapping[Ticket, str] | None = None,
+) -> dict[Ticket, Any]:
     """Wait for tasks and return their results.
 
     Parameters
@@ -55,7 +57,7 @@ def collect(
     Exception
         The original error of a task that failed.
     """
-    mailbox, results = Mailbox(client), dict.fromkeys(futures)
+    mailbox, results = Mailbox(client), dict.fromkeys(futures, None)
     waiting, heard = set(futures), time.monotonic()
     mailbox.expect(futures, fetch=fetch)
     try:
@@ -78,9 +80,9 @@ def collect(
 
 def _look(
     client: Client,
-    waiting: set[Hashable],
+    waiting: set[Ticket],
     what: str,
-    pinned: Mapping[Hashable, str] | None,
+    pinned: Mapping[Ticket, str] | None,
     waited: float,
 ) -> None:
     if pinned is None:

@@ -42,7 +42,7 @@ def is_dask(array: Any) -> bool:
     return dask is not None and bool(dask.is_dask_collection(array))
 
 
-class CodedEstimator(BaseEstimator):  # type: ignore[misc]
+class CodedEstimator(BaseEstimator):
     """Trains a penalised linear model by coded rounds; a subclass brings the loss.
 
     On a cluster where there is a client, given or current, or where the data is dask's; otherwise

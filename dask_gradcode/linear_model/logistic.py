@@ -22,7 +22,7 @@ from dask_gradcode.typing import Vector
 __all__ = ["CodedLogisticRegression"]
 
 
-class CodedLogisticRegression(ClassifierMixin, CodedEstimator):  # type: ignore[misc]
+class CodedLogisticRegression(ClassifierMixin, CodedEstimator):
     """Logistic regression that does not wait for slow, frozen or dead workers.
 
     Minimises scikit-learn's objective to the letter,

@@ -14,7 +14,7 @@ __all__ = ["Logistic"]
 
 @dataclass(frozen=True)
 class Logistic(Loss):
-    """``log(1 + exp(-m))`` in nats, where the margin ``m`` is ``z`` for the positive class, else ``-z``.
+    """``log(1 + exp(-m))``, where the margin ``m`` is ``z`` for the positive class, else ``-z``.
 
     Parameters
     ----------

@@ -47,7 +47,9 @@ class GradientDescent(Optimizer):
         seen = checked(objective(w), 0)
         for n_iter in range(max_iter):
             if is_optimal(seen, tol):
-                return Solution(w, seen.value, seen.gradient, n_iter, True, "The gradient is small.")
+                return Solution(
+                    w, seen.value, seen.gradient, n_iter, True, "The gradient is small."
+                )
             if self.step == "backtracking":
                 found = self._search(objective, w, seen, step)
                 if found is None:

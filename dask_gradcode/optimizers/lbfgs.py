@@ -103,7 +103,8 @@ class _Run:
             self._callback(self._n_iter, *self._accepted)
 
     def solution(self, w: Vector, n_iter: int, tol: float, status: int, message: str) -> Solution:
-        assert self._accepted is not None and self._last is not None
+        assert self._accepted is not None
+        assert self._last is not None
         point, seen = self._last if np.array_equal(w, self._last[0]) else self._accepted
         # A line search that fails below the rounding of the gradient is the end of what float64
         # can tell, not a failure.

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import scipy.sparse
 from distributed import Client, Event
-from helpers import frozen, gradcode_keys, local_cluster, logistic_data, pid_of, wait_until
 from numpy.testing import assert_array_equal
 
 from dask_gradcode import InsufficientWorkersError, place
@@ -23,6 +22,7 @@ from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
+from helpers import frozen, gradcode_keys, local_cluster, logistic_data, pid_of, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -154,7 +154,9 @@ def test_rows_do_not_pass_through_the_client(client: Client, tmp_path: Path) -> 
 def test_replicas_survive_memory_manager_rebalance_and_stealing(client: Client) -> None:
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
         before = client.who_has(list(data.shards.values()))
-        assert {tuple(where) for where in before.values()} == {(a,) for a in data.addresses.values()}
+        assert {tuple(where) for where in before.values()} == {
+            (a,) for a in data.addresses.values()
+        }
         for _ in range(3):
             client.amm.run_once()
             client.rebalance()
@@ -242,9 +244,11 @@ def test_too_little_memory_is_said_before_placement() -> None:
 def test_a_frozen_worker_ends_placement_with_its_name() -> None:
     with local_cluster(2) as client, dask.config.set({"gradcode.timeouts.recover": "1s"}):
         address = sorted(client.scheduler_info()["workers"])[1]
-        with frozen(pid_of(client, address)):
-            with pytest.raises(InsufficientWorkersError, match=rf"(?s){address}: .*no heartbeat"):
-                place(X, Y, n_stragglers=1)
+        with (
+            frozen(pid_of(client, address)),
+            pytest.raises(InsufficientWorkersError, match=rf"(?s){address}: .*no heartbeat"),
+        ):
+            place(X, Y, n_stragglers=1)
         wait_until(lambda: not gradcode_keys(client))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from distributed import Future
 
@@ -22,7 +22,7 @@ class Transport(Protocol):
 
     name: str
 
-    def attach(self, role: int, shard: Future, address: str) -> None:
+    def attach(self, role: int, shard: Future[Any], address: str) -> None:
         """Bind a role to the worker that holds its shard."""
         ...
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from distributed import Client, Future, WorkerPlugin, get_worker
 
 from dask_gradcode.cluster.config import large_arguments
@@ -36,9 +37,9 @@ class _Ticket:
 
 @dataclass
 class _Role:
-    shard: Future
+    shard: Future[Any]
     address: str
-    asked: dict[int, tuple[_Ticket, Future]] = field(default_factory=dict)  # by message
+    asked: dict[int, tuple[_Ticket, Future[Any]]] = field(default_factory=dict)  # by message
     unanswered: int = 0  # rounds in a row
     waiting: Sequence[int] = ()  # messages of the current round, to be asked once it answers
 
@@ -70,9 +71,9 @@ class TaskTransport:
         self._mailbox = Mailbox(client)
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
-        self._round, self._w = -1, None
+        self._round, self._w = -1, np.zeros(0)
 
-    def attach(self, role: int, shard: Future, address: str) -> None:
+    def attach(self, role: int, shard: Future[Any], address: str) -> None:
         self._roles[role] = _Role(shard, address)
         self._liveness.watch(address, self._on_death)
 
@@ -125,7 +126,7 @@ class TaskTransport:
     # ---- in the caller's thread
 
     def _submit(self, asks: Mapping[int, Sequence[int]]) -> None:
-        futures: dict[Hashable, Future] = {}
+        futures: dict[Hashable, Future[Any]] = {}
         with large_arguments():
             for role, messages in asks.items():
                 for message in messages:
@@ -134,7 +135,7 @@ class TaskTransport:
         if futures:
             self._mailbox.expect(futures)
 
-    def _send(self, ticket: _Ticket) -> Future:
+    def _send(self, ticket: _Ticket) -> Future[Any]:
         state = self._roles[ticket.role]
         future = self._client.submit(
             answer,
@@ -201,7 +202,7 @@ def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     return shard.compute(order.code, order.message, order.work, w, should_stop)
 
 
-class _Released(WorkerPlugin):  # type: ignore[misc]
+class _Released(WorkerPlugin):
     """Notes which running message tasks the client has released, so that they can give up.
 
     A running task cannot be cancelled from outside; it has to ask.
@@ -215,7 +216,7 @@ class _Released(WorkerPlugin):  # type: ignore[misc]
 
     @classmethod
     def on_this_worker(cls) -> _Released:
-        worker = get_worker()
+        worker: Any = get_worker()
         with cls._installing:
             # Each worker installs it by itself: Client.register_plugin waits for every worker of
             # the cluster, the frozen ones too.
