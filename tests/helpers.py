@@ -7,14 +7,27 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from distributed import Client, LocalCluster
 
+from dask_gradcode.codes import GradientCode, Message, SpanDecoder
+from dask_gradcode.messages import Block
 from dask_gradcode.typing import Matrix, Vector
 
-__all__ = ["frozen", "gradcode_keys", "local_cluster", "logistic_data", "pid_of", "wait_until"]
+__all__ = [
+    "OwnThenNext",
+    "count_rows",
+    "frozen",
+    "gradcode_keys",
+    "local_cluster",
+    "logistic_data",
+    "pid_of",
+    "wait_until",
+]
 
 
 def logistic_data(n_samples: int = 600, n_features: int = 5, seed: int = 0) -> tuple[Matrix, Any]:
@@ -24,6 +37,35 @@ def logistic_data(n_samples: int = 600, n_features: int = 5, seed: int = 0) -> t
     coef: Vector = rng.standard_normal(n_features)
     y = (X @ coef + rng.logistic(size=n_samples) > 0).astype(int)
     return X, y
+
+
+def count_rows(w: Vector, block: Block) -> tuple[float, Vector]:
+    """A block function whose sum is known: the number of rows."""
+    return float(block.n_rows), w
+
+
+@dataclass(frozen=True)
+class OwnThenNext(GradientCode):
+    """Each worker sends its own block, then the next worker's: two messages a worker."""
+
+    n_workers: int
+
+    @property
+    def n_blocks(self) -> int:
+        return self.n_workers
+
+    @property
+    def n_stragglers(self) -> int:
+        return 0
+
+    @cached_property
+    def messages(self) -> tuple[Message, ...]:
+        n = self.n_workers
+        pairs = [(worker, block % n) for worker in range(n) for block in (worker, worker + 1)]
+        return tuple(Message(worker, (block,), (1.0,)) for worker, block in pairs)
+
+    def decoder(self) -> SpanDecoder:
+        return SpanDecoder(self)
 
 
 @contextmanager

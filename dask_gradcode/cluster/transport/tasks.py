@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from distributed import Client, Future, WorkerPlugin, get_worker
+from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.liveness import Liveness
@@ -67,7 +70,8 @@ class TaskTransport:
     name = "tasks"
 
     def __init__(self, client: Client, fit: str, code: GradientCode, work: Work) -> None:
-        self._client, self._fit, self._code, self._work = client, fit, code, work
+        self._client, self._fit, self._code = client, fit, code
+        self._job = dumps((code, work))  # once, not with every message
         self._mailbox = Mailbox(client)
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
@@ -140,7 +144,7 @@ class TaskTransport:
         future = self._client.submit(
             answer,
             state.shard,
-            _Order(self._code, self._code.messages[ticket.message], self._work),
+            _Order(self._job, self._code.messages[ticket.message]),
             self._w,
             key=(_PREFIX, self._fit, ticket.round, ticket.role, ticket.message),
             workers=[state.address],
@@ -191,15 +195,23 @@ class TaskTransport:
 class _Order:
     """What one task shall compute. One object, since Dask would search a tuple for keys."""
 
-    code: GradientCode
+    job: bytes
     message: Message
-    work: Work
+
+
+@lru_cache(maxsize=16)
+def _read(job: bytes) -> tuple[GradientCode, Work]:
+    # Read here, not by Dask: a loss that cannot be imported on a worker is then an error of the
+    # task. Dask would read it while it reads the scheduler's messages, and lose the connection.
+    code, work = pickle.loads(job)
+    return code, work
 
 
 def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     """Compute a message on a worker; the body of a message task."""
     should_stop = _Released.on_this_worker().asked(get_worker().get_current_task())
-    return shard.compute(order.code, order.message, order.work, w, should_stop)
+    code, work = _read(order.job)
+    return shard.compute(code, order.message, work, w, should_stop)
 
 
 class _Released(WorkerPlugin):

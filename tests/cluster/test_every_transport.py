@@ -1,0 +1,323 @@
+"""What every transport promises. Workers wait at events that the test opens; nothing sleeps."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import Client, Event, get_worker
+
+from dask_gradcode import place
+from dask_gradcode.cluster import ClusterObjective, Placement
+from dask_gradcode.cluster.mailbox import Mailbox
+from dask_gradcode.cluster.transport import TaskTransport, Transport
+from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.losses import Loss
+from dask_gradcode.messages import Block, Work
+from dask_gradcode.rounds import Arrived, Failed, Lost
+from dask_gradcode.rounds import Event as RoundEvent
+from dask_gradcode.typing import Vector
+from helpers import (
+    OwnThenNext,
+    count_rows,
+    gradcode_keys,
+    local_cluster,
+    logistic_data,
+    pid_of,
+    wait_until,
+)
+
+pytestmark = pytest.mark.cluster
+
+X, Y = logistic_data(40, 3)
+TRANSPORTS: list[Callable[[Client, str, GradientCode, Work], Transport]] = [TaskTransport]
+every_transport = pytest.mark.parametrize("make", TRANSPORTS)
+
+
+@contextmanager
+def transport_for(data: Placement, make: Any, work: Work) -> Iterator[Transport]:
+    transport = make(data.client, f"{data.uid}-test", data.code, work)
+    for role, shard in data.shards.items():
+        transport.attach(role, shard, data.addresses[role])
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+def events(transport: Transport, n: int) -> list[RoundEvent]:
+    """Return the next ``n`` events, and fail if they do not come."""
+    found: list[RoundEvent] = []
+    wait_until(lambda: len(found) >= n or found.extend(transport.poll(0.1)) or len(found) >= n)
+    assert len(found) == n
+    return found
+
+
+@pytest.fixture
+def data(client: Client) -> Iterator[Placement]:
+    with place(X, Y, code=Uncoded(4)) as placed:
+        yield placed
+    wait_until(lambda: not gradcode_keys(client))  # nothing stays on the cluster
+
+
+@every_transport
+def test_messages_come_in_the_order_in_which_workers_finish(data: Placement, make: Any) -> None:
+    def gated(w: Vector, block: Block) -> tuple[float, Vector]:
+        Event(f"gate-{get_worker().address}").wait()
+        return count_rows(w, block)
+
+    with transport_for(data, make, gated) as transport:
+        transport.begin(0, np.zeros(2), {role: (role,) for role in range(4)})
+        for role in (2, 0, 3, 1):
+            assert not transport.poll(0)
+            Event(f"gate-{data.addresses[role]}", client=data.client).set()
+            [event] = events(transport, 1)
+            assert isinstance(event, Arrived)
+            assert (event.round, event.role, event.message) == (0, role, role)
+            np.testing.assert_array_equal(event.payload, [10.0, 0.0, 0.0])
+    for address in data.addresses.values():
+        Event(f"gate-{address}", client=data.client).clear()
+
+
+@every_transport
+def test_a_worker_sends_its_messages_in_order(client: Client, make: Any) -> None:
+    def first_row(w: Vector, block: Block) -> tuple[float, Vector]:
+        return float(block.X[0, 0]), w
+
+    X, y = np.arange(8.0).reshape(8, 1), np.arange(8) % 2
+    with (
+        place(X, y, code=OwnThenNext(4)) as data,
+        transport_for(data, make, first_row) as transport,
+    ):
+        transport.begin(0, np.zeros(1), {3: (6, 7)})
+        found = events(transport, 2)
+    assert [event.message for event in found] == [6, 7]
+    assert [event.payload[0] for event in found] == [6.0, 0.0]
+
+
+@every_transport
+def test_more_can_be_asked_for_in_mid_round(data: Placement, make: Any) -> None:
+    with transport_for(data, make, count_rows) as transport:
+        transport.begin(0, np.ones(2), {0: (0,), 1: ()})
+        [first] = events(transport, 1)
+        transport.ask(1, (1,))
+        [second] = events(transport, 1)
+        assert [first.role, second.role] == [0, 1]
+        assert second.round == 0
+        np.testing.assert_array_equal(second.payload, [10.0, 1.0, 1.0])
+
+
+@every_transport
+def test_the_caller_may_change_w_at_once(data: Placement, make: Any) -> None:
+    with transport_for(data, make, lambda w, block: (float(w.sum()), w)) as transport:
+        w = np.ones(300_000)
+        transport.begin(0, w, {role: (role,) for role in range(4)})
+        w[:] = 7.0
+        assert {event.payload[0] for event in events(transport, 4)} == {300_000.0}
+
+
+@every_transport
+def test_an_error_on_a_worker_is_an_event(data: Placement, make: Any) -> None:
+    def broken(w: Vector, block: Block) -> tuple[float, Vector]:
+        raise ZeroDivisionError("a bug of the user's")
+
+    with transport_for(data, make, broken) as transport:
+        transport.begin(0, np.zeros(2), {2: (2,)})
+        [event] = events(transport, 1)
+    assert isinstance(event, Failed)
+    assert (event.role, event.message) == (2, 2)
+    assert isinstance(event.error, ZeroDivisionError)
+    assert event.error.__notes__ == ["while computing block 2 for worker 2"]
+
+
+@every_transport
+def test_work_that_workers_cannot_import_is_an_event_too(
+    data: Placement, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("def work(w, block): return 1.0, w")
+    monkeypatch.syspath_prepend(tmp_path)
+    with transport_for(data, make, importlib.import_module("only_here").work) as transport:
+        transport.begin(0, np.zeros(2), {2: (2,)})
+        [event] = events(transport, 1)
+    assert isinstance(event, Failed)
+    assert isinstance(event.error, ModuleNotFoundError)
+
+
+@every_transport
+def test_wake_ends_a_poll_from_another_thread(data: Placement, make: Any) -> None:
+    with transport_for(data, make, count_rows) as transport:
+        waker = threading.Thread(target=transport.wake)
+        waker.start()
+        assert transport.poll(60) == []  # the suite's time-out is the bound
+        waker.join()
+
+
+@every_transport
+def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_path: Path) -> None:
+    log = tmp_path / "chunks"
+    X, Y = logistic_data(12_000, 2)
+
+    with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        stuck = data.addresses[0]
+
+        class Gated(Loss):
+            def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+                worker = get_worker()
+                if worker.address == stuck:
+                    round_ = worker.get_current_task()[2]
+                    with log.open("a") as file:
+                        file.write(f"{round_}\n")
+                    if round_ == 0:
+                        Event("chunk-gate").wait()
+                return z * y, y
+
+        with transport_for(data, make, Gated()) as transport:
+            transport.begin(0, np.zeros(2), {0: (0,)})
+            wait_until(lambda: log.exists() and log.read_text() == "0\n")
+            transport.begin(1, np.ones(2), {0: (0,)})
+
+            def told(dask_worker: Any) -> bool:
+                states = dask_worker.state.tasks.items()
+                return any(
+                    key[0] == "gradcode-message" and key[2] == 0 and task.state == "cancelled"
+                    for key, task in states
+                    if isinstance(key, tuple)
+                )
+
+            wait_until(lambda: client.run(told, workers=[stuck])[stuck])
+            Event("chunk-gate", client=client).set()
+            [event] = events(transport, 1)
+        assert event.round == 1
+        # one chunk of the stale round, then all six of the new one
+        assert log.read_text().split() == ["0"] + ["1"] * 6
+        Event("chunk-gate", client=client).clear()
+
+
+@every_transport
+def test_answers_of_an_old_round_say_so(data: Placement, make: Any) -> None:
+    """A worker that stays silent for some rounds is asked no more until it has answered."""
+
+    def gated(w: Vector, block: Block) -> tuple[float, Vector]:
+        if get_worker().address == slow:
+            Event("old-gate").wait()
+        return float(w[0]), w
+
+    slow = data.addresses[1]
+    with transport_for(data, make, gated) as transport:
+        for number in range(10):
+            transport.begin(number, np.full(1, number), {role: (role,) for role in range(4)})
+            assert sorted(e.role for e in events(transport, 3)) == [0, 2, 3]
+        queued = [key for key in gradcode_keys(data.client) if "gradcode-message" in key]
+        assert len(queued) == 1  # nothing piles up behind it
+        Event("old-gate", client=data.client).set()
+        late, current = events(transport, 2)
+        assert late.round < 9
+        assert late.payload[0] == late.round
+        assert (current.round, current.payload[0]) == (9, 9.0)
+        assert {late.role, current.role} == {1}
+    Event("old-gate", client=data.client).clear()
+
+
+@every_transport
+def test_a_worker_that_dies_is_an_event_and_leaves_no_task(make: Any) -> None:
+    def gated(w: Vector, block: Block) -> tuple[float, Vector]:
+        Event("never").wait()
+        return count_rows(w, block)
+
+    with local_cluster(2) as client, place(X, Y, code=FractionalRepetition(2, 1)) as data:
+        with transport_for(data, make, gated) as transport:
+            transport.begin(0, np.zeros(1), {0: (0,), 1: (1,)})
+            os.kill(pid_of(client, data.addresses[1]), signal.SIGKILL)
+            [event] = events(transport, 1)
+            assert isinstance(event, Lost)
+            assert event.role == 1
+            assert data.addresses[1] in event.why
+            wait_until(lambda: 1 in data.lost)
+            wait_until(
+                lambda: (
+                    not any(
+                        ", 1, 1)" in key or ", 1, 0)" in key
+                        for key in gradcode_keys(client)
+                        if "message" in key
+                    )
+                )
+            )
+        Event("never", client=client).set()
+
+
+@every_transport
+def test_frozen_between_finishing_and_handing_over(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six workers finish and freeze before their results are fetched; the others' still come."""
+    with local_cluster(8) as client, place(X, Y, code=Uncoded(8)) as data:
+        pids = {role: pid_of(client, address) for role, address in data.addresses.items()}
+        fetch, stopped = Mailbox._fetch, []
+
+        async def stop_first(self: Mailbox, future: Any) -> Any:
+            role = future.key[3]
+            if role < 6:
+                os.kill(pids[role], signal.SIGSTOP)
+                stopped.append(role)
+            return await fetch(self, future)
+
+        monkeypatch.setattr(Mailbox, "_fetch", stop_first)
+        try:
+            with transport_for(data, make, count_rows) as transport:
+                transport.begin(0, np.zeros(1), {role: (role,) for role in range(6)})
+                wait_until(lambda: len(stopped) == 6)
+                transport.ask(6, (6,))
+                transport.ask(7, (7,))
+                assert sorted(event.role for event in events(transport, 2)) == [6, 7]
+        finally:
+            for role in stopped:
+                os.kill(pids[role], signal.SIGCONT)
+
+
+@every_transport
+def test_two_fits_at_once_do_not_meet(client: Client, make: Any) -> None:
+    def run(data: Placement, factor: float, found: list[float]) -> None:
+        def work(w: Vector, block: Block) -> tuple[float, Vector]:
+            return factor * block.n_rows, w
+
+        with ClusterObjective(data, work) as objective:
+            found.extend(objective(np.zeros(1)).value for _ in range(10))
+
+    with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        results: list[list[float]] = [[], []]
+        threads = [
+            threading.Thread(target=run, args=(data, factor, found))
+            for factor, found in zip((1.0, 3.0), results, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert results == [[40.0] * 10, [120.0] * 10]
+
+
+@every_transport
+def test_close_leaves_no_thread_key_or_task(client: Client, make: Any) -> None:
+    before = set(threading.enumerate())
+
+    def gated(w: Vector, block: Block) -> tuple[float, Vector]:
+        Event("close-gate").wait()
+        return count_rows(w, block)
+
+    with place(X, Y, code=Uncoded(4)) as data:
+        with transport_for(data, make, gated) as transport:
+            transport.begin(0, np.zeros(1), {role: (role,) for role in range(4)})
+        wait_until(lambda: not any("message" in key for key in gradcode_keys(client)))
+        Event("close-gate", client=client).set()
+    wait_until(lambda: not gradcode_keys(client))
+    assert set(threading.enumerate()) <= before
+    assert not client.futures
+    Event("close-gate", client=client).clear()
