@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from distributed import Client, LocalCluster
 
 from dask_gradcode.codes import GradientCode, Message, SpanDecoder
+from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block
+from dask_gradcode.objective import InProcessObjective, Penalised
+from dask_gradcode.optimizers import LBFGS
 from dask_gradcode.typing import Matrix, Vector
 
 __all__ = [
@@ -23,6 +27,7 @@ __all__ = [
     "count_rows",
     "frozen",
     "gradcode_keys",
+    "in_process_coef",
     "local_cluster",
     "logistic_data",
     "pid_of",
@@ -37,6 +42,22 @@ def logistic_data(n_samples: int = 600, n_features: int = 5, seed: int = 0) -> t
     coef: Vector = rng.standard_normal(n_features)
     y = (X @ coef + rng.logistic(size=n_samples) > 0).astype(int)
     return X, y
+
+
+def in_process_coef(X: Matrix, y: Any, code: GradientCode, *, tol: float) -> Vector:
+    """Return coefficients and intercept of the same coded fit, computed without a cluster."""
+    borders = [len(y) * i // code.n_blocks for i in range(code.n_blocks + 1)]
+    blocks = {
+        i: Block(X[start:stop], y[start:stop].astype(float))
+        for i, (start, stop) in enumerate(pairwise(borders))
+    }
+    objective = Penalised(
+        InProcessObjective(code, blocks, Logistic()),
+        scale=1 / len(y),
+        alpha=1 / len(y),
+        n_penalised=X.shape[1],
+    )
+    return LBFGS().minimize(objective, np.zeros(X.shape[1] + 1), tol=tol, max_iter=500).w
 
 
 def count_rows(w: Vector, block: Block) -> tuple[float, Vector]:
