@@ -53,7 +53,7 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     ----------
     y : array-like of shape (n_rows,)
         Targets.
-    sample_weight : array-like of shape (n_rows,) or None
+    sample_weight : array-like of shape (n_rows,), float or None
         None means one for every row.
     estimator : str
         Who asks, for the texts.
@@ -75,7 +75,7 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     weight = np.ones(len(y))
     if sample_weight is not None:
         weight = _check_sample_weight(
-            np.asarray(sample_weight), y, dtype=np.float64, ensure_non_negative=True
+            sample_weight, y, dtype=np.float64, ensure_non_negative=True
         )
     if len(y) == 0:
         return TargetFacts()

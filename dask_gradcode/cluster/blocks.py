@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import dask.array as da
@@ -98,6 +99,8 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
             "to rechunk to a single block along the second axis."
         )
     check_lengths(X.shape[0], y.shape[0], estimator, X.shape)
+    if isinstance(sample_weight, Real):
+        sample_weight = y.map_blocks(np.full_like, float(sample_weight), dtype=np.float64)
     if sample_weight is not None:
         sample_weight = _as_dask(sample_weight, rows=X)
         if sample_weight.ndim != 1:

@@ -61,7 +61,7 @@ def place(
         travels from worker to worker, never through the client.
     y : array-like or dask array of shape (n_samples,)
         The targets, chunked like X or otherwise.
-    sample_weight : array-like or dask array of shape (n_samples,), optional
+    sample_weight : array-like or dask array of shape (n_samples,) or float, optional
         Weight of each row.
     code : {"auto", "fractional", "cyclic", "uncoded"} or GradientCode, default="auto"
         Which worker holds which blocks. ``"auto"`` is fractional repetition where

@@ -137,9 +137,7 @@ class CodedEstimator(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, wait: WaitRule
     ) -> tuple[Any, float, str]:
         X, y = self._validate(X, y)
-        facts = describe_targets(y, sample_weight, type(self).__name__)
-        targets = Targets.merge([facts])
-        _check_total(targets)
+        targets = self._describe(y, sample_weight)
         loss, weight = self._loss(targets)
         if sample_weight is not None:
             sample_weight = np.broadcast_to(np.asarray(sample_weight, dtype=float), y.shape)
@@ -159,6 +157,7 @@ class CodedEstimator(BaseEstimator):
         else:
             if not is_dask(X):
                 X, y = self._validate(X, y)
+                self._loss(self._describe(y, sample_weight))  # raises before any work is sent
             data = stack.enter_context(
                 placement.place_data(
                     X,
@@ -191,6 +190,12 @@ class CodedEstimator(BaseEstimator):
             accept_large_sparse=True,
         )
         return (csr_array(X) if issparse(X) else X), y
+
+    def _describe(self, y: Any, sample_weight: Any) -> Targets:
+        targets = Targets.merge([describe_targets(y, sample_weight, type(self).__name__)])
+        if targets.weight <= 0:
+            raise ValueError("Sample weights must contain at least one non-zero number.")
+        return targets
 
     def _needs_cluster(self, X: Any) -> bool:
         if self.client is not None or is_dask(X) or self._is_placed(X):
@@ -279,7 +284,3 @@ class CodedEstimator(BaseEstimator):
             state["client"] = None  # a connection cannot be pickled; an address can
         return state
 
-
-def _check_total(targets: Targets) -> None:
-    if targets.weight <= 0:
-        raise ValueError("Sample weights must contain at least one non-zero number.")

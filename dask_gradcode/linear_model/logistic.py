@@ -169,7 +169,7 @@ class CodedLogisticRegression(ClassifierMixin, CodedEstimator):
             The features, or data placed by :func:`dask_gradcode.place`.
         y : array-like or dask array of shape (n_samples,)
             Labels of two classes; left out for placed data.
-        sample_weight : array-like or dask array of shape (n_samples,), default=None
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
             Weight of each row; left out for placed data.
 
         Returns
