@@ -74,9 +74,7 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
         check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y", estimator=estimator)
     weight = np.ones(len(y))
     if sample_weight is not None:
-        weight = _check_sample_weight(
-            sample_weight, y, dtype=np.float64, ensure_non_negative=True
-        )
+        weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     if len(y) == 0:
         return TargetFacts()
     total, kind = float(weight.sum()), str(type_of_target(y, input_name="y"))

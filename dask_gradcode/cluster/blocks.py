@@ -22,6 +22,7 @@ from sklearn.utils.validation import _check_sample_weight
 from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.shard import Piece
 from dask_gradcode.targets import TargetFacts, describe_targets
+from dask_gradcode.typing import Vector
 
 __all__ = [
     "Source",
@@ -100,7 +101,7 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
         )
     check_lengths(X.shape[0], y.shape[0], estimator, X.shape)
     if isinstance(sample_weight, Real):
-        sample_weight = y.map_blocks(np.full_like, float(sample_weight), dtype=np.float64)
+        sample_weight = y.map_blocks(_filled, float(sample_weight), dtype=np.float64)
     if sample_weight is not None:
         sample_weight = _as_dask(sample_weight, rows=X)
         if sample_weight.ndim != 1:
@@ -156,6 +157,10 @@ def _as_dask(array: Any, rows: Any = None) -> Any:
         return da.from_array(array, chunks=-1)
     chunks = rows.chunks[0] if len(array) == rows.shape[0] else -1
     return da.from_array(array, chunks=(chunks, *array.shape[1:]))
+
+
+def _filled(rows: Any, value: float) -> Vector:
+    return np.full(len(rows), value)
 
 
 # ---------------------------------------------------------------- source chunks

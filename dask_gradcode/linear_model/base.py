@@ -283,4 +283,3 @@ class CodedEstimator(BaseEstimator):
         if not isinstance(self.client, str):
             state["client"] = None  # a connection cannot be pickled; an address can
         return state
-
