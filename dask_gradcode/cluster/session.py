@@ -70,12 +70,9 @@ def session(client: Client | str | None) -> Iterator[Client]:
         with Client(client, set_as_default=False) as connected:
             yield connected
     else:
+        logger.info("There is no Dask client: starting a LocalCluster.")
         with (
             LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster, set_as_default=False) as local,
         ):
-            logger.info(
-                "No Dask client: started a LocalCluster of %d workers for this fit.",
-                len(cluster.workers),
-            )
             yield local
