@@ -52,6 +52,7 @@ class Logistic(Loss):
                 "Logistic needs class_weight=(negative, positive), two finite numbers >= 0, "
                 f"got {self.class_weight!r}. (1.0, 1.0) weighs both classes alike."
             )
+        object.__setattr__(self, "class_weight", tuple(weights.tolist()))
 
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
         is_positive = y == self.positive
@@ -72,7 +73,7 @@ class Logistic(Loss):
         np.maximum(t, 0.0, out=t)
         value += t
 
-        if tuple(self.class_weight) != (1.0, 1.0):
+        if self.class_weight != (1.0, 1.0):
             negative, positive = self.class_weight
             weight = np.where(is_positive, positive, negative)
             value *= weight

@@ -32,7 +32,7 @@ class Solution:
     n_iter : int
         Accepted iterations.
     converged : bool
-        Whether the stopping rule was met.
+        Whether the optimizer's stopping rule was met.
     message : str
         Why it ended, in words.
     """
@@ -100,8 +100,9 @@ def checked(seen: Evaluation, n_iter: int) -> Evaluation:
     """Return an evaluation, or raise FloatingPointError if it is not finite."""
     if not (np.isfinite(seen.value) and np.isfinite(seen.gradient).all()):
         raise FloatingPointError(
-            f"The objective is not finite in iteration {n_iter}: value {seen.value}. Use a "
-            "smaller step, or step='backtracking'."
+            f"The objective is not finite in iteration {n_iter}: value {seen.value}. A given step "
+            "may be too long (step='backtracking' finds one), or the features too large (scale "
+            "them)."
         )
     return seen
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dask_gradcode.optimizers.base import Callback, Optimizer, Solution, checked, is_optimal
-from dask_gradcode.optimizers.steps import MAX_HALVINGS, Step, check_step, decreases, fixed_step
-from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
+from dask_gradcode.optimizers.descent import Descent
+from dask_gradcode.optimizers.steps import Step, check_step, fixed_step
+from dask_gradcode.typing import Objective, Vector
 
 __all__ = ["GradientDescent"]
 
@@ -19,11 +20,18 @@ class GradientDescent(Optimizer):
     ----------
     step : "backtracking", float or callable, default="backtracking"
         Backtracking halves the step until the value falls by ``step/2 * ||gradient||^2`` and tries
-        the double one in the next iteration. A function gives the step of each iteration, from 0.
+        a step a quarter longer in the next iteration. A function gives the step of each iteration,
+        from 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``step`` is none of these.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from dask_gradcode.typing import Evaluation
     >>> bowl = lambda w: Evaluation(float(w @ w), 2 * w)
     >>> GradientDescent().minimize(bowl, np.array([3.0]), tol=1e-9).w
     array([0.])
@@ -43,39 +51,18 @@ class GradientDescent(Optimizer):
         tol: float = 1e-4,
         callback: Callback | None = None,
     ) -> Solution:
-        w, step = w0.copy(), 1.0
-        seen = checked(objective(w), 0)
-        for n_iter in range(max_iter):
-            if is_optimal(seen, tol):
-                return Solution(
-                    w, seen.value, seen.gradient, n_iter, True, "The gradient is small."
-                )
-            if self.step == "backtracking":
-                found = self._search(objective, w, seen, step)
-                if found is None:
-                    return Solution(
-                        w, seen.value, seen.gradient, n_iter, False, "No step decreases the value."
-                    )
-                w, seen, step = found
-            else:
-                w = w - fixed_step(self.step, n_iter) * seen.gradient
-                seen = checked(objective(w), n_iter + 1)
-            if callback is not None:
-                callback(n_iter + 1, w, seen)
-        converged = is_optimal(seen, tol)
-        message = "The gradient is small." if converged else "The iteration limit was reached."
-        return Solution(w, seen.value, seen.gradient, max_iter, converged, message)
+        return _Steepest(objective, w0, self.step).run(max_iter, tol, callback)
 
-    @staticmethod
-    def _search(
-        objective: Objective, w: Vector, seen: Evaluation, step: float
-    ) -> tuple[Vector, Evaluation, float] | None:
-        """Return the accepted point, what was seen there, and the step to try next."""
-        square = float(seen.gradient @ seen.gradient)
-        for _ in range(MAX_HALVINGS):
-            trial = w - step * seen.gradient
-            there = objective(trial)
-            if decreases(seen, there, 0.5 * step * square):
-                return trial, there, 1.25 * step
-            step *= 0.5
-        return None
+
+class _Steepest(Descent):
+    def advance(self) -> bool:
+        if self._step != "backtracking":
+            self.w = self.w - fixed_step(self._step, self.n_iter) * self.seen.gradient
+            self.seen = self.evaluate(self.w)
+            return True
+        found = self.search(self.w, self.seen)
+        if found is None:
+            return False
+        self.w, self.seen = found
+        self._length *= 1.25
+        return True

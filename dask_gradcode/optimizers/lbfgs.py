@@ -14,12 +14,13 @@ from dask_gradcode.typing import Evaluation, Objective, Vector
 
 __all__ = ["LBFGS"]
 
-_ABNORMAL = 2  # scipy's status when the line search finds no better point
-
 
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
     """Limited-memory BFGS: scipy's L-BFGS-B, whose iterates are then scikit-learn's.
+
+    As in scikit-learn it has also converged when an iteration lowers the value by less than 64
+    float64 roundings, however large the gradient still is.
 
     Parameters
     ----------
@@ -88,10 +89,16 @@ class _Run:
         self._n_iter = 0
 
     def evaluate(self, w: Vector) -> tuple[float, Vector]:
-        seen = checked(self._objective(w), self._n_iter + 1)
-        self._last = w.copy(), seen
+        # A failing line search comes back to points that it has seen: no round for those.
+        for known in (self._last, self._accepted):
+            if known is not None and np.array_equal(w, known[0]):
+                self._last = known
+                break
+        else:
+            self._last = w.copy(), checked(self._objective(w), self._n_iter + 1)
         if self._accepted is None:
             self._accepted = self._last
+        _, seen = self._last
         return seen.value, seen.gradient
 
     def accept(self, intermediate_result: Any) -> None:
@@ -108,6 +115,5 @@ class _Run:
         point, seen = self._last if np.array_equal(w, self._last[0]) else self._accepted
         # A line search that fails below the rounding of the gradient is the end of what float64
         # can tell, not a failure.
-        converged = status == 0 or (status == _ABNORMAL and is_optimal(seen, tol))
-        converged = converged or bool(np.abs(seen.gradient).max(initial=0.0) <= tol)
+        converged = status == 0 or is_optimal(seen, tol)
         return Solution(point, seen.value, seen.gradient, n_iter, converged, message)

@@ -7,15 +7,10 @@ from numbers import Real
 
 import numpy as np
 
-from dask_gradcode.typing import Evaluation
-
-__all__ = ["MAX_HALVINGS", "Step", "check_step", "decreases", "fixed_step"]
+__all__ = ["Step", "check_step", "fixed_step"]
 
 Step = str | float | Callable[[int], float]
 """``"backtracking"``, a fixed step, or a step for each iteration, counted from 0."""
-
-MAX_HALVINGS = 60
-"""After so many a step is below rounding."""
 
 
 def check_step(step: Step) -> None:
@@ -42,9 +37,3 @@ def fixed_step(step: Step, iteration: int) -> float:
     """Return the step of an iteration, for a fixed step or a schedule."""
     assert not isinstance(step, str)
     return float(step(iteration) if callable(step) else step)
-
-
-def decreases(old: Evaluation, new: Evaluation, wanted: float) -> bool:
-    """Say whether the value fell by ``wanted``, give or take the rounding of the two values."""
-    slack = old.rounding + new.rounding + 4 * np.finfo(float).eps * abs(old.value)
-    return bool(new.value <= old.value - wanted + slack)

@@ -1,0 +1,81 @@
+"""The loop that gradient descent and Nesterov's method share, and the search for a step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from dask_gradcode.optimizers.base import Callback, Solution, checked, is_optimal
+from dask_gradcode.optimizers.steps import Step
+from dask_gradcode.typing import Evaluation, Objective, Vector
+
+__all__ = ["Descent"]
+
+MAX_HALVINGS = 40
+"""So much shorter a step moves the value by less than its rounding: to accept it proves nothing."""
+
+
+class Descent(ABC):
+    """One minimisation by gradient steps.
+
+    Attributes
+    ----------
+    w : ndarray of shape (n_parameters,)
+        The newest point whose gradient is known.
+    seen : Evaluation
+        What was seen there.
+    n_iter : int
+        Accepted iterations.
+    """
+
+    def __init__(self, objective: Objective, w0: Vector, step: Step) -> None:
+        self._objective, self._step = objective, step
+        self._length = 1.0  # the step that backtracking tries first
+        self.w, self.n_iter = w0.copy(), 0
+        self.seen = checked(objective(self.w), 0)
+
+    @abstractmethod
+    def advance(self) -> bool:
+        """Move ``w`` and ``seen`` on by one iteration; False if no step decreases the value."""
+
+    def run(self, max_iter: int, tol: float, callback: Callback | None) -> Solution:
+        """Iterate until the gradient is small or the iterations are used up."""
+        while not is_optimal(self.seen, tol):
+            if self.n_iter >= max_iter:
+                return self._solution(False, "The iteration limit was reached.")
+            if not self.advance():
+                return self._solution(False, "No step decreases the value.")
+            self.n_iter += 1
+            if callback is not None:
+                callback(self.n_iter, self.w, self.seen)
+        return self._solution(True, "The gradient is small.")
+
+    def evaluate(self, w: Vector) -> Evaluation:
+        """Run a round, whose result must be finite."""
+        return checked(self._objective(w), self.n_iter + 1)
+
+    def search(self, y: Vector, at_y: Evaluation) -> tuple[Vector, Evaluation] | None:
+        """Halve the step from ``y`` until the value falls by half of what the slope promises."""
+        square = float(at_y.gradient @ at_y.gradient)
+        for _ in range(MAX_HALVINGS):
+            x = y - self._length * at_y.gradient
+            there = self._objective(x)
+            if _decreases(at_y, there, 0.5 * self._length * square):
+                return x, checked(there, self.n_iter + 1)
+            self._length *= 0.5
+        return None
+
+    def _solution(self, converged: bool, message: str) -> Solution:
+        return Solution(
+            self.w, self.seen.value, self.seen.gradient, self.n_iter, converged, message
+        )
+
+
+def _decreases(old: Evaluation, new: Evaluation, wanted: float) -> bool:
+    """Say whether the value fell by ``wanted`` along the old gradient."""
+    if new.value <= old.value - wanted:
+        return True
+    # Where rounding hides so small a fall, the slope tells whether the minimum has been passed.
+    rounding = old.rounding + new.rounding + 4 * np.finfo(float).eps * abs(old.value)
+    return bool(new.value <= old.value - wanted + rounding and new.gradient @ old.gradient >= 0.0)
