@@ -111,15 +111,14 @@ def test_labels_that_are_not_numbers_are_encoded_on_the_workers(client: Client) 
             assert objective(np.zeros(1)).value == pytest.approx(Y.sum())
 
 
-def counted(path: Path, chunk: Any) -> Any:
-    with path.open("a") as file:
-        file.write(f"{os.getpid()}\n")
-    return chunk
-
-
 def test_each_source_chunk_is_computed_once(client: Client, tmp_path: Path) -> None:
     log = tmp_path / "computed"
-    record = lambda chunk: counted(log, chunk)  # noqa: E731
+
+    def record(chunk: Any) -> Any:
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return chunk
+
     source = da.from_array(X, chunks=(10, 3)).map_blocks(record, meta=np.empty((0, 3)))
     with place(source, da.from_array(Y, chunks=30), code=FractionalRepetition(4, 1)) as data:
         assert len(log.read_text().splitlines()) == source.numblocks[0]

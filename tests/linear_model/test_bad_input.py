@@ -149,6 +149,7 @@ def test_bad_data_in_dask_arrays(client: Client, case: str) -> None:
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_bad_parameters_are_refused_before_any_task(client: Client, case: str) -> None:
     parameters, text = PARAMETERS[case]
+    wait_until(lambda: not gradcode_keys(client))
     before = n_transitions(client)
     refused(on_cluster, X, Y, text=text, **parameters)
     assert n_transitions(client) == before or case == "fastest"  # that needs to know the code
