@@ -104,6 +104,7 @@ class ClusterObjective:
         self._transport: Transport = TaskTransport(
             data.client, f"{data.uid}-{next(_fits)}", data.code, work
         )
+        logger.info("%r: messages travel as %s", data, self._transport.name)
         for role, shard in data.shards.items():
             self._transport.attach(role, shard, data.addresses[role])
 

@@ -91,18 +91,21 @@ class _FirstOfEachGroup(Decoder):
     """Keeps the first answer of each group."""
 
     def __init__(self, code: FractionalRepetition) -> None:
-        self._code = code
         self._size = code.n_stragglers + 1
-        self._n_groups = code.n_workers // self._size
-        self._first: dict[int, int] = {}
+        self._answered = [False] * (code.n_workers // self._size)
+        self._n_answered = 0
+        self._weights = np.zeros(code.n_workers)
 
     def add(self, message: int) -> bool:
-        self._first.setdefault(message // self._size, message)
-        return len(self._first) == self._n_groups
+        group = message // self._size
+        if not self._answered[group]:
+            self._answered[group] = True
+            self._n_answered += 1
+            self._weights[message] = 1.0
+        return self._n_answered == len(self._answered)
 
     def decode(self) -> Decoding:
         # Rows of one group are equal and those of different groups orthogonal: with weights of 1,
         # the groups that have answered are also the least-squares approximation.
-        weights = np.zeros(self._code.n_workers)
-        weights[list(self._first.values())] = 1.0
-        return self._code.judge(weights)
+        share = self._n_answered / len(self._answered)
+        return Decoding(self._weights.copy(), 0.0 if share == 1.0 else 1.0, amplification=share)

@@ -68,7 +68,6 @@ class _EveryWorker(Decoder):
     """Counts until all messages are in."""
 
     def __init__(self, code: Uncoded) -> None:
-        self._code = code
         self._weights = np.zeros(code.n_workers)
         self._n_missing = code.n_workers
 
@@ -79,4 +78,6 @@ class _EveryWorker(Decoder):
         return self._n_missing == 0
 
     def decode(self) -> Decoding:
-        return self._code.judge(self._weights.copy())
+        n = self._weights.size
+        share = (n - self._n_missing) / n
+        return Decoding(self._weights.copy(), 0.0 if share == 1.0 else 1.0, amplification=share)
