@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 from distributed import Client, LocalCluster
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
 
+from dask_gradcode import CodedLogisticRegression
 from dask_gradcode.codes import GradientCode, Message, SpanDecoder
 from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block
@@ -24,6 +27,7 @@ from dask_gradcode.typing import Matrix, Vector
 
 __all__ = [
     "OwnThenNext",
+    "assert_same_model",
     "count_rows",
     "frozen",
     "gradcode_keys",
@@ -31,6 +35,8 @@ __all__ = [
     "local_cluster",
     "logistic_data",
     "pid_of",
+    "reference",
+    "tight",
     "wait_until",
 ]
 
@@ -58,6 +64,25 @@ def in_process_coef(X: Matrix, y: Any, code: GradientCode, *, tol: float) -> Vec
         n_penalised=X.shape[1],
     )
     return LBFGS().minimize(objective, np.zeros(X.shape[1] + 1), tol=tol, max_iter=500).w
+
+
+def tight(**parameters: Any) -> CodedLogisticRegression:
+    """Return an estimator that stops close to the minimum."""
+    return CodedLogisticRegression(**{"tol": 1e-10, "max_iter": 5000, **parameters})
+
+
+def reference(**parameters: Any) -> LogisticRegression:
+    """Return scikit-learn's estimator, set to end at the minimum."""
+    return LogisticRegression(tol=1e-12, solver="newton-cg", max_iter=1000, **parameters)
+
+
+def assert_same_model(ours: Any, theirs: Any, atol: float = 1e-6) -> None:
+    """Check that two fitted classifiers have the same attributes, to ``atol``."""
+    assert_allclose(ours.coef_, theirs.coef_, atol=atol)
+    assert_allclose(ours.intercept_, theirs.intercept_, atol=atol)
+    assert_array_equal(ours.classes_, theirs.classes_)
+    assert ours.coef_.shape == theirs.coef_.shape
+    assert ours.intercept_.shape == theirs.intercept_.shape
 
 
 def count_rows(w: Vector, block: Block) -> tuple[float, Vector]:

@@ -23,26 +23,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from dask_gradcode import CodedLogisticRegression
 from dask_gradcode.codes import Uncoded
 from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov
-from helpers import logistic_data
+from helpers import assert_same_model, logistic_data, reference, tight
 
 X, Y = logistic_data(300, 4)
 WEIGHT = np.random.default_rng(3).integers(0, 4, len(Y)).astype(float)
-
-
-def tight(**parameters: Any) -> CodedLogisticRegression:
-    return CodedLogisticRegression(**{"tol": 1e-10, "max_iter": 5000, **parameters})
-
-
-def reference(**parameters: Any) -> LogisticRegression:
-    return LogisticRegression(tol=1e-12, solver="newton-cg", max_iter=1000, **parameters)
-
-
-def assert_same_model(ours: Any, theirs: Any, atol: float = 1e-6) -> None:
-    assert_allclose(ours.coef_, theirs.coef_, atol=atol)
-    assert_allclose(ours.intercept_, theirs.intercept_, atol=atol)
-    assert_array_equal(ours.classes_, theirs.classes_)
-    assert ours.coef_.shape == theirs.coef_.shape
-    assert ours.intercept_.shape == theirs.intercept_.shape
 
 
 @parametrize_with_checks([CodedLogisticRegression()])

@@ -14,34 +14,19 @@ from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.optimizers import Nesterov
 from dask_gradcode.rounds import Deadline, Fastest
-from helpers import gradcode_keys, logistic_data, wait_until
+from helpers import assert_same_model, gradcode_keys, logistic_data, reference, tight, wait_until
 
 pytestmark = pytest.mark.cluster
 
 X, Y = logistic_data(203, 4)
 WEIGHT = np.random.default_rng(5).integers(0, 3, len(Y)).astype(float)
 NAMES = np.array(["no", "yes"])[Y]
-
-
-def tight(**parameters: Any) -> CodedLogisticRegression:
-    return CodedLogisticRegression(**{"tol": 1e-10, "max_iter": 5000, **parameters})
-
-
-def reference(**parameters: Any) -> LogisticRegression:
-    return LogisticRegression(tol=1e-12, solver="newton-cg", max_iter=1000, **parameters)
-
-
-def assert_same_model(ours: Any, theirs: Any, atol: float = 1e-6) -> None:
-    assert_allclose(ours.coef_, theirs.coef_, atol=atol)
-    assert_allclose(ours.intercept_, theirs.intercept_, atol=atol)
-    assert_array_equal(ours.classes_, theirs.classes_)
 
 
 def chunked(*arrays: Any, rows: tuple[int, ...] = (50, 31, 203)) -> list[Any]:
