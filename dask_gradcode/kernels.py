@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg.blas import dgemv
 from scipy.sparse import csr_array, issparse
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Rows, Vector
@@ -180,7 +180,7 @@ def _blas_libraries() -> ThreadpoolController:
 def one_blas_thread() -> Iterator[None]:
     """Run BLAS on one thread: more threads add in another order, and steal from other workers.
 
-    The setting belongs to the process, so the first to enter sets it and the last to leave resets.
+    The setting belongs to the process, so the last to leave resets what the first to enter found.
 
     Examples
     --------
@@ -189,13 +189,24 @@ def one_blas_thread() -> Iterator[None]:
     """
     global _blas_users, _blas_limit
     with _blas_lock:
+        _forget_who_set_blas()
+        limit = _blas_libraries().limit(limits=1, user_api="blas")
+        if _blas_users == 0:
+            _blas_limit = limit
         _blas_users += 1
-        if _blas_users == 1:
-            _blas_limit = _blas_libraries().limit(limits=1, user_api="blas")
     try:
         yield
     finally:
         with _blas_lock:
             _blas_users -= 1
             if _blas_users == 0:
+                _forget_who_set_blas()
                 _blas_limit.restore_original_limits()
+                _forget_who_set_blas()
+
+
+def _forget_who_set_blas() -> None:
+    # Newer versions of threadpoolctl ignore all threads but the first that has set OpenBLAS.
+    forget = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if forget is not None:
+        forget(force=True)

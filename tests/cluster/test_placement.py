@@ -101,6 +101,14 @@ def test_targets_and_weights_come_with_their_rows(client: Client, source: str) -
     assert data.targets.weight == pytest.approx(n if weight is None else WEIGHT.sum())
 
 
+def test_weights_may_be_zero_in_a_whole_chunk(client: Client) -> None:
+    weight = np.where(np.arange(97) < 40, 0.0, WEIGHT)
+    lazy = (da.from_array(a, chunks=n) for a, n in ((X, (30, 3)), (Y, 20), (weight, 10)))
+    X_, y_, weight_ = lazy
+    with place(X_, y_, sample_weight=weight_, code=CODE) as data:
+        assert data.targets.weight == pytest.approx(weight.sum())
+
+
 def test_labels_that_are_not_numbers_are_encoded_on_the_workers(client: Client) -> None:
     names = np.where(Y, "yes", "no")
     source = da.from_array(X, chunks=(30, 3)), da.from_array(names, chunks=20)

@@ -1,0 +1,361 @@
+"""A round on a scripted clock: what it answers to every event, and what it sums in the end."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.rounds import (
+    Arrived,
+    Ask,
+    Deadline,
+    Done,
+    Event,
+    Failed,
+    Fastest,
+    Lost,
+    Ready,
+    Round,
+    Stuck,
+    UntilExact,
+    Wait,
+    WaitRule,
+)
+from dask_gradcode.typing import Matrix, Vector
+from helpers import OwnThenNext
+
+SMALL: list[GradientCode] = [
+    Uncoded(4),
+    FractionalRepetition(4, 0),
+    FractionalRepetition(4, 1),
+    FractionalRepetition(4, 3),
+    CyclicRepetition(4, 1),
+    CyclicRepetition(4, 2),
+    CyclicRepetition(4, 3),
+]
+LARGER: list[GradientCode] = [
+    FractionalRepetition(12, 2),
+    CyclicRepetition(11, 3),
+    OwnThenNext(5),
+]
+NUMBER = 7
+ERROR = ValueError("a bad block")
+
+
+def sums(code: GradientCode) -> Matrix:
+    """Value and gradient of each block, in whole numbers."""
+    return np.random.default_rng(0).integers(-9, 10, (code.n_blocks, 3)).astype(float)
+
+
+class Script:
+    """A round that is told by number which messages arrive, one a second."""
+
+    def __init__(
+        self, code: GradientCode, wait: WaitRule | None = None, block_rows: Vector | None = None
+    ) -> None:
+        self.code, self.now = code, 100.0
+        self.payloads = code.encoding_matrix @ sums(code)
+        self.round = Round(NUMBER, code, wait or UntilExact(), self.now, block_rows)
+
+    def arrived(self, message: int, number: int = NUMBER) -> Arrived:
+        worker = self.code.messages[message].worker
+        return Arrived(number, worker, message, self.payloads[message])
+
+    def feed(self, event: Event | int | None) -> Any:
+        self.now += 1.0
+        return self.round.feed(self.arrived(event) if isinstance(event, int) else event, self.now)
+
+
+def failed(code: GradientCode, message: int, number: int = NUMBER) -> Failed:
+    return Failed(number, code.messages[message].worker, message, ERROR)
+
+
+def assert_done_as_soon_as_decodable(code: GradientCode, order: list[int]) -> None:
+    script, arrived = Script(code), np.zeros(len(code.messages), dtype=bool)
+    for message in order:
+        arrived[message] = True
+        possible = code.decode(arrived).residual < 1e-8
+        assert script.feed(message) == (Done() if possible else Wait())
+        if possible:
+            break
+    assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-10)
+
+
+@pytest.mark.parametrize("code", SMALL, ids=repr)
+def test_a_round_is_done_at_the_earliest_decodable_arrival(code: GradientCode) -> None:
+    for order in permutations(range(4)):
+        assert_done_as_soon_as_decodable(code, list(order))
+
+
+@given(code=st.sampled_from(LARGER), data=st.data())
+def test_a_larger_round_is_done_at_the_earliest_decodable_arrival(
+    code: GradientCode, data: st.DataObject
+) -> None:
+    assert_done_as_soon_as_decodable(code, data.draw(st.permutations(range(len(code.messages)))))
+
+
+@given(code=st.sampled_from(SMALL + LARGER), data=st.data())
+def test_a_round_answers_any_events_as_the_code_allows(
+    code: GradientCode, data: st.DataObject
+) -> None:
+    script, n = Script(code), len(code.messages)
+    arrived, pending = np.zeros(n, dtype=bool), np.ones(n, dtype=bool)
+    kinds = st.sampled_from(["arrived", "failed", "lost", "ready", "old", "old failed", "nothing"])
+    for kind, message in data.draw(st.lists(st.tuples(kinds, st.integers(0, n - 1)), max_size=30)):
+        role = code.messages[message].worker
+        held, events = (
+            list(code.messages_of[role]),
+            {
+                "arrived": script.arrived(message),
+                "failed": failed(code, message),
+                "lost": Lost(role, "gone"),
+                "ready": Ready(role),
+                "old": script.arrived(message, NUMBER - 1),
+                "old failed": failed(code, message, NUMBER - 1),
+                "nothing": None,
+            },
+        )
+        answer = script.feed(events[kind])
+        again = [i for i in held if not arrived[i] and not pending[i]] if kind == "ready" else []
+        arrived[message] |= kind == "arrived"
+        pending[message] &= kind not in ("arrived", "failed")
+        pending[held] &= kind != "lost"
+        pending[again] = True
+        if code.can_decode(arrived):
+            assert answer == Done()
+            assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-8)
+            return
+        missing = tuple(sorted({code.messages[i].worker for i in np.flatnonzero(~arrived)}))
+        hopeless = Stuck(missing) if not code.can_decode(arrived | pending) else Wait()
+        assert answer == (Ask(role, tuple(again)) if again else hopeless)
+
+
+def test_answers_to_another_round_change_nothing() -> None:
+    script = Script(Uncoded(2))
+    for number in (NUMBER - 1, NUMBER + 1):
+        assert script.feed(script.arrived(0, number)) == Wait()
+        assert script.feed(failed(script.code, 0, number)) == Wait()
+    assert not script.round.arrived.any()
+    assert script.round.pending.all()
+    assert not script.round.errors
+
+
+def test_a_second_copy_of_an_answer_changes_nothing() -> None:
+    script = Script(Uncoded(2))
+    script.feed(0)
+    other = Arrived(NUMBER, 0, 0, np.full(3, 1e9))
+    assert script.feed(other) == Wait()
+    assert script.feed(1) == Done()
+    assert_array_equal(script.round.result(), sums(script.code).sum(axis=0))
+    assert_array_equal(script.round.arrived_at, [1.0, 3.0])
+
+
+def test_a_round_that_is_done_stays_done() -> None:
+    script = Script(FractionalRepetition(4, 1))
+    assert [script.feed(0), script.feed(2)] == [Wait(), Done()]
+    before = script.round.result()
+    late = [1, 0, Lost(0, "gone"), Ready(3), failed(script.code, 3), None, Lost(2, "gone")]
+    assert [script.feed(event) for event in late] == [Done()] * len(late)
+    assert_array_equal(script.round.result(), before)
+    record = script.round.record(0.0, 0.0)
+    assert (record.late, record.lost, record.seconds) == ((1, 3), (), 2.0)
+
+
+@pytest.mark.parametrize("fatal", [Lost(2, "gone"), failed(Uncoded(4), 2)], ids=["lost", "failed"])
+def test_a_fatal_loss_names_every_role_that_is_missing(fatal: Event) -> None:
+    script = Script(Uncoded(4))
+    script.feed(0)
+    assert script.feed(fatal) == Stuck((1, 2, 3))
+
+
+def test_losses_are_waited_out_while_the_others_are_enough() -> None:
+    script = Script(FractionalRepetition(4, 1))
+    assert script.feed(Lost(0, "gone")) == Wait()
+    assert script.feed(failed(script.code, 3)) == Wait()
+    assert script.round.losses == {0: "gone"}
+    assert script.round.errors == {3: ERROR}
+    assert script.feed(Lost(1, "gone")) == Stuck((0, 1, 2, 3))
+
+
+def test_a_role_that_is_ready_is_asked_for_exactly_what_is_missing() -> None:
+    script = Script(OwnThenNext(3))
+    assert script.code.messages_of[1] == (2, 3)
+    assert script.feed(Ready(1)) == Wait()
+    script.feed(2)
+    script.feed(Lost(1, "gone"))
+    script.feed(Lost(0, "gone"))
+    assert script.feed(Ready(1)) == Ask(1, (3,))
+    assert script.feed(Ready(1)) == Wait()
+    assert script.feed(Ready(0)) == Ask(0, (0, 1))
+    assert not script.round.losses
+
+
+def test_a_stuck_round_goes_on_when_the_role_is_ready_again() -> None:
+    script = Script(Uncoded(2))
+    assert script.feed(failed(script.code, 1)) == Stuck((0, 1))
+    assert script.feed(Ready(1)) == Ask(1, (1,))
+    assert [script.feed(0), script.feed(1)] == [Wait(), Done()]
+    assert script.round.record(0.0, 0.0).lost == ()
+
+
+def test_the_record_says_what_the_round_did() -> None:
+    script = Script(FractionalRepetition(6, 1))
+    for event in (0, Lost(2, "gone"), 3, failed(script.code, 5), 4):
+        script.feed(event)
+    record = script.round.record(value=1.5, grad_norm=0.25)
+    assert (record.round, record.value, record.grad_norm) == (NUMBER, 1.5, 0.25)
+    assert_array_equal(record.arrived_at, [1.0, np.nan, np.nan, 3.0, 5.0, np.nan])
+    assert_array_equal(record.used, [True, False, False, True, True, False])
+    assert (record.seconds, record.late, record.lost) == (5.0, (1,), (2, 5))
+    assert (record.residual, record.amplification, record.exact) == (0.0, 1.0, True)
+
+
+def test_a_message_that_comes_late_can_still_be_entered_in_the_record() -> None:
+    script = Script(FractionalRepetition(2, 1))
+    script.feed(0)
+    record = script.round.record(0.0, 0.0)
+    record.arrived_at[1] = 9.0
+    assert_array_equal(record.arrived_at, [1.0, 9.0])
+
+
+def test_there_is_no_result_and_no_record_before_the_end() -> None:
+    script = Script(Uncoded(2))
+    script.feed(0)
+    for ask in (script.round.result, lambda: script.round.record(0.0, 0.0)):
+        with pytest.raises(RuntimeError, match="Round 7 has not enough messages yet"):
+            ask()
+
+
+# ---------------------------------------------------------------- wait rules
+
+
+def residual_and_exact(script: Script) -> tuple[float, bool]:
+    record = script.round.record(0.0, 0.0)
+    return record.residual, record.exact
+
+
+def amplification(code: GradientCode, messages: list[int]) -> float:
+    return code.decode(np.isin(np.arange(len(code.messages)), messages)).amplification
+
+
+def test_an_ill_conditioned_decoding_waits_for_one_more_message() -> None:
+    code = CyclicRepetition(5, 2)
+    three, four = amplification(code, [0, 1, 2]), amplification(code, [0, 1, 2, 3])
+    assert four < three
+    script = Script(code, UntilExact(max_amplification=(three + four) / 2))
+    assert [script.feed(i) for i in range(4)] == [Wait(), Wait(), Wait(), Done()]
+    assert script.round.record(0.0, 0.0).amplification == four
+    assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-10)
+
+
+@pytest.mark.parametrize("last", [Lost(4, "gone"), failed(CyclicRepetition(5, 2), 4), 4], ids=type)
+def test_an_ill_conditioned_decoding_is_taken_when_nothing_more_can_come(last: Event | int) -> None:
+    script = Script(CyclicRepetition(5, 2), UntilExact(max_amplification=0.5))
+    script.feed(Lost(3, "gone"))
+    assert [script.feed(i) for i in range(3)] == [Wait()] * 3
+    assert script.feed(last) == Done()
+    assert_allclose(script.round.result(), sums(script.code).sum(axis=0), atol=1e-10)
+
+
+ROWS = np.array([10.0, 20.0, 30.0, 40.0])
+
+
+def test_the_fastest_are_summed_and_scaled_up_by_their_rows() -> None:
+    script = Script(Uncoded(4), Fastest(2), ROWS)
+    assert [script.feed(3), script.feed(1)] == [Wait(), Done()]
+    blocks = sums(script.code)
+    assert_allclose(script.round.result(), (blocks[1] + blocks[3]) * 100 / 60, rtol=1e-14)
+    assert residual_and_exact(script) == (1.0, False)
+    assert script.round.record(0.0, 0.0).late == (0, 2)
+
+
+def test_without_row_counts_blocks_count_the_same() -> None:
+    script = Script(Uncoded(4), Fastest(1))
+    script.feed(2)
+    assert_array_equal(script.round.result(), 4 * sums(script.code)[2])
+
+
+def test_all_of_the_fastest_are_the_exact_sum() -> None:
+    script = Script(Uncoded(4), Fastest(4), ROWS)
+    assert [script.feed(i) for i in range(4)] == [Wait(), Wait(), Wait(), Done()]
+    assert_array_equal(script.round.result(), sums(script.code).sum(axis=0))
+    assert residual_and_exact(script) == (0.0, True)
+
+
+def test_the_fastest_are_fewer_when_no_more_can_come() -> None:
+    script = Script(Uncoded(4), Fastest(3), ROWS)
+    script.feed(Lost(0, "gone"))
+    assert [script.feed(1), script.feed(failed(script.code, 2))] == [Wait(), Wait()]
+    assert script.feed(Lost(3, "gone")) == Done()
+    assert_array_equal(script.round.result(), 5 * sums(script.code)[1])
+
+
+def test_a_worker_is_among_the_fastest_when_all_its_messages_are_here() -> None:
+    script = Script(OwnThenNext(3), Fastest(1))
+    assert [script.feed(i) for i in (0, 2, 3)] == [Wait(), Wait(), Done()]
+
+
+def test_at_the_deadline_the_best_approximation_is_taken() -> None:
+    script = Script(FractionalRepetition(4, 1), Deadline(3.0), ROWS)
+    assert [script.feed(0), script.feed(None), script.feed(None)] == [Wait(103.0)] * 2 + [Done()]
+    assert_allclose(script.round.result(), sums(script.code)[:2].sum(axis=0) * 100 / 30)
+    assert residual_and_exact(script) == (1.0, False)
+
+
+def test_after_the_deadline_the_first_message_is_waited_for() -> None:
+    script = Script(CyclicRepetition(5, 2), Deadline(0.5))
+    assert [script.feed(None), script.feed(None)] == [Wait(100.5)] * 2
+    assert script.feed(4) == Done()
+    residual, exact = residual_and_exact(script)
+    assert residual == script.code.decode(np.arange(5) == 4).residual > 0.1
+    assert not exact
+
+
+def test_before_the_deadline_an_exact_sum_is_enough() -> None:
+    script = Script(CyclicRepetition(4, 1), Deadline(60.0), ROWS)
+    assert [script.feed(i) for i in (2, 0, 3)] == [Wait(160.0)] * 2 + [Done()]
+    assert_allclose(script.round.result(), sums(script.code).sum(axis=0), atol=1e-10)
+    assert residual_and_exact(script)[1]
+
+
+def test_before_the_deadline_a_round_ends_when_nothing_more_can_come() -> None:
+    script = Script(Uncoded(3), Deadline(60.0))
+    assert [script.feed(1), script.feed(Lost(0, "gone"))] == [Wait(160.0)] * 2
+    assert script.feed(Lost(2, "gone")) == Done()
+    assert_array_equal(script.round.result(), 3 * sums(script.code)[1])
+
+
+@pytest.mark.parametrize("wait", [UntilExact(), Fastest(1), Deadline(60.0)], ids=repr)
+def test_no_rule_ends_a_round_of_which_nothing_can_come(wait: WaitRule) -> None:
+    script = Script(Uncoded(2), wait)
+    script.feed(Lost(0, "gone"))
+    assert script.feed(Lost(1, "gone")) == Stuck((0, 1))
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, np.nan])
+def test_a_deadline_lies_in_the_future(seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"needs seconds > 0, got {seconds}"):
+        Deadline(seconds)
+
+
+@pytest.mark.parametrize("n_workers", [-1, 0, 5])
+def test_the_fastest_are_some_of_the_codes_workers(n_workers: int) -> None:
+    with pytest.raises(ValueError, match=f"between 1 and the code's 4, got {n_workers}"):
+        Fastest(n_workers).check(Uncoded(4))
+
+
+def test_rules_that_make_sense_are_not_refused() -> None:
+    for wait in (UntilExact(), Fastest(1), Fastest(4), Deadline(0.1)):
+        wait.check(Uncoded(4))
+    assert [wait.exact for wait in (UntilExact(), Fastest(4), Deadline(0.1))] == [
+        True,
+        False,
+        False,
+    ]
