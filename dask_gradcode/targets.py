@@ -73,7 +73,7 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     if y.dtype.kind == "f":
         check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y", estimator=estimator)
     weight = np.ones(len(y))
-    if sample_weight is not None and not np.any(sample_weight):
+    if sample_weight is not None and not np.asarray(sample_weight).any():
         weight = np.zeros(len(y))  # allowed in a chunk, though not in the whole data set
     elif sample_weight is not None:
         weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
