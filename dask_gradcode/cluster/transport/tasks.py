@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from distributed import Client, Future, WorkerPlugin, get_worker
+from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Letter, Mailbox
 from dask_gradcode.cluster.shard import Shard
+from dask_gradcode.cluster.transport.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.messages import Work
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
@@ -209,42 +209,7 @@ def _read(job: bytes) -> tuple[GradientCode, Work]:
 
 def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     """Compute a message on a worker; the body of a message task."""
-    should_stop = _Released.on_this_worker().asked(get_worker().get_current_task())
     code, work = _read(order.job)
-    return shard.compute(code, order.message, work, w, should_stop)
-
-
-class _Released(WorkerPlugin):
-    """Notes which running message tasks the client has released, so that they can give up.
-
-    A running task cannot be cancelled from outside; it has to ask.
-    """
-
-    name = "dask-gradcode-released"
-    _installing = threading.Lock()
-
-    def __init__(self) -> None:
-        self._keys: set[Any] = set()
-
-    @classmethod
-    def on_this_worker(cls) -> _Released:
-        worker: Any = get_worker()
-        with cls._installing:
-            # Each worker installs it by itself: Client.register_plugin waits for every worker of
-            # the cluster, the frozen ones too.
-            if cls.name not in worker.plugins:
-                added = worker.plugin_add(plugin=cls(), name=cls.name)
-                asyncio.run_coroutine_threadsafe(added, worker.loop.asyncio_loop).result(30)
-            plugin: _Released = worker.plugins[cls.name]
-            return plugin
-
-    def asked(self, key: Any) -> Callable[[], bool]:
-        """Return a function that says whether the task shall stop."""
-        return lambda: key in self._keys
-
-    def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
-        if isinstance(key, tuple) and key[0] == _PREFIX:
-            if start == "executing" and finish == "released":
-                self._keys.add(key)
-            elif finish in ("released", "forgotten", "memory", "error"):
-                self._keys.discard(key)
+    stop = threading.Event()
+    with Released.told(stop.set):
+        return shard.compute(code, order.message, work, w, stop.is_set)
