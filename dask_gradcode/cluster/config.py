@@ -10,6 +10,8 @@ __all__ = ["DEFAULTS", "large_arguments", "seconds"]
 DEFAULTS = {
     # how long to wait for frozen workers when the others are not enough
     "gradcode.timeouts.recover": "60s",
+    # how long to try to reach a worker before messages travel as tasks
+    "gradcode.timeouts.connect": "5s",
     # how long one round may take although its workers live
     "gradcode.timeouts.round": "1h",
 }

@@ -11,7 +11,7 @@ from typing import Any
 from dask_gradcode.cluster.config import seconds
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.transport import TaskTransport, Transport
+from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.cluster.waiting import LOOK_EVERY
 from dask_gradcode.messages import Work
 from dask_gradcode.objective import evaluation
@@ -31,22 +31,54 @@ from dask_gradcode.rounds import (
 )
 from dask_gradcode.typing import Evaluation, Vector
 
-__all__ = ["ClusterObjective", "choose_transport"]
+__all__ = ["ClusterObjective", "open_transport"]
 
 logger = logging.getLogger("dask_gradcode")
 
 _fits = itertools.count()
 
 
-def choose_transport(name: str) -> str:
-    """Return the transport that a name stands for, or raise ValueError."""
-    if name == "stream":
+def open_transport(name: str, data: Placement, work: Work) -> Transport:
+    """Return a transport to which all roles are attached.
+
+    Parameters
+    ----------
+    name : {"auto", "tasks", "stream"}
+        ``"auto"`` is the stream where this process reaches the workers over plain TCP.
+    data : Placement
+        The data.
+    work : Loss or callable
+        What to compute on each block.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the stream cannot work here.
+    """
+    if name not in ("auto", "tasks", "stream"):
+        raise ValueError(f"transport must be 'auto', 'tasks' or 'stream', got {name!r}.")
+    plain = [address.startswith("tcp://") for address in data.addresses.values()]
+    if name == "stream" and not all(plain):
         raise ValueError(
-            "transport='stream' is not available in this version. Use transport='tasks'."
+            "transport='stream' needs workers at tcp:// addresses, got "
+            f"{next(a for a in data.addresses.values() if not a.startswith('tcp://'))}. "
+            "Use transport='tasks'."
         )
-    if name not in ("auto", "tasks"):
-        raise ValueError(f"transport must be 'auto' or 'tasks', got {name!r}.")
-    return "tasks"
+    if name == "stream" or (name == "auto" and all(plain)):
+        stream = StreamTransport(data.client, data.code, work, data.serving)
+        _attach(stream, data)
+        if name == "stream" or stream.wait_until_open(seconds("gradcode.timeouts.connect")):
+            return stream
+        stream.close()
+        logger.warning("No worker can be reached from here: messages travel as tasks.")
+    tasks = TaskTransport(data.client, f"{data.uid}-{next(_fits)}", data.code, work)
+    _attach(tasks, data)
+    return tasks
+
+
+def _attach(transport: Transport, data: Placement) -> None:
+    for role, shard in data.shards.copy().items():
+        transport.attach(role, shard, data.addresses[role])
 
 
 class ClusterObjective:
@@ -64,7 +96,7 @@ class ClusterObjective:
         the rows of a :class:`~dask_gradcode.messages.Block`.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
-    transport : {"auto", "tasks"}, default="auto"
+    transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
 
     Raises
@@ -98,15 +130,11 @@ class ClusterObjective:
         data.check_open()
         self._data, self._wait = data, wait or UntilExact()
         self._wait.check(data.code)
-        choose_transport(transport)
         self._n_rounds = 0
+        self._lost: dict[int, str] = {}
         self._recent: dict[int, tuple[Round, RoundRecord]] = {}
-        self._transport: Transport = TaskTransport(
-            data.client, f"{data.uid}-{next(_fits)}", data.code, work
-        )
+        self._transport = open_transport(transport, data, work)
         logger.info("%r: messages travel as %s", data, self._transport.name)
-        for role, shard in data.shards.items():
-            self._transport.attach(role, shard, data.addresses[role])
 
     @property
     def transport(self) -> str:
@@ -140,7 +168,7 @@ class ClusterObjective:
         round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows)
         self._n_rounds += 1
         step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
-        for role, why in data.lost.items():
+        for role, why in (self._lost | data.lost).items():
             step = round_.feed(Lost(role, why), round_.started)
         if not isinstance(step, Stuck):
             asks = {role: data.code.messages_of[role] for role in data.shards}
@@ -154,8 +182,9 @@ class ClusterObjective:
                     self._transport.ask(role, messages)
             events = self._transport.poll(patience.next_look(step, time.monotonic()))
             now = time.monotonic()
+            for event in events:
+                self._note(event, now)
             for event in events or patience.look(now):
-                self._note_late(event, now)
                 step = round_.feed(event, now)
             if not events:
                 step = round_.feed(None, now)
@@ -164,8 +193,11 @@ class ClusterObjective:
         self._recent.pop(round_.number - 64, None)
         return seen
 
-    def _note_late(self, event: Event, now: float) -> None:
-        if isinstance(event, Arrived) and event.round in self._recent:
+    def _note(self, event: Event, now: float) -> None:
+        """Remember what a transport's event means beyond the round that is running."""
+        if isinstance(event, Lost):
+            self._lost[event.role] = event.why
+        elif isinstance(event, Arrived) and event.round in self._recent:
             round_, record = self._recent[event.round]
             record.arrived_at[event.message] = now - round_.started
 

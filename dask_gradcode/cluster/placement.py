@@ -30,6 +30,7 @@ from dask_gradcode.cluster.blocks import (
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.session import session
 from dask_gradcode.cluster.shard import Shard, ShardPlan, build_shard
+from dask_gradcode.cluster.transport import Serving
 from dask_gradcode.cluster.waiting import collect
 from dask_gradcode.codes import GradientCode, make_code
 from dask_gradcode.rounds import InsufficientWorkersError
@@ -256,6 +257,7 @@ class Placement:
         self.uid = uuid.uuid4().hex[:12]
         self.addresses = dict(enumerate(addresses))
         self.shards: dict[int, Future[Any]] = {}
+        self.serving = Serving(client, self.uid)
         self.lost: dict[int, str] = {}
         self.block_rows: Vector = np.zeros(code.n_blocks)
         self._owned: ExitStack | None = None
@@ -354,6 +356,7 @@ class Placement:
                 logger.warning("Role %d is lost: %s, %s", role, address, why)
                 self.lost[role] = f"{address}: {why}"
                 # At once: Dask would compute its chunks again for a task that can never run.
+                self.serving.release(role)
                 shard = self.shards.pop(role, None)
                 if shard is not None:
                     shard.release()
@@ -361,6 +364,7 @@ class Placement:
     def _release(self) -> None:
         for address in self.addresses.values():
             Liveness.of(self.client).unwatch(address, self._on_death)
+        self.serving.release()
         while self.shards:
             self.shards.popitem()[1].release()
 

@@ -240,10 +240,6 @@ class CodedEstimator(BaseEstimator):
     def _refuse_what_comes_later(self) -> None:
         if self.checkpoint is not None:
             raise ValueError("checkpoint is not available in this version. Use checkpoint=None.")
-        if self.transport == "stream":
-            raise ValueError(
-                "transport='stream' is not available in this version. Use transport='tasks'."
-            )
 
     def _report(self, n_iter: int, w: Vector, seen: Evaluation) -> None:
         norm = np.abs(seen.gradient).max(initial=0.0)

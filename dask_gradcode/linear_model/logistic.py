@@ -67,8 +67,10 @@ class CodedLogisticRegression(ClassifierMixin, CodedEstimator):
         Not available in this version.
     checkpoint_every : int, default=10
         Not available in this version.
-    transport : {"auto", "tasks"}, default="auto"
-        How messages travel; recorded in ``history_.transport``.
+    transport : {"auto", "tasks", "stream"}, default="auto"
+        How messages travel; recorded in ``history_.transport``. ``"stream"`` is a connection to
+        each worker, ``"tasks"`` a Dask task per message, and ``"auto"`` the stream where this
+        process reaches the workers over plain TCP.
     client : distributed.Client or str, default=None
         A client or a scheduler's address. None: the current client. Where there is none, data in
         memory is fitted in this process, and dask data on a ``LocalCluster`` that lives as long as

@@ -18,8 +18,8 @@ from distributed import Client, Event, get_worker
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.cluster.mailbox import Mailbox
-from dask_gradcode.cluster.transport import TaskTransport, Transport
-from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
+from dask_gradcode.codes import FractionalRepetition, Uncoded
 from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Block, Work
 from dask_gradcode.rounds import Arrived, Failed, Lost
@@ -38,13 +38,23 @@ from helpers import (
 pytestmark = pytest.mark.cluster
 
 X, Y = logistic_data(40, 3)
-TRANSPORTS: list[Callable[[Client, str, GradientCode, Work], Transport]] = [TaskTransport]
+
+
+def tasks(data: Placement, work: Work) -> Transport:
+    return TaskTransport(data.client, f"{data.uid}-test", data.code, work)
+
+
+def stream(data: Placement, work: Work) -> Transport:
+    return StreamTransport(data.client, data.code, work, data.serving)
+
+
+TRANSPORTS: list[Callable[[Placement, Work], Transport]] = [tasks, stream]
 every_transport = pytest.mark.parametrize("make", TRANSPORTS)
 
 
 @contextmanager
 def transport_for(data: Placement, make: Any, work: Work) -> Iterator[Transport]:
-    transport = make(data.client, f"{data.uid}-test", data.code, work)
+    transport = make(data, work)
     for role, shard in data.shards.items():
         transport.attach(role, shard, data.addresses[role])
     try:
@@ -170,9 +180,8 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
 
         class Gated(Loss):
             def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
-                worker = get_worker()
-                if worker.address == stuck:
-                    round_ = worker.get_current_task()[2]
+                if get_worker().address == stuck:
+                    round_ = int(z.any())  # w is 0 in round 0
                     with log.open("a") as file:
                         file.write(f"{round_}\n")
                     if round_ == 0:
@@ -181,7 +190,9 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
 
         with transport_for(data, make, Gated()) as transport:
             transport.begin(0, np.zeros(2), {0: (0,)})
-            wait_until(lambda: log.exists() and log.read_text() == "0\n")
+            wait_until(
+                lambda: not transport.poll(0.01) and log.exists() and log.read_text() == "0\n"
+            )
             transport.begin(1, np.ones(2), {0: (0,)})
 
             def told(dask_worker: Any) -> bool:
@@ -192,7 +203,7 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
                     if isinstance(key, tuple)
                 )
 
-            wait_until(lambda: client.run(told, workers=[stuck])[stuck])
+            wait_until(lambda: make is stream or client.run(told, workers=[stuck])[stuck])
             Event("chunk-gate", client=client).set()
             [event] = events(transport, 1)
         assert event.round == 1
@@ -219,7 +230,7 @@ def test_answers_of_an_old_round_say_so(data: Placement, make: Any) -> None:
         def queued() -> int:
             return sum("gradcode-message" in key for key in gradcode_keys(data.client))
 
-        wait_until(lambda: queued() == 1)  # nothing piles up behind it
+        wait_until(lambda: queued() <= 1)  # nothing piles up behind it
         Event("old-gate", client=data.client).set()
         late, current = events(transport, 2)
         assert late.round < 9
@@ -256,10 +267,7 @@ def test_a_worker_that_dies_is_an_event_and_leaves_no_task(make: Any) -> None:
         Event("never", client=client).set()
 
 
-@every_transport
-def test_frozen_between_finishing_and_handing_over(
-    make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frozen_between_finishing_and_handing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six workers finish and freeze before their results are fetched; the others' still come."""
     with local_cluster(8) as client, place(X, Y, code=Uncoded(8)) as data:
         pids = {role: pid_of(client, address) for role, address in data.addresses.items()}
@@ -274,7 +282,7 @@ def test_frozen_between_finishing_and_handing_over(
 
         monkeypatch.setattr(Mailbox, "_fetch", stop_first)
         try:
-            with transport_for(data, make, count_rows) as transport:
+            with transport_for(data, tasks, count_rows) as transport:
                 transport.begin(0, np.zeros(1), {role: (role,) for role in range(6)})
                 wait_until(lambda: len(stopped) == 6)
                 transport.ask(6, (6,))
@@ -291,7 +299,7 @@ def test_two_fits_at_once_do_not_meet(client: Client, make: Any) -> None:
         def work(w: Vector, block: Block) -> tuple[float, Vector]:
             return factor * block.n_rows, w
 
-        with ClusterObjective(data, work) as objective:
+        with ClusterObjective(data, work, transport=make.__name__) as objective:
             found.extend(objective(np.zeros(1)).value for _ in range(10))
 
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:

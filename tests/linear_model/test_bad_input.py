@@ -62,7 +62,6 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "code": ({"code": "turbo"}, r"'code' parameter .*'auto'.* Got 'turbo' instead"),
     "solver": ({"solver": "newton"}, r"'solver' parameter .*'lbfgs'.* Got 'newton' instead"),
     "transport": ({"transport": "udp"}, r"'transport' parameter .* Got 'udp' instead"),
-    "stream": ({"transport": "stream"}, "transport='stream' is not available in this version"),
     "wait": ({"wait": "soon"}, r"'wait' parameter .* Got 'soon' instead"),
     "l1_ratio": ({"l1_ratio": 0.5}, r"l1_ratio=0\.5 is not available in this version"),
     "checkpoint": ({"checkpoint": "here"}, "checkpoint is not available in this version"),

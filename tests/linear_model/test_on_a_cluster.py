@@ -42,7 +42,7 @@ def chunked(*arrays: Any, rows: tuple[int, ...] = (50, 31, 203)) -> list[Any]:
 def test_every_code_gives_scikit_learns_coefficients(client: Client, code: Any) -> None:
     ours = tight(code=code).fit(X, NAMES, WEIGHT)
     assert_same_model(ours, reference().fit(X, NAMES, WEIGHT))
-    assert ours.history_.transport == "tasks"
+    assert ours.history_.transport == "stream"
     assert ours.history_.code == ours.code_
 
 
@@ -133,7 +133,7 @@ def test_a_search_shares_the_client(client: Client) -> None:
     assert clone(model).client is client
     search = GridSearchCV(model, {"C": [0.01, 1.0]}, cv=2).fit(X, Y)
     assert search.best_estimator_.client is client
-    assert search.best_estimator_.history_.transport == "tasks"
+    assert search.best_estimator_.history_.transport == "stream"
     expected = GridSearchCV(reference(), {"C": [0.01, 1.0]}, cv=2).fit(X, Y)
     assert_allclose(search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
     twin = pickle.loads(pickle.dumps(search.best_estimator_))

@@ -30,7 +30,7 @@ def test_a_fit_owns_a_cluster(caplog: pytest.LogCaptureFixture) -> None:
     model = CodedLogisticRegression(tol=1e-10).fit(*LAZY)
     reference = LogisticRegression(tol=1e-12, solver="newton-cg").fit(X, Y)
     np.testing.assert_allclose(model.coef_, reference.coef_, atol=1e-6)
-    assert model.history_.transport == "tasks"
+    assert model.history_.transport == "stream"
     assert any("starting a LocalCluster" in record.message for record in caplog.records)
     assert no_client()
 

@@ -1,0 +1,215 @@
+"""The worker's side of streams: one task per role that computes what connections ask for."""
+
+from __future__ import annotations
+
+import pickle
+import selectors
+import socket
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+from distributed import secede
+from distributed.core import Status
+from distributed.protocol.pickle import dumps
+
+from dask_gradcode.cluster.shard import Shard
+from dask_gradcode.cluster.transport.released import Released
+from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
+from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.typing import Vector
+
+__all__ = ["HANDLER", "Job", "detach", "install", "serve"]
+
+HANDLER = "gradcode-stream"
+"""The operation by which a client asks a worker for a stream."""
+
+_desks: dict[str, _Desk] = {}  # what this process serves, by token
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a connection computes.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Says how blocks are combined.
+    messages : mapping of int to Message
+        The messages of the role.
+    work : bytes
+        The loss or block function, pickled by itself: once for all roles.
+    """
+
+    code: GradientCode
+    messages: Mapping[int, Message]
+    work: bytes
+
+
+def serve(shard: Shard, token: str) -> None:
+    """Compute messages from a shard for all who connect with the token, until released.
+
+    The body of one long task per role: it shows on the dashboard, and Dask does not take a worker
+    for idle that holds pinned data.
+    """
+    desk = _Desk(shard)
+    with Released.told(desk.close):
+        _desks[token] = desk
+        secede()
+        try:
+            desk.run()
+        finally:
+            del _desks[token]
+
+
+def install(dask_worker: Any) -> None:
+    """Have a worker accept streams; run on it by the client, without the scheduler."""
+    dask_worker.handlers.setdefault(HANDLER, _accept)
+
+
+async def _accept(comm: Any, token: str) -> Any:
+    desk = _desks.get(token)
+    if desk is None:  # its task has not begun yet
+        return "later"
+    await comm.write("OK")
+    desk.accept(detach(comm))  # at once: the event loop must not read what comes next
+    return Status.dont_reply
+
+
+def detach(comm: Any) -> socket.socket:
+    """Take the socket out of a TCP connection of distributed, which is then closed to Dask."""
+    sock: socket.socket = comm.stream.socket.dup()
+    comm.abort()
+    return sock
+
+
+class _Desk:
+    """Serves all connections of one shard, in turn, on one thread."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._new: SimpleQueue[socket.socket | None] = SimpleQueue()
+        self._bell, self._ear = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._ear, selectors.EVENT_READ, None)
+        self._open = True
+
+    def accept(self, sock: socket.socket) -> None:
+        """Serve one more connection; from any thread."""
+        self._new.put(sock)
+        self._bell.send(b"!")
+
+    def close(self) -> None:
+        """End ``run``; from any thread."""
+        self._new.put(None)
+        with suppress(OSError):  # it has ended by itself
+            self._bell.send(b"!")
+
+    def run(self) -> None:
+        """Serve until closed."""
+        try:
+            busy: set[_Visitor] = set()
+            while self._open:
+                ready = {key.data for key, _ in self._selector.select(0 if busy else None)}
+                if None in ready:
+                    self._ear.recv(64)
+                    self._welcome()
+                # a message each in turn: no fit can keep out another
+                busy = {visitor for visitor in ready - {None} | busy if self._attend(visitor)}
+        finally:
+            self._welcome()
+            for key in list(self._selector.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]
+            self._selector.close()
+            self._bell.close()
+
+    def _welcome(self) -> None:
+        while True:
+            try:
+                sock = self._new.get_nowait()
+            except Empty:
+                return
+            if sock is None:
+                self._open = False
+            else:
+                sock.setblocking(True)  # answers may wait for the client
+                self._selector.register(sock, selectors.EVENT_READ, _Visitor(sock))
+
+    def _attend(self, visitor: _Visitor) -> bool:
+        """Compute one message; False if there is none, or the client is gone."""
+        try:
+            return visitor.attend(self._shard)
+        except Closed:
+            self._selector.unregister(visitor.sock)
+            visitor.sock.close()
+            return False
+
+
+class _Visitor:
+    """One fit's connection: what it wants computed, which is never more than its newest round."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._reader, self._outbox = Reader(sock), Outbox(sock)
+        self._job: Job | None = None
+        self._work: Any = None
+        self._round, self._w = -1, np.zeros(0)
+        self._asked: deque[int] = deque()
+
+    def attend(self, shard: Shard) -> bool:
+        """Read all that has come, and compute one message; False if none is asked for."""
+        self._read()
+        if not self._asked:
+            return False
+        message, round_ = self._asked.popleft(), self._round
+        try:
+            payload = self._compute(shard, message)
+        except Closed:
+            raise
+        except Exception as error:
+            self._outbox.add(pack(Kind.ERROR, round_, message, _pickled(error)))
+        else:
+            if payload is not None:
+                self._outbox.add(pack(Kind.ANSWER, round_, message, payload))
+        self._outbox.flush()
+        return True
+
+    def _compute(self, shard: Shard, message: int) -> Vector | None:
+        assert self._job is not None  # it is sent first
+        if isinstance(self._work, Exception):
+            raise self._work
+        job, round_ = self._job, self._round
+
+        def superseded() -> bool:
+            self._read()
+            return self._round != round_ or self._reader.begun() is Kind.BEGIN
+
+        return shard.compute(job.code, job.messages[message], self._work, self._w, superseded)
+
+    def _read(self) -> None:
+        while (frame := self._reader.read()) is not None:
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind is Kind.BEGIN:
+            self._round, self._w = frame.round, frame.body.view(np.float64)
+            self._asked.clear()
+        elif frame.kind is Kind.ASK and frame.round == self._round:
+            self._asked.extend(frame.body.view(np.int64).tolist())
+        elif frame.kind is Kind.JOB:
+            self._job = pickle.loads(frame.body.data)
+            try:
+                self._work = pickle.loads(self._job.work)
+            except Exception as error:
+                self._work = error  # raised for every message
+
+
+def _pickled(error: Exception) -> bytes:
+    try:
+        return bytes(dumps(error))
+    except Exception:
+        return bytes(dumps(RuntimeError(repr(error))))

@@ -1,0 +1,313 @@
+"""Transport ``stream``: one connection per role, with no scheduler in a round."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import selectors
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+from distributed import Client, Future
+from distributed.protocol.pickle import dumps
+
+from dask_gradcode.cluster.liveness import Liveness
+from dask_gradcode.cluster.transport.serve import HANDLER, Job, detach, install, serve
+from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.messages import Work
+from dask_gradcode.rounds import Arrived, Event, Failed, Lost
+from dask_gradcode.typing import Vector
+
+__all__ = ["Serving", "StreamTransport"]
+
+
+class Serving:
+    """The long tasks that serve the shards of one placement: one per role, begun when first used.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A synchronous client.
+    uid : str
+        Distinguishes the keys of this placement's tasks from all others.
+    """
+
+    def __init__(self, client: Client, uid: str) -> None:
+        self._client, self._uid = client, uid
+        self._tasks: dict[str, Future[Any]] = {}
+
+    def token(self, role: int, shard: Future[Any], address: str) -> str:
+        """Return the token by which a role's worker knows the shard to serve."""
+        key: Any = shard.key  # (prefix, placement, role, epoch)
+        token = f"{self._uid}-{role}-{key[-1]}"
+        if token not in self._tasks:
+            self._tasks[token] = self._client.submit(
+                serve,
+                shard,
+                token,
+                key=("gradcode-serve", *key[1:]),
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+            )
+        return token
+
+    def release(self, role: int | None = None) -> None:
+        """End the task of a role, or of all roles."""
+        mine = None if role is None else f"{self._uid}-{role}-"
+        for token in [t for t in self._tasks if mine is None or t.startswith(mine)]:
+            self._tasks.pop(token).release()
+
+
+@dataclass
+class _Role:
+    address: str
+    job: Any
+    frames: list[Any] = field(default_factory=list)  # of this round, until there is a connection
+    opening: asyncio.Task[None] | None = None
+    sock: socket.socket | None = None
+    reader: Any = None
+    outbox: Any = None
+
+
+class StreamTransport:
+    """Keeps one socket per role, to the task that serves its shard.
+
+    Connections are opened through Dask's own, with its authentication, and then taken out of the
+    event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
+    Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A synchronous client.
+    code : GradientCode
+        Which messages there are.
+    work : Loss or callable
+        What to compute on each block.
+    serving : Serving
+        The placement's tasks.
+    """
+
+    name = "stream"
+
+    def __init__(self, client: Client, code: GradientCode, work: Work, serving: Serving) -> None:
+        assert client.loop is not None
+        self._client, self._loop = client, client.loop
+        self._code, self._work, self._serving = code, dumps(work), serving
+        self._liveness = Liveness.of(client)
+        self._roles: dict[int, _Role] = {}
+        self._round, self._w = -1, np.zeros(0)
+        self._openings: set[asyncio.Task[None]] = set()  # on the event loop
+        # what other threads have for the caller's: new sockets by role, addresses of the dead
+        self._news: SimpleQueue[tuple[_Role, socket.socket] | str] = SimpleQueue()
+        self._bell, self._ear = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._ear, selectors.EVENT_READ)
+
+    def attach(self, role: int, shard: Future[Any], address: str) -> None:
+        messages = {index: self._code.messages[index] for index in self._code.messages_of[role]}
+        job = pack(Kind.JOB, -1, -1, dumps(Job(self._code, messages, self._work)))
+        state = self._roles[role] = _Role(address, job)
+        self._liveness.watch(address, self._on_death)
+        token = self._serving.token(role, shard, address)
+        self._loop.add_callback(self._start, state, token)
+
+    def detach(self, role: int) -> None:
+        state = self._roles.pop(role)
+        self._loop.add_callback(self._give_up, state)
+        if state.sock is not None:
+            self._selector.unregister(state.sock)
+            state.sock.close()
+        if all(other.address != state.address for other in self._roles.values()):
+            self._liveness.unwatch(state.address, self._on_death)
+
+    def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
+        self._round, self._w = round, np.array(w, dtype=np.float64)
+        begin = pack(Kind.BEGIN, round, -1, self._w)
+        for role in list(self._roles):
+            state = self._roles[role]
+            state.frames = [begin, self._asking(asks.get(role, ()))]
+            if state.sock is not None:
+                state.outbox.replace(state.frames)
+                self._flush(state)
+
+    def ask(self, role: int, messages: Sequence[int]) -> None:
+        state = self._roles.get(role)
+        if state is None:
+            return
+        state.frames.append(self._asking(messages))
+        if state.sock is not None:
+            state.outbox.add(state.frames[-1])
+            self._flush(state)
+
+    def poll(self, timeout: float | None) -> Sequence[Event]:
+        events: list[Event] = []
+        end = None if timeout is None else time.monotonic() + timeout
+        while not events:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            ready = self._selector.select(left)
+            woken = False
+            for key, mask in ready:
+                if key.data is None:
+                    woken = self._hear(events)
+                else:
+                    self._attend(key.data, mask, events)
+            if woken or (not ready and left is not None):
+                break
+        return events
+
+    def wake(self) -> None:
+        self._bell.send(b"!")
+
+    def wait_until_open(self, timeout: float) -> bool:
+        """Wait until there is a connection to a worker; False if there is none in time."""
+        end = time.monotonic() + timeout
+        while all(state.sock is None for state in self._roles.values()):
+            if time.monotonic() > end:
+                return False
+            self._selector.select(max(0.0, end - time.monotonic()))
+            self._hear([])
+        return True
+
+    def close(self) -> None:
+        for role in list(self._roles):
+            self.detach(role)
+        if self._client.status == "running":
+            self._client.sync(self._give_up_all)  # from then on nobody has news
+        self._hear([])
+        self._selector.close()
+        self._ear.close()
+        self._bell.close()
+
+    # ---- in the caller's thread
+
+    def _asking(self, messages: Sequence[int]) -> Any:
+        return pack(Kind.ASK, self._round, -1, np.array(messages, dtype=np.int64))
+
+    def _flush(self, state: _Role) -> None:
+        assert state.sock is not None
+        try:
+            done = state.outbox.flush()
+        except Closed:
+            return  # reading will find out, and say so
+        wanted = selectors.EVENT_READ | (0 if done else selectors.EVENT_WRITE)
+        if self._selector.get_key(state.sock).events != wanted:
+            self._selector.modify(state.sock, wanted, state)
+
+    def _attend(self, state: _Role, mask: int, events: list[Event]) -> None:
+        role = next((role for role, mine in self._roles.items() if mine is state), None)
+        if role is None:
+            return  # detached by an event of the same poll
+        if mask & selectors.EVENT_WRITE:
+            self._flush(state)
+        if not mask & selectors.EVENT_READ:
+            return
+        try:
+            while (frame := state.reader.read()) is not None:
+                events.append(_event(role, frame))
+        except Closed as reason:
+            self.detach(role)
+            events.append(Lost(role, f"{state.address}: {reason}"))
+
+    def _hear(self, events: list[Event]) -> bool:
+        """Take in what other threads have for this one; True if it is only to wake up."""
+        try:
+            self._ear.recv(64, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        woken = True
+        while True:
+            try:
+                news = self._news.get_nowait()
+            except Empty:
+                return woken
+            woken = False
+            if isinstance(news, str):
+                events += self._lost(news)
+            else:
+                self._connect(*news)
+
+    def _connect(self, state: _Role, sock: socket.socket) -> None:
+        if all(mine is not state for mine in self._roles.values()):
+            sock.close()  # detached meanwhile
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        state.sock, state.reader, state.outbox = sock, Reader(sock), Outbox(sock)
+        self._selector.register(sock, selectors.EVENT_READ, state)
+        state.outbox.add(state.job)
+        for frame in state.frames:
+            state.outbox.add(frame)
+        self._flush(state)
+
+    def _lost(self, address: str) -> list[Event]:
+        gone = [role for role, state in self._roles.items() if state.address == address]
+        for role in gone:
+            self.detach(role)
+        return [Lost(role, f"{address}: it left the cluster") for role in gone]
+
+    # ---- on the client's event loop
+
+    def _on_death(self, address: str, why: str) -> None:
+        self._tell(address)
+
+    def _tell(self, news: tuple[_Role, socket.socket] | str) -> None:
+        self._news.put(news)
+        self._bell.send(b"!")
+
+    def _start(self, state: _Role, token: str) -> None:
+        state.opening = asyncio.create_task(self._open(state, token))
+        self._openings.add(state.opening)
+        state.opening.add_done_callback(self._openings.discard)
+
+    def _give_up(self, state: _Role) -> None:
+        if state.opening is not None:
+            state.opening.cancel()
+
+    async def _give_up_all(self) -> None:
+        openings = list(self._openings)
+        for opening in openings:
+            opening.cancel()
+        await asyncio.gather(*openings, return_exceptions=True)
+
+    async def _open(self, state: _Role, token: str) -> None:
+        pause = 0.01
+        while True:
+            try:
+                sock = await self._try_to_open(state.address, token)
+            except OSError:
+                sock = None  # gone, in which case there is an event; or frozen, or not yet there
+            if sock is not None:
+                self._tell((state, sock))
+                return
+            await asyncio.sleep(pause)
+            pause = min(0.5, 1.5 * pause)
+
+    async def _try_to_open(self, address: str, token: str) -> socket.socket | None:
+        rpc: Any = self._client.rpc
+        comm = await rpc.connect(address)
+        try:
+            await comm.write({"op": "run", "function": dumps(install)})
+            await comm.read()
+            await comm.write({"op": HANDLER, "token": token})
+            if await comm.read() == "OK":
+                return detach(comm)  # at once: the event loop must not read what comes next
+            return None
+        except BaseException:
+            comm.abort()
+            raise
+        finally:
+            rpc.reuse(address, comm)
+
+
+def _event(role: int, frame: Frame) -> Event:
+    if frame.kind is Kind.ERROR:
+        return Failed(frame.round, role, frame.message, pickle.loads(frame.body.data))
+    return Arrived(frame.round, role, frame.message, frame.body.view(np.float64))
