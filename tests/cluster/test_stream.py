@@ -1,0 +1,107 @@
+"""What only streams promise: latest wins, nobody is waited for, sockets end with their fit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distributed import Client, get_worker
+from scipy.sparse import csr_array
+
+from dask_gradcode import CodedLogisticRegression, place
+from dask_gradcode.cluster import ClusterObjective
+from dask_gradcode.cluster.transport import StreamTransport
+from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.losses import Loss
+from dask_gradcode.rounds import Arrived
+from dask_gradcode.typing import Vector
+from helpers import count_rows, frozen, gradcode_keys, local_cluster, pid_of, wait_until
+
+pytestmark = pytest.mark.cluster
+
+CODE = FractionalRepetition(4, 1)
+N_ROWS = 8000  # four chunks of rows in each message
+LABELS = np.arange(N_ROWS) % 2
+
+
+@pytest.mark.parametrize(("n_features", "n_rounds"), [(1, 2000), (300_000, 30)])
+def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
+    client: Client, tmp_path: Path, n_features: int, n_rounds: int
+) -> None:
+    """Thousands of small w fit in the buffers of a socket, not even one large w does."""
+    log = tmp_path / "rounds"
+
+    class Logged(Loss):
+        def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+            if get_worker().address == slow:
+                with log.open("a") as file:
+                    file.write(f"{int(z[0])}\n")
+            return z, y
+
+    with place(csr_array((N_ROWS, n_features)), LABELS, code=CODE) as data:
+        slow = data.addresses[0]
+        transport = StreamTransport(client, CODE, Logged(), data.serving)
+        for role, shard in data.shards.items():
+            transport.attach(role, shard, data.addresses[role])
+
+        def run_round(number: int, roles: set[int]) -> None:
+            w = np.zeros(n_features + 1)
+            w[-1] = number  # the intercept, which is all that these rows see of w
+            transport.begin(number, w, {role: (role,) for role in range(4)})
+            answered: set[int] = set()
+            while not answered >= roles:
+                for event in transport.poll(30):
+                    assert isinstance(event, Arrived)
+                    if event.round == number:
+                        answered.add(event.role)
+
+        try:
+            run_round(0, {0, 1, 2, 3})
+            with frozen(pid_of(client, slow)):
+                for number in range(1, n_rounds):
+                    run_round(number, {1, 2, 3})
+            run_round(n_rounds, {0, 1, 2, 3})
+        finally:
+            transport.close()
+    chunks = [int(line) for line in log.read_text().split()]
+    assert chunks[:4] == [0] * 4
+    assert chunks[-4:] == [n_rounds] * 4
+    assert len(chunks[4:-4]) <= 1
+
+
+def test_a_fit_leaves_no_open_file_behind(client: Client) -> None:
+    def open_files() -> dict[str, int]:
+        found: dict[str, int] = client.run(lambda: len(os.listdir("/proc/self/fd")))
+        return {**found, "client": len(os.listdir("/proc/self/fd"))}
+
+    X = np.random.default_rng(0).normal(size=(N_ROWS, 2))
+    with place(X, LABELS, code=CODE) as data:
+        CodedLogisticRegression().fit(data)  # opens what Dask itself keeps open
+        before = open_files()
+        for _ in range(20):
+            CodedLogisticRegression().fit(data)
+        wait_until(lambda: all(after <= before[k] + 2 for k, after in open_files().items()))
+    wait_until(lambda: not gradcode_keys(client))
+
+
+def test_a_stream_needs_tcp() -> None:
+    with (
+        Client(processes=False, n_workers=2, dashboard_address=":0") as client,
+        place(np.eye(4), [0, 1, 0, 1], client=client) as data,
+    ):
+        with pytest.raises(ValueError, match=r"'stream' needs workers at tcp:// .*'tasks'"):
+            ClusterObjective(data, count_rows, transport="stream")
+        with ClusterObjective(data, count_rows) as objective:
+            assert objective.transport == "tasks"
+            assert objective(np.zeros(1)).value == 4.0
+
+
+def test_a_worker_frozen_before_the_first_round_joins_when_it_wakes() -> None:
+    with local_cluster(2) as client, place(np.eye(4), [0, 1, 0, 1]) as data:
+        with frozen(pid_of(client, data.addresses[1])):
+            objective = ClusterObjective(data, count_rows)
+            assert objective(np.zeros(1)).value == 4.0
+        with objective:
+            wait_until(lambda: np.isfinite(objective(np.zeros(1)).record.arrived_at[1]))
