@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
-from dask_gradcode.typing import Mask, Vector
+from dask_gradcode.typing import Mask, Payload, Vector
 
 __all__ = [
     "Arrived",
@@ -49,7 +49,7 @@ class Arrived:
     round: int
     role: int
     message: int
-    payload: Vector
+    payload: Payload
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +332,7 @@ class Round:
         self._block_rows = np.ones(code.n_blocks) if block_rows is None else block_rows
         self._decoder = code.decoder()
         self._decoding: Decoding | None = None
-        self._payloads: dict[int, Vector] = {}
+        self._sum = code.sum()
         self.seconds = float("nan")
         self.errors: dict[int, BaseException] = {}
         self.losses: dict[int, str] = {}
@@ -364,7 +364,7 @@ class Round:
                     return self._next(now)  # a second copy of an answer changes nothing
                 self.arrived[message], self.pending[message] = True, False
                 self.arrived_at[message] = now - self.started
-                self._payloads[message] = payload
+                self._sum.add(message, payload)
                 self.decodable = self._decoder.add(message)
             case Failed(number, role, message, error) if number == self.number:
                 self.pending[message] = False
@@ -410,10 +410,10 @@ class Round:
         An approximate sum is scaled up to the whole data set by the rows that it counts.
         """
         decoding = self._settled()
-        total = self.code.combine(decoding, self._payloads)
+        total = self._sum.total(decoding)
         if not self.decodable:
             covered = decoding.weights @ self.code.encoding_matrix
-            total *= self._block_rows.sum() / (covered @ self._block_rows)
+            total = total * (self._block_rows.sum() / (covered @ self._block_rows))
         return total
 
     def record(self, value: float, grad_norm: float) -> RoundRecord:

@@ -9,13 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-__all__ = ["Evaluation", "Mask", "Matrix", "Objective", "Rows", "Vector"]
+__all__ = ["Evaluation", "Mask", "Matrix", "Objective", "Part", "Payload", "Rows", "Vector"]
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Rows = Matrix | csr_array
 """Rows of features: a dense C-ordered matrix or a CSR array, (n_samples, n_features)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A payload of which only some entries are given; the others are zero.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_entries,)
+        The entries.
+    entries : ndarray of int, shape (n_entries,)
+        Where they are, ascending.
+    size : int
+        Length of the whole payload.
+    """
+
+    values: Vector
+    entries: NDArray[np.intp]
+    size: int
+
+
+Payload = Vector | Part
+"""Value, then gradient: what a message carries, of length 1 + n_parameters."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from dask_gradcode.typing import Mask, Matrix, Vector
+from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
+from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
 __all__ = ["Decoder", "Decoding", "GradientCode", "Judge", "Message"]
 
@@ -224,14 +225,14 @@ class GradientCode(ABC):
         for block, coefficient in zip(message.blocks, message.coefficients, strict=True):
             add(block, coefficient)
 
-    def combine(self, decoding: Decoding, payloads: Mapping[int, Vector]) -> Vector:
+    def combine(self, decoding: Decoding, payloads: Mapping[int, Payload]) -> Vector:
         """Combine payloads into the full sum; the only place where weights meet payloads.
 
         Parameters
         ----------
         decoding : Decoding
             From a decoder of this code.
-        payloads : mapping of int to ndarray of shape (1 + n_parameters,)
+        payloads : mapping of int to ndarray of shape (1 + n_parameters,), or Part
             The payload of each message that arrived: value, then gradient.
 
         Returns
@@ -240,12 +241,14 @@ class GradientCode(ABC):
             Value and gradient of the whole data set. Messages are added in ascending order, so that
             the sum does not depend on the order of arrival.
         """
-        used = np.flatnonzero(decoding.weights)
-        total = np.zeros_like(payloads[int(used[0])])
-        for index in used:
-            weight, payload = decoding.weights[index], payloads[int(index)]
-            total += payload if weight == 1.0 else weight * payload
-        return total
+        return weighted_sum(decoding.weights, payloads)
+
+    def sum(self) -> Sum:
+        """Return a fresh sum, for one round.
+
+        A code whose weights are known before all messages are may add while they arrive.
+        """
+        return LaterSum(self)
 
     def _mask(self, mask: Mask) -> Mask:
         mask = np.asarray(mask, dtype=bool)

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.summing import PrefixSum, Sum
 from dask_gradcode.codes.validation import check_counts
 
 __all__ = ["FractionalRepetition", "divisible_counts"]
@@ -85,6 +86,9 @@ class FractionalRepetition(GradientCode):
 
     def decoder(self) -> Decoder:
         return _FirstOfEachGroup(self)
+
+    def sum(self) -> Sum:
+        return PrefixSum(self.n_stragglers + 1)
 
 
 class _FirstOfEachGroup(Decoder):

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.summing import PrefixSum, Sum
 from dask_gradcode.codes.validation import check_counts
 
 __all__ = ["Uncoded"]
@@ -62,6 +63,9 @@ class Uncoded(GradientCode):
 
     def decoder(self) -> Decoder:
         return _EveryWorker(self)
+
+    def sum(self) -> Sum:
+        return PrefixSum(1)
 
 
 class _EveryWorker(Decoder):

@@ -1,0 +1,111 @@
+"""The sum of a round's messages, where possible begun while others are still on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from dask_gradcode.typing import Part, Payload, Vector
+
+if TYPE_CHECKING:
+    from dask_gradcode.codes.base import Decoding, GradientCode
+
+__all__ = ["LaterSum", "PrefixSum", "Sum", "weighted_sum"]
+
+
+def weighted_sum(weights: Vector, payloads: Mapping[int, Payload]) -> Vector:
+    """Return ``sum_i weights[i] * payloads[i]``, added in ascending order of ``i``.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_messages,)
+        Zero where there is no payload.
+    payloads : mapping of int to ndarray or Part
+        By message.
+    """
+    used = np.flatnonzero(weights).tolist()
+    total = np.zeros(_size(payloads[used[0]]))
+    for index in used:
+        _add(total, float(weights[index]), payloads[index])
+    return total
+
+
+def _size(payload: Payload) -> int:
+    return payload.size if isinstance(payload, Part) else int(payload.size)
+
+
+def _add(total: Vector, weight: float, payload: Payload) -> None:
+    values = payload.values if isinstance(payload, Part) else payload
+    if weight != 1.0:
+        values = weight * values
+    if isinstance(payload, Part):
+        total[payload.entries] += values  # no entry twice
+    else:
+        total += values
+
+
+class Sum(Protocol):
+    """What a round adds its messages to."""
+
+    def add(self, message: int, payload: Payload) -> None:
+        """Take in a message that arrived, each once."""
+        ...
+
+    def total(self, decoding: Decoding) -> Vector:
+        """Return the sum by a decoding of just these messages."""
+        ...
+
+
+class LaterSum:
+    """Keeps the messages until their weights are known."""
+
+    def __init__(self, code: GradientCode) -> None:
+        self._code = code
+        self._payloads: dict[int, Payload] = {}
+
+    def add(self, message: int, payload: Payload) -> None:
+        self._payloads[message] = payload
+
+    def total(self, decoding: Decoding) -> Vector:
+        return self._code.combine(decoding, self._payloads)
+
+
+class PrefixSum:
+    """Adds equal replicas' first answers, whose weights are one, group by group in their order.
+
+    A group is added as soon as it and all before it have answered: the order of addition, and so
+    the bits of the sum, do not depend on the order of arrival.
+
+    Parameters
+    ----------
+    group_size : int
+        How many neighbouring messages are equal.
+    """
+
+    def __init__(self, group_size: int) -> None:
+        self._group_size = group_size
+        self._answers: dict[int, Payload] = {}  # of groups that are not yet added
+        self._n_added = 0
+        self._total: Vector | None = None
+
+    def add(self, message: int, payload: Payload) -> None:
+        group = message // self._group_size
+        if group >= self._n_added:
+            self._answers.setdefault(group, payload)
+        while self._n_added in self._answers:
+            self._take(self._answers.pop(self._n_added))
+            self._n_added += 1
+
+    def total(self, decoding: Decoding) -> Vector:
+        for group in sorted(self._answers):  # what is left is behind a group that never answered
+            self._take(self._answers[group])
+        self._answers.clear()
+        assert self._total is not None
+        return self._total
+
+    def _take(self, payload: Payload) -> None:
+        if self._total is None:
+            self._total = np.zeros(_size(payload))
+        _add(self._total, 1.0, payload)

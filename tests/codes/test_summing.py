@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.typing import Part, Payload
+
+CODES = [Uncoded(5), FractionalRepetition(8, 1), FractionalRepetition(9, 2), CyclicRepetition(7, 2)]
+
+
+def payloads_of(code: GradientCode, parts: bool) -> dict[int, Payload]:
+    """The payload of every message; if ``parts``, only the entries that are not zero."""
+    rng = np.random.default_rng(0)
+    blocks = rng.normal(size=(code.n_blocks, 40)) * (rng.random((code.n_blocks, 40)) < 0.3)
+    found: dict[int, Payload] = {}
+    for index, row in enumerate(code.encoding_matrix):
+        whole = sum(row[b] * blocks[b] for b in np.flatnonzero(row))
+        entries = np.flatnonzero(whole)
+        found[index] = Part(whole[entries], entries, whole.size) if parts else whole
+    return found
+
+
+@pytest.mark.parametrize("code", CODES, ids=repr)
+@given(data=st.data())
+def test_the_bits_depend_neither_on_the_order_of_arrival_nor_on_what_travels(
+    code: GradientCode, data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(code.messages))))
+    count = data.draw(st.integers(1, len(order)))
+    found = set()
+    for parts in (False, True):
+        payloads = payloads_of(code, parts)
+        decoder, total = code.decoder(), code.sum()
+        for message in order[:count]:
+            decoder.add(message)
+            total.add(message, payloads[message])
+        decoding = decoder.decode()
+        found.add(total.total(decoding).tobytes())
+        assert_array_equal(total.total(decoding), code.combine(decoding, payloads))
+    assert len(found) == 1
+
+
+def test_the_sum_is_ready_when_the_last_group_answers() -> None:
+    code = FractionalRepetition(6, 1)
+    total, payloads = code.sum(), payloads_of(code, parts=False)
+    decoder = code.decoder()
+    for message in (1, 3, 0, 5):
+        decoder.add(message)
+        total.add(message, payloads[message])
+    assert not total._answers
+    assert_array_equal(total.total(decoder.decode()), payloads[1] + payloads[3] + payloads[5])
