@@ -13,6 +13,7 @@ from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.cluster.waiting import LOOK_EVERY
+from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Work
 from dask_gradcode.objective import evaluation
 from dask_gradcode.rounds import (
@@ -57,6 +58,7 @@ def open_transport(name: str, data: Placement, work: Work) -> Transport:
     """
     if name not in ("auto", "tasks", "stream"):
         raise ValueError(f"transport must be 'auto', 'tasks' or 'stream', got {name!r}.")
+    columns = data.columns if isinstance(work, Loss) else None
     plain = [address.startswith("tcp://") for address in data.addresses.values()]
     if name == "stream" and not all(plain):
         raise ValueError(
@@ -65,13 +67,14 @@ def open_transport(name: str, data: Placement, work: Work) -> Transport:
             "Use transport='tasks'."
         )
     if name == "stream" or (name == "auto" and all(plain)):
-        stream = StreamTransport(data.client, data.code, work, data.serving)
+        stream = StreamTransport(data.client, data.code, work, data.serving, columns)
         _attach(stream, data)
         if name == "stream" or stream.wait_until_open(seconds("gradcode.timeouts.connect")):
             return stream
         stream.close()
         logger.warning("No worker can be reached from here: messages travel as tasks.")
-    tasks = TaskTransport(data.client, f"{data.uid}-{next(_fits)}", data.code, work)
+    fit = f"{data.uid}-{next(_fits)}"
+    tasks = TaskTransport(data.client, fit, data.code, work, columns)
     _attach(tasks, data)
     return tasks
 

@@ -27,6 +27,7 @@ from dask_gradcode.cluster.blocks import (
     pieces,
     submit_source,
 )
+from dask_gradcode.cluster.columns import Columns
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.session import session
 from dask_gradcode.cluster.shard import Shard, ShardPlan, build_shard
@@ -347,8 +348,13 @@ class Placement:
                 pure=False,
             )
         collect(self.client, self.shards, "Placing data", fetch=False, pinned=self.addresses)
-        metas = {0: self.client.submit(_meta_of, self.shards[0], pure=False)}
-        self._meta = collect(self.client, metas, "Placing data")[0]
+        looks = {
+            role: self.client.submit(_look_at, shard, pure=False)
+            for role, shard in self.shards.items()
+        }
+        found = collect(self.client, looks, "Placing data", pinned=self.addresses)
+        self._meta = found[0][0]
+        self.columns = Columns(self.n_features, {role: look[1] for role, look in found.items()})
 
     def _on_death(self, address: str, why: str) -> None:
         for role, mine in self.addresses.items():
@@ -408,11 +414,11 @@ def _plan(
 
 
 def _features(shard: Shard, block: int) -> Any:
-    return shard.blocks[block].X
+    return shard.whole[block].X
 
 
-def _meta_of(shard: Shard) -> Any:
-    return next(iter(shard.blocks.values())).X[:0]
+def _look_at(shard: Shard) -> tuple[Any, Any]:
+    return next(iter(shard.blocks.values())).X[:0], shard.columns
 
 
 # ---------------------------------------------------------------- checks

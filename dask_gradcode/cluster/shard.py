@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 from dask.sizeof import sizeof
+from numpy.typing import NDArray
 
+from dask_gradcode.cluster.columns import compact
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.kernels import never
+from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Block, Work, compute_payload
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
@@ -29,10 +33,30 @@ class Shard:
         The code worker whose blocks these are.
     blocks : mapping of int to Block
         By block index.
+    columns : ndarray of int, shape (n_columns,), or None
+        Where the rows touch few columns: which. The blocks then have those only, renumbered.
+    n_features : int
+        Number of all columns.
     """
 
     role: int
     blocks: Mapping[int, Block]
+    columns: NDArray[np.int32] | None = None
+    n_features: int = 0
+
+    @cached_property
+    def whole(self) -> Mapping[int, Block]:
+        """The blocks with all columns."""
+        columns = self.columns
+        if columns is None:
+            return self.blocks
+
+        def widened(block: Block) -> Block:
+            X: Any = block.X
+            arrays, shape = (X.data, columns[X.indices], X.indptr), (block.n_rows, self.n_features)
+            return replace(block, X=scipy.sparse.csr_array(arrays, shape=shape))
+
+        return {index: widened(block) for index, block in self.blocks.items()}
 
     @property
     def nbytes(self) -> int:
@@ -47,8 +71,13 @@ class Shard:
         w: Vector,
         should_stop: Callable[[], bool] = never,
     ) -> Vector | None:
-        """Return a message's payload, or None if told to stop."""
-        return compute_payload(code, message, self.blocks, work, w, should_stop)
+        """Return a message's payload, or None if told to stop.
+
+        For a loss both ``w`` and the payload are restricted to ``columns``.
+        """
+        # A loss never looks at a column, so it is content with those that there are.
+        blocks = self.blocks if isinstance(work, Loss) else self.whole
+        return compute_payload(code, message, blocks, work, w, should_stop)
 
 
 @sizeof.register(Shard)  # type: ignore[untyped-decorator]
@@ -89,16 +118,18 @@ class ShardPlan:
 
 def build_shard(plan: ShardPlan, *chunks: Any) -> Shard:
     """Cut a role's blocks out of source chunks, on its worker."""
+    X = [_stack([_rows(chunks, piece) for piece in pieces]) for pieces in plan.X.values()]
+    n_features = X[0].shape[1]
+    X, columns = compact(X) if all(map(scipy.sparse.issparse, X)) else (X, None)
     blocks = {}
-    for index in plan.X:
+    for index, features in zip(plan.X, X, strict=True):
         y = np.concatenate([_rows(chunks, piece) for piece in plan.y[index]])
         weight = None
         if plan.sample_weight:
             pieces = plan.sample_weight[index]
             weight = np.concatenate([_rows(chunks, piece) for piece in pieces]).astype(float)
-        X = _stack([_rows(chunks, piece) for piece in plan.X[index]])
-        blocks[index] = Block(X, plan.targets.encode(y), weight)
-    return Shard(plan.role, blocks)
+        blocks[index] = Block(features, plan.targets.encode(y), weight)
+    return Shard(plan.role, blocks, columns, n_features)
 
 
 def _rows(chunks: Sequence[Any], piece: Piece) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
+from dask_gradcode.cluster.columns import Columns
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.transport.serve import HANDLER, Job, detach, install, serve
 from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
@@ -93,17 +94,27 @@ class StreamTransport:
         What to compute on each block.
     serving : Serving
         The placement's tasks.
+    columns : Columns, optional
+        Which columns each role sees, for a loss. None: ``w`` and messages travel whole.
     """
 
     name = "stream"
 
-    def __init__(self, client: Client, code: GradientCode, work: Work, serving: Serving) -> None:
+    def __init__(
+        self,
+        client: Client,
+        code: GradientCode,
+        work: Work,
+        serving: Serving,
+        columns: Columns | None = None,
+    ) -> None:
         assert client.loop is not None
         self._client, self._loop = client, client.loop
         self._code, self._work, self._serving = code, dumps(work), serving
+        self._columns = columns
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
-        self._round, self._w = -1, np.zeros(0)
+        self._round, self._n_parameters = -1, 0
         self._openings: set[asyncio.Task[None]] = set()  # on the event loop
         # what other threads have for the caller's: new sockets by role, addresses of the dead
         self._news: SimpleQueue[tuple[_Role, socket.socket] | str] = SimpleQueue()
@@ -129,10 +140,11 @@ class StreamTransport:
             self._liveness.unwatch(state.address, self._on_death)
 
     def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
-        self._round, self._w = round, np.array(w, dtype=np.float64)
-        begin = pack(Kind.BEGIN, round, -1, self._w)
-        for role in list(self._roles):
-            state = self._roles[role]
+        self._round, self._n_parameters = round, w.size
+        w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
+        cut = {} if self._columns is None else self._columns.cut(w)
+        for role, state in self._roles.items():
+            begin = pack(Kind.BEGIN, round, -1, cut.get(role, w))
             state.frames = [begin, self._asking(asks.get(role, ()))]
             if state.sock is not None:
                 state.outbox.replace(state.frames)
@@ -211,10 +223,20 @@ class StreamTransport:
             return
         try:
             while (frame := state.reader.read()) is not None:
-                events.append(_event(role, frame))
+                events.append(self._event(role, frame))
         except Closed as reason:
             self.detach(role)
             events.append(Lost(role, f"{state.address}: {reason}"))
+
+    def _event(self, role: int, frame: Frame) -> Event:
+        if frame.kind is Kind.ERROR:
+            error = pickle.loads(frame.body.data)
+            return Failed(frame.round, role, frame.message, error)
+        payload = frame.body.view(np.float64)
+        if self._columns is None:
+            return Arrived(frame.round, role, frame.message, payload)
+        whole = self._columns.whole(role, payload, self._n_parameters)
+        return Arrived(frame.round, role, frame.message, whole)
 
     def _hear(self, events: list[Event]) -> bool:
         """Take in what other threads have for this one; True if it is only to wake up."""
@@ -305,9 +327,3 @@ class StreamTransport:
             raise
         finally:
             rpc.reuse(address, comm)
-
-
-def _event(role: int, frame: Frame) -> Event:
-    if frame.kind is Kind.ERROR:
-        return Failed(frame.round, role, frame.message, pickle.loads(frame.body.data))
-    return Arrived(frame.round, role, frame.message, frame.body.view(np.float64))

@@ -13,6 +13,7 @@ import numpy as np
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
+from dask_gradcode.cluster.columns import Columns
 from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Letter, Mailbox
@@ -21,7 +22,7 @@ from dask_gradcode.cluster.transport.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.messages import Work
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
-from dask_gradcode.typing import Vector
+from dask_gradcode.typing import Payload, Vector
 
 __all__ = ["TaskTransport"]
 
@@ -65,17 +66,28 @@ class TaskTransport:
         Which messages there are.
     work : Loss or callable
         What to compute on each block.
+    columns : Columns, optional
+        Which columns each role sees, for a loss. None: ``w`` and messages travel whole.
     """
 
     name = "tasks"
 
-    def __init__(self, client: Client, fit: str, code: GradientCode, work: Work) -> None:
+    def __init__(
+        self,
+        client: Client,
+        fit: str,
+        code: GradientCode,
+        work: Work,
+        columns: Columns | None = None,
+    ) -> None:
         self._client, self._fit, self._code = client, fit, code
         self._job = dumps((code, work))  # once, not with every message
         self._mailbox = Mailbox(client)
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
+        self._columns = columns
         self._round, self._w = -1, np.zeros(0)
+        self._cut: dict[int, Vector] = {}  # by role: what it needs of w
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
         self._roles[role] = _Role(shard, address)
@@ -89,6 +101,7 @@ class TaskTransport:
 
     def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
         self._round, self._w = round, w.copy()
+        self._cut = {} if self._columns is None else self._columns.cut(w)
         now: dict[int, Sequence[int]] = {}
         for role, state in self._roles.items():
             state.unanswered = state.unanswered + 1 if state.asked else 0
@@ -145,7 +158,7 @@ class TaskTransport:
             answer,
             state.shard,
             _Order(self._job, self._code.messages[ticket.message]),
-            self._w,
+            self._cut.get(ticket.role, self._w),
             key=(_PREFIX, self._fit, ticket.round, ticket.role, ticket.message),
             workers=[state.address],
             allow_other_workers=False,
@@ -175,7 +188,10 @@ class TaskTransport:
             return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work
             return []
-        return [Arrived(ticket.round, ticket.role, ticket.message, letter.result)]
+        payload: Payload = letter.result
+        if self._columns is not None:
+            payload = self._columns.whole(ticket.role, letter.result, self._w.size)
+        return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
 
     def _lost(self, address: str) -> list[Event]:
         gone = [role for role, state in self._roles.items() if state.address == address]

@@ -1,0 +1,97 @@
+"""Which columns of the features each role sees, and how ``w`` and messages are cut to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from dask_gradcode.typing import Part, Payload, Vector
+
+__all__ = ["WORTH_CUTTING", "Columns", "compact"]
+
+WORTH_CUTTING = 0.75
+"""Above this share of all columns, gathering and scattering cost more than sending the rest."""
+
+
+def compact(blocks: Sequence[Any]) -> tuple[list[Any], NDArray[np.int32] | None]:
+    """Renumber the columns of CSR arrays so that those without a stored value disappear.
+
+    Parameters
+    ----------
+    blocks : sequence of csr_array of shape (n_rows, n_features)
+        The blocks of one role.
+
+    Returns
+    -------
+    blocks : list of csr_array of shape (n_rows, n_columns)
+        The same values in the same order.
+    columns : ndarray of int32, shape (n_columns,), or None
+        The original numbers of the columns, ascending; None where it does not pay.
+
+    Examples
+    --------
+    >>> X = csr_array(np.eye(8)[2:4])
+    >>> [block], columns = compact([X])
+    >>> block.toarray(), columns
+    (array([[1., 0.],
+           [0., 1.]]), array([2, 3], dtype=int32))
+    """
+    n_features = blocks[0].shape[1]
+    seen = np.zeros(n_features, dtype=bool)
+    for block in blocks:
+        seen[block.indices] = True
+    columns = np.flatnonzero(seen).astype(np.int32)
+    if columns.size > WORTH_CUTTING * n_features or not columns.size:
+        return list(blocks), None
+    number = np.zeros(n_features, dtype=blocks[0].indices.dtype)
+    number[columns] = np.arange(columns.size, dtype=number.dtype)
+    return [
+        csr_array((X.data, number[X.indices], X.indptr), shape=(X.shape[0], columns.size))
+        for X in blocks
+    ], columns
+
+
+class Columns:
+    """The columns of all roles, on the client.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of all columns.
+    of_role : mapping of int to ndarray of int or None
+        The columns of each role; None means all.
+    """
+
+    def __init__(self, n_features: int, of_role: Mapping[int, NDArray[np.int32] | None]) -> None:
+        self._n_features = n_features
+        # roles with the same blocks have the same columns: one array serves them all
+        distinct: dict[bytes, NDArray[np.int32]] = {}
+        self._of_role = {
+            role: distinct.setdefault(columns.tobytes(), columns)
+            for role, columns in of_role.items()
+            if columns is not None
+        }
+        self._entries: dict[tuple[int, int], NDArray[np.intp]] = {}
+
+    def cut(self, w: Vector) -> dict[int, Vector]:
+        """Return what each role needs of ``w``: its columns, and what comes after the features."""
+        cut: dict[int, Vector] = {}
+        for columns in self._of_role.values():
+            if id(columns) not in cut:
+                cut[id(columns)] = np.concatenate([w[columns], w[self._n_features :]])
+        return {role: cut[id(columns)] for role, columns in self._of_role.items()}
+
+    def whole(self, role: int, payload: Vector, n_parameters: int) -> Payload:
+        """Return a role's payload as a part of the whole one, of length 1 + n_parameters."""
+        if role not in self._of_role:
+            return payload
+        columns = self._of_role[role]
+        key = id(columns), n_parameters
+        if key not in self._entries:
+            rest = np.arange(self._n_features, n_parameters)
+            self._entries[key] = np.concatenate([[0], 1 + columns, 1 + rest]).astype(np.intp)
+        return Part(payload, self._entries[key], 1 + n_parameters)

@@ -1,0 +1,109 @@
+"""Roles that see few columns get and send those only, and no bit of the sum changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from distributed import Client
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array, random_array
+
+from dask_gradcode import place
+from dask_gradcode.cluster import ClusterObjective
+from dask_gradcode.cluster.columns import WORTH_CUTTING, Columns, compact
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode.losses import Logistic
+from dask_gradcode.messages import Block
+from dask_gradcode.objective import InProcessObjective
+from dask_gradcode.typing import Part, Vector
+
+RNG = np.random.default_rng(0)
+
+
+def sparse(n_rows: int, n_features: int, per_row: int) -> csr_array:
+    density = per_row / n_features
+    return csr_array(random_array((n_rows, n_features), density=density, format="csr", rng=RNG))
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(0, 3))
+def test_compact_blocks_are_the_same_blocks(n_features: int, n_blocks: int, per_row: int) -> None:
+    blocks = [sparse(3, n_features, min(per_row, n_features)) for _ in range(n_blocks)]
+    before = [block.toarray() for block in blocks]
+    found, columns = compact(blocks)
+    if columns is None:
+        columns = np.arange(n_features)
+    else:
+        assert 0 < columns.size <= WORTH_CUTTING * n_features
+    for block, whole, given_ in zip(found, before, blocks, strict=True):
+        widened = np.zeros_like(whole)
+        widened[:, columns] = block.toarray()
+        assert_array_equal(widened, whole)
+        assert_array_equal(given_.toarray(), whole)  # the source is left alone
+
+
+def test_w_is_cut_once_for_roles_with_the_same_columns() -> None:
+    some, same, others = (np.array(c, dtype=np.int32) for c in ([1, 3], [1, 3], [0, 4]))
+    columns = Columns(5, {0: some, 1: same, 2: others, 3: None})
+    cut = columns.cut(np.arange(7.0))
+    assert {role: w.tolist() for role, w in cut.items()} == {
+        0: [1.0, 3.0, 5.0, 6.0],
+        1: [1.0, 3.0, 5.0, 6.0],
+        2: [0.0, 4.0, 5.0, 6.0],
+    }
+    assert cut[0] is cut[1]
+    payload = np.array([9.0, 1.0, 3.0, 5.0, 6.0])
+    part = columns.whole(1, payload, 7)
+    assert isinstance(part, Part)
+    assert (part.entries.tolist(), part.size) == ([0, 2, 4, 6, 7], 8)
+    assert columns.whole(3, payload, 7) is payload
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("transport", ["tasks", "stream"])
+@pytest.mark.parametrize("code", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=repr)
+@pytest.mark.parametrize("intercept", [0, 1])
+def test_the_sum_has_the_same_bits_as_without_cutting(
+    client: Client, code: Any, transport: str, intercept: int
+) -> None:
+    X, y = sparse(400, 3000, 5), np.arange(400) % 2
+    w = RNG.normal(size=3000 + intercept)
+    blocks = {i: Block(X[100 * i : 100 * i + 100], y[100 * i : 100 * i + 100]) for i in range(4)}
+    expected = InProcessObjective(code, blocks, Logistic())(w)
+    with place(X, y, code=code) as data:
+        assert all(0 < len(data.columns.cut(w)[role]) < 1500 for role in range(4))
+        with ClusterObjective(data, Logistic(), transport=transport) as objective:
+            for _ in range(3):  # whoever is fastest
+                seen = objective(w)
+                if isinstance(code, FractionalRepetition):
+                    assert seen.value == expected.value
+                    assert seen.gradient.tobytes() == expected.gradient.tobytes()
+                else:
+                    np.testing.assert_allclose(seen.gradient, expected.gradient, atol=1e-12)
+
+
+@pytest.mark.cluster
+def test_block_functions_and_replicas_see_all_columns(client: Client) -> None:
+    X, y = sparse(40, 500, 2), np.arange(40) % 2
+
+    def column_sums(w: Vector, block: Block) -> tuple[float, Vector]:
+        return float(block.X.shape[1]), block.X.sum(axis=0)
+
+    with place(da.from_array(X.toarray(), chunks=(7, 500)).map_blocks(csr_array), y) as data:
+        assert data.columns.cut(np.zeros(500))
+        with ClusterObjective(data, column_sums) as objective:
+            seen = objective(np.zeros(500))
+        assert seen.value == 4 * 500
+        np.testing.assert_allclose(seen.gradient, X.sum(axis=0))
+        assert data.replica(0, 1).compute().shape == (10, 500)
+        assert_array_equal(data.replica(0, 1).compute().toarray(), X[10:20].toarray())
+
+
+@pytest.mark.cluster
+def test_dense_rows_are_never_cut(client: Client) -> None:
+    with place(np.eye(8), np.arange(8) % 2) as data:
+        assert not data.columns.cut(np.zeros(8))
