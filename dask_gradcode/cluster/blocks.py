@@ -27,6 +27,7 @@ from dask_gradcode.typing import Vector
 __all__ = [
     "Source",
     "XFacts",
+    "balance",
     "check_inputs",
     "cut",
     "describe_X",
@@ -35,6 +36,9 @@ __all__ = [
     "pieces",
     "submit_source",
 ]
+
+
+_PROFILE = 64  # parts of a chunk whose stored values are counted
 
 
 def is_dask(array: Any) -> bool:
@@ -229,12 +233,17 @@ def _itself(part: Any) -> Any:
 
 @dataclass(frozen=True)
 class XFacts:
-    """What a chunk of X holds; ``problem`` is a text if it cannot be used."""
+    """What a chunk of X holds; ``problem`` is a text if it cannot be used.
+
+    ``stored`` is how many values a sparse chunk stores up to each of ``cut(n_rows, ...)``'s rows:
+    enough to balance blocks, and small however many rows there are.
+    """
 
     n_rows: int
     n_features: int
     nbytes: int
     problem: str | None = None
+    stored: tuple[int, ...] | None = None
 
 
 def describe_X(chunk: Any, estimator: str) -> XFacts:
@@ -254,7 +263,10 @@ def describe_X(chunk: Any, estimator: str) -> XFacts:
             else [checked]
         )
         n_rows, n_features = checked.shape
-        return XFacts(n_rows, n_features, sum(array.nbytes for array in arrays))
+        stored = None
+        if scipy.sparse.issparse(checked):
+            stored = tuple(checked.indptr[cut(n_rows, _PROFILE)].tolist())
+        return XFacts(n_rows, n_features, sum(array.nbytes for array in arrays), stored=stored)
     except (ValueError, TypeError) as error:
         return XFacts(0, 0, 0, problem=f"{error} (on {get_worker().address})")
 
@@ -279,6 +291,33 @@ def cut(n_rows: int, n_parts: int) -> list[int]:
     [0, 3, 6, 10]
     """
     return [n_rows * part // n_parts for part in range(n_parts + 1)]
+
+
+def balance(chunks: Sequence[XFacts], n_blocks: int) -> list[int]:
+    """Return the borders of blocks of near-equal work, each of one row at the least.
+
+    Work is rows where the chunks are dense, and values stored where they are sparse.
+
+    Examples
+    --------
+    >>> balance([XFacts(10, 1, 80)], 2)
+    [0, 5, 10]
+    """
+    n_rows = sum(chunk.n_rows for chunk in chunks)
+    if any(chunk.stored is None for chunk in chunks if chunk.n_rows):
+        return cut(n_rows, n_blocks)
+    rows, work = [0], [0]
+    for chunk in chunks:
+        start, before = rows[-1], work[-1]
+        rows += [start + row for row in cut(chunk.n_rows, _PROFILE)[1:]]
+        # a row costs something, too, where it stores nothing
+        done = zip(chunk.stored or (), cut(chunk.n_rows, _PROFILE), strict=True)
+        work += [before + stored + row for stored, row in done][1:]
+    shares = np.interp(np.linspace(0, work[-1], n_blocks + 1), work, rows)
+    borders = np.rint(shares).astype(int).tolist()
+    for block in range(1, n_blocks):
+        borders[block] = max(borders[block - 1] + 1, min(borders[block], n_rows - n_blocks + block))
+    return borders
 
 
 def pieces(lengths: Sequence[int], start: int, stop: int) -> list[Piece]:

@@ -19,9 +19,9 @@ from distributed import Client, Future
 from dask_gradcode.cluster.blocks import (
     Source,
     XFacts,
+    balance,
     check_inputs,
     check_lengths,
-    cut,
     describe_X,
     describe_y,
     pieces,
@@ -161,7 +161,8 @@ def place_data(
             )
             _warn_of_memory(lent, data, sum(facts.nbytes for facts in x_facts))
             stack.callback(data._release)
-            data._build(source, [f.n_rows for f in x_facts], [f.n_rows for f in y_facts])
+            borders = balance(x_facts, chosen.n_blocks)
+            data._build(source, borders, [f.n_rows for f in x_facts], [f.n_rows for f in y_facts])
         finally:
             source.release()
         data._owned = stack.pop_all()
@@ -327,10 +328,11 @@ class Placement:
 
     # ---- building
 
-    def _build(self, source: Source, x_lengths: list[int], y_lengths: list[int]) -> None:
+    def _build(
+        self, source: Source, borders: list[int], x_lengths: list[int], y_lengths: list[int]
+    ) -> None:
         """Pin the shards: each worker cuts its blocks from the chunks, which come to it."""
         self.n_samples = sum(x_lengths)
-        borders = cut(self.n_samples, self.code.n_blocks)
         self.block_rows = np.diff(borders).astype(float)
         liveness = Liveness.of(self.client)
         for role, address in self.addresses.items():
