@@ -61,4 +61,4 @@ def test_a_heavy_half_gets_most_of_the_blocks() -> None:
     borders = balance(facts, 10)
     assert (
         abs(borders[1] - 5275) <= 80
-    )  # all the light rows and 275 heavy ones: a tenth of the work
+    )  # the light rows and 275 heavy ones: a tenth
