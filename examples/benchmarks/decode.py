@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
-import scipy
 
+from common import about
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
 
 N_STRAGGLERS = 3
@@ -89,16 +87,8 @@ def main() -> None:
                 f"{row['budget'] or '-':>8}{row['worst_residual']:>11.0e}"
             )
     if path:
-        about = {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "machine": platform.platform(),
-            "cpus": os.cpu_count(),
-            "n_stragglers": N_STRAGGLERS,
-            "repeats": repeats,
-        }
-        path.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+        settings = {"n_stragglers": N_STRAGGLERS, "repeats": repeats}
+        path.write_text(json.dumps({**about(), **settings, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

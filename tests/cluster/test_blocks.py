@@ -59,6 +59,4 @@ def test_a_heavy_half_gets_most_of_the_blocks() -> None:
     assert facts[0].stored is not None
     assert len(facts[0].stored) == 65  # however many rows there are
     borders = balance(facts, 10)
-    assert (
-        abs(borders[1] - 5275) <= 80
-    )  # the light rows and 275 heavy ones: a tenth
+    assert abs(borders[1] - 5275) <= 80  # the light rows and 275 heavy ones: a tenth

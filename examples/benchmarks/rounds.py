@@ -1,0 +1,228 @@
+"""The time of a round on the paper's data, and of an empty one, against bare MPI and bare sockets.
+
+    python examples/benchmarks/rounds.py --data PATH [--json PATH] [--workers 8 12 30]
+
+PATH is train.csv of Amazon employee access. The paper's data are coded with fractional repetition
+and s = 1. In turns of a few rounds the same ``w`` goes through our transports, through a loop of
+bare mpi4py over TCP that sends dense vectors (``mpi_loop.py``; needs mpirun, for which
+``pip install 'dask-gradcode[mpi]'``), and through bare sockets that send the same bytes
+(``socket_loop.py``); who is not in turn is stopped (SIGSTOP). A round ends when the sum is decoded.
+The empty round has 8 workers and d = 100; its reference is ``client.submit`` per worker with
+``as_completed``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from distributed import Client, LocalCluster, as_completed
+
+from common import about, amazon
+from dask_gradcode import place
+from dask_gradcode.cluster import ClusterObjective, Placement
+from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.losses import Logistic
+from socket_loop import SocketLoop
+
+HERE = Path(__file__).parent
+BUDGETS = {8: 1.0, 12: 0.9, 30: 0.55}  # of a stream's round over MPI's, by n
+TURNS, ROUNDS = 8, 5
+
+
+class Stopped:
+    """Processes that run only in their turn."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self.pids = pids
+        self.stop()
+
+    def stop(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.stop()
+
+    def free(self) -> None:
+        for pid in self.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+class MpiLoop:
+    """``mpi_loop.py`` under mpirun, over TCP."""
+
+    def __init__(self, n_workers: int, path: str) -> None:
+        command = [mpirun(), "--oversubscribe", "--allow-run-as-root"]
+        command += ["--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", "lo"]
+        command += ["-n", str(n_workers + 1), sys.executable, str(HERE / "mpi_loop.py"), path, "1"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if line.strip() != "ready":
+            raise RuntimeError(f"mpirun did not start: {line}")
+
+    def rounds(self, count: int) -> list[float]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        seconds: list[float] = json.loads(self.process.stdout.readline())
+        return seconds
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def mpirun() -> str:
+    found = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if found is None:
+        raise SystemExit("There is no mpirun. pip install 'dask-gradcode[mpi]' brings one.")
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return a process's descendants."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True)
+    parents = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    found = [child for child, parent in parents if parent == pid]
+    return found + [grandchild for child in found for grandchild in children(child)]
+
+
+def timed(objective: Callable[[np.ndarray], Any], w: np.ndarray, count: int) -> list[float]:
+    seconds = []
+    for _ in range(count):
+        start = perf_counter()
+        objective(w)
+        seconds.append(perf_counter() - start)
+    return seconds
+
+
+def shards_of(data: Placement) -> dict[int, Any]:
+    return dict(zip(data.shards, data.client.gather(list(data.shards.values())), strict=True))
+
+
+def paper(n_workers: int, path: str) -> dict[str, list[float]]:
+    X, _, y, _ = amazon.load(path)
+    code = FractionalRepetition(n_workers, 1)
+    w = np.random.default_rng(0).normal(size=X.shape[1]) * 1e-3
+    found: dict[str, list[float]] = {"mpi": [], "sockets": [], "stream": [], "tasks": []}
+    with (
+        LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+        ) as cluster,
+        Client(cluster) as client,
+        place(X, y, code=code) as data,
+        ClusterObjective(data, Logistic(), transport="stream") as stream,
+        ClusterObjective(data, Logistic(), transport="tasks") as tasks,
+    ):
+        bare = SocketLoop(code, shards_of(data), X.shape[1])
+        sockets = Stopped(bare.pids)
+        loop = MpiLoop(n_workers, path)
+        mpi = Stopped([loop.process.pid, *children(loop.process.pid)])
+        workers = Stopped(list(client.run(os.getpid).values()))
+        workers.free()
+        timed(stream, w, 3), timed(tasks, w, 2)
+        try:
+            for _ in range(TURNS):
+                workers.stop()
+                with mpi.turn():
+                    found["mpi"] += loop.rounds(ROUNDS + 1)[1:]
+                with sockets.turn():
+                    found["sockets"] += [bare.round(w) for _ in range(ROUNDS + 1)][1:]
+                workers.free()
+                found["stream"] += timed(stream, w, ROUNDS + 1)[1:]
+                found["tasks"] += timed(tasks, w, 3)[1:]
+        finally:
+            for group in (mpi, sockets, workers):
+                group.free()
+            loop.close()
+            bare.close()
+    return found
+
+
+def empty() -> dict[str, list[float]]:
+    """Time rounds in which there is nothing to compute."""
+
+    def nothing(w: np.ndarray, block: Any) -> tuple[float, np.ndarray]:
+        return 0.0, w
+
+    code, w = FractionalRepetition(8, 1), np.zeros(100)
+    found: dict[str, list[float]] = {"stream": [], "submit": []}
+    with (
+        LocalCluster(n_workers=8, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+        place(np.zeros((64, 100)), np.arange(64) % 2, code=code) as data,
+        ClusterObjective(data, nothing, transport="stream") as stream,
+    ):
+
+        def submit(w: np.ndarray) -> None:
+            futures = [
+                client.submit(np.copy, w, workers=[address], pure=False)
+                for address in data.addresses.values()
+            ]
+            for future in as_completed(futures):
+                future.result()
+
+        for _ in range(TURNS):
+            found["stream"] += timed(stream, w, 20)
+            found["submit"] += timed(submit, w, 3)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="train.csv of Amazon employee access")
+    parser.add_argument("--json", type=Path, help="write figures, versions and machine here")
+    parser.add_argument("--workers", type=int, nargs="+", default=[8, 12, 30])
+    arguments = parser.parse_args()
+
+    result: dict[str, Any] = {"rounds": {}, "mpi_tcp": {}, "sockets": {}, "ratio": {}}
+    print(f"{'n':>4}{'mpi':>10}{'sockets':>10}{'stream':>10}{'tasks':>10}", end="")
+    print(f"{'stream/mpi':>12}{'budget':>8}{'stream/sockets':>16}{'budget':>8}")
+    for n in arguments.workers:
+        seconds = {name: median(times) for name, times in paper(n, arguments.data).items()}
+        key = str(n)
+        result["mpi_tcp"][key], result["sockets"][key] = seconds["mpi"], seconds["sockets"]
+        result["rounds"][key] = {name: seconds[name] for name in ("stream", "tasks")}
+        ratio = {name: seconds[name] / seconds["mpi"] for name in ("stream", "tasks")}
+        result["ratio"][key] = ratio
+        print(f"{n:>4}", *(f"{value * 1e3:>6.1f} ms" for value in seconds.values()), end="")
+        print(f"{ratio['stream']:>12.2f}{BUDGETS.get(n, '-'):>8}", end="")
+        print(f"{seconds['stream'] / seconds['sockets']:>16.2f}{1.3:>8}", flush=True)
+
+    seconds = {name: median(times) for name, times in empty().items()}
+    ratio = seconds["submit"] / seconds["stream"]
+    result["empty"] = {**seconds, "ratio": ratio}
+    print(
+        f"empty round, n = 8, d = 100: stream {seconds['stream'] * 1e3:.2f} ms, submit "
+        f"{seconds['submit'] * 1e3:.1f} ms, 1/{ratio:.0f} (budget 1/40)"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps({**about(), **result}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
