@@ -172,8 +172,13 @@ _blas_limit: Any = None
 
 
 @cache
-def _blas_libraries() -> ThreadpoolController:
+def _blas_controller() -> ThreadpoolController:
     return ThreadpoolController()  # looks through the loaded libraries: milliseconds, so once
+
+
+@cache
+def _blas_libraries() -> list[Any]:
+    return [lib for lib in _blas_controller().lib_controllers if lib.user_api == "blas"]
 
 
 @contextmanager
@@ -189,20 +194,21 @@ def one_blas_thread() -> Iterator[None]:
     """
     global _blas_users, _blas_limit
     with _blas_lock:
-        _forget_who_set_blas()
-        limit = _blas_libraries().limit(limits=1, user_api="blas")
-        if _blas_users == 0:
-            _blas_limit = limit
         _blas_users += 1
+        if any(library.num_threads != 1 for library in _blas_libraries()):
+            _forget_who_set_blas()
+            limit = _blas_controller().limit(limits=1, user_api="blas")
+            _blas_limit = _blas_limit or limit
     try:
         yield
     finally:
         with _blas_lock:
             _blas_users -= 1
-            if _blas_users == 0:
+            if _blas_users == 0 and _blas_limit is not None:
                 _forget_who_set_blas()
                 _blas_limit.restore_original_limits()
                 _forget_who_set_blas()
+                _blas_limit = None
 
 
 def _forget_who_set_blas() -> None:

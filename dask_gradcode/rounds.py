@@ -169,8 +169,9 @@ class UntilExact(WaitRule):
 
     def hopeless(self, round: Round) -> bool:
         # can_decode costs a pass over the messages, so it is asked only after a loss.
-        possible = round.arrived | round.pending
-        return not possible.all() and not round.decodable and not round.code.can_decode(possible)
+        if round.decodable or not (round.losses or round.errors):
+            return False
+        return not round.code.can_decode(round.arrived | round.pending)
 
 
 @dataclass(frozen=True)

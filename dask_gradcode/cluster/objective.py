@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dask_gradcode.cluster.config import seconds
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.placement import Placement
@@ -170,11 +172,13 @@ class ClusterObjective:
         data.check_open()
         round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows)
         self._n_rounds += 1
+        events: Sequence[Event] = ()
+        now = round_.started
         step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
         for role, why in (self._lost | data.lost).items():
             step = round_.feed(Lost(role, why), round_.started)
         if not isinstance(step, Stuck):
-            asks = {role: data.code.messages_of[role] for role in data.shards}
+            asks = {role: data.code.messages_of[role] for role in self._order()}
             self._transport.begin(round_.number, w, asks)
         patience = _Patience(data, round_)
         while not isinstance(step, Done):
@@ -194,7 +198,21 @@ class ClusterObjective:
         seen = evaluation(round_)
         self._recent[round_.number] = round_, seen.record
         self._recent.pop(round_.number - 64, None)
+        for event in events:  # some may have come together with the last that was needed
+            self._note(event, now)
         return seen
+
+    def _order(self) -> list[int]:
+        """Return the roles, first those whose answers came first and were used in the last round.
+
+        Sending takes time: whoever is likely to be needed shall get ``w`` before whoever is not.
+        """
+        roles = sorted(self._data.shards)
+        if self._n_rounds - 2 not in self._recent:
+            return roles
+        _, last = self._recent[self._n_rounds - 2]
+        first = {role: self._data.code.messages_of[role][0] for role in roles}
+        return sorted(roles, key=lambda role: not last.used[first[role]])
 
     def _note(self, event: Event, now: float) -> None:
         """Remember what a transport's event means beyond the round that is running."""
@@ -202,7 +220,8 @@ class ClusterObjective:
             self._lost[event.role] = event.why
         elif isinstance(event, Arrived) and event.round in self._recent:
             round_, record = self._recent[event.round]
-            record.arrived_at[event.message] = now - round_.started
+            if np.isnan(record.arrived_at[event.message]):
+                record.arrived_at[event.message] = now - round_.started
 
     def _why_stuck(self, round_: Round) -> BaseException:
         data = self._data
@@ -225,7 +244,6 @@ class _Patience:
     def __init__(self, data: Placement, round_: Round) -> None:
         self._data, self._round = data, round_
         self._helpless_since: float | None = None
-        self._time_out = seconds("gradcode.timeouts.round")
 
     def next_look(self, step: Any, now: float) -> float:
         until = step.until if isinstance(step, Wait) else None
@@ -234,14 +252,15 @@ class _Patience:
     def look(self, now: float) -> Sequence[Event]:
         """Return the losses to assume now, after nothing has come for a while."""
         round_, data = self._round, self._data
-        if now - round_.started > self._time_out:
-            waited_for = {role: data.addresses[role] for role in round_.missing_roles()}
-            raise TimeoutError(
-                f"Round {round_.number} is not done after {self._time_out:.0f} s, although its "
-                f"workers live (dask.config key gradcode.timeouts.round). Waiting for {waited_for}."
-            )
         if now - round_.started < 2 * LOOK_EVERY:
             return ()
+        time_out = seconds("gradcode.timeouts.round")
+        if now - round_.started > time_out:
+            waited_for = {role: data.addresses[role] for role in round_.missing_roles()}
+            raise TimeoutError(
+                f"Round {round_.number} is not done after {time_out:.0f} s, although its "
+                f"workers live (dask.config key gradcode.timeouts.round). Waiting for {waited_for}."
+            )
         roles = [role for role in round_.missing_roles() if role not in round_.losses]
         gone, frozen = Liveness.of(data.client).absent(data.addresses[role] for role in roles)
         if gone:

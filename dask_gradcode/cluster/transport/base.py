@@ -40,7 +40,8 @@ class Transport(Protocol):
         w : ndarray of shape (n_parameters,)
             The point; copied, so the caller may change it afterwards.
         asks : mapping of int to sequence of int
-            For each attached role, which messages it shall compute, in order.
+            For each attached role, which messages it shall compute, in order. Roles are served in
+            the order of this mapping.
         """
         ...
 

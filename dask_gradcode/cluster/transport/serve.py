@@ -140,7 +140,7 @@ class _Desk:
                 self._selector.register(sock, selectors.EVENT_READ, _Visitor(sock))
 
     def _attend(self, visitor: _Visitor) -> bool:
-        """Compute one message; False if there is none, or the client is gone."""
+        """Compute one message; True if there are more."""
         try:
             return visitor.attend(self._shard)
         except Closed:
@@ -161,7 +161,7 @@ class _Visitor:
         self._asked: deque[int] = deque()
 
     def attend(self, shard: Shard) -> bool:
-        """Read all that has come, and compute one message; False if none is asked for."""
+        """Read all that has come, and compute one message; True if more are asked for."""
         self._read()
         if not self._asked:
             return False
@@ -176,7 +176,7 @@ class _Visitor:
             if payload is not None:
                 self._outbox.add(pack(Kind.ANSWER, round_, message, payload))
         self._outbox.flush()
-        return True
+        return bool(self._asked)
 
     def _compute(self, shard: Shard, message: int) -> Vector | None:
         assert self._job is not None  # it is sent first

@@ -143,7 +143,10 @@ class StreamTransport:
         self._round, self._n_parameters = round, w.size
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
         cut = {} if self._columns is None else self._columns.cut(w)
-        for role, state in self._roles.items():
+        for role in [*asks, *(role for role in self._roles if role not in asks)]:
+            state = self._roles.get(role)
+            if state is None:
+                continue
             begin = pack(Kind.BEGIN, round, -1, cut.get(role, w))
             state.frames = [begin, self._asking(asks.get(role, ()))]
             if state.sock is not None:

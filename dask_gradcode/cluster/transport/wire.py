@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from socket import MSG_DONTWAIT, socket
+from socket import MSG_DONTWAIT, SO_RCVLOWAT, SOL_SOCKET, socket
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 __all__ = ["Closed", "Frame", "Kind", "Outbox", "Reader", "pack"]
 
 _HEADER = struct.Struct("<bqqq")  # kind, round, message, bytes of the body
+_SCRATCH = 1 << 16
+_LOW_WATER = 1 << 20  # the kernel makes room for as much
 _BUFFERS = 16  # handed to the kernel in one call
 
 
@@ -52,6 +54,8 @@ def pack(kind: Kind, round: int, message: int, body: Any) -> tuple[bytes, memory
 class Reader:
     """Reads frames from a socket, as far as they have come.
 
+    Small frames come many at a call; the body of a large one is read into its place.
+
     Parameters
     ----------
     sock : socket.socket
@@ -60,9 +64,12 @@ class Reader:
 
     def __init__(self, sock: socket) -> None:
         self._sock = sock
-        self._header = bytearray(_HEADER.size)
-        self._body: NDArray[np.uint8] | None = None
-        self._into = memoryview(self._header)
+        self._scratch = memoryview(bytearray(_SCRATCH))
+        self._start = self._stop = 0  # of what is read but not yet taken from scratch
+        self._header: tuple[int, ...] | None = None  # of the frame whose body is being read
+        self._body = np.empty(0, dtype=np.uint8)
+        self._filled = 0  # bytes of the body
+        self._low_water = 1
 
     def read(self) -> Frame | None:
         """Return the next frame if all of it has come, else None.
@@ -72,30 +79,66 @@ class Reader:
         Closed
             If the other side has closed the connection.
         """
-        while True:
-            while self._into:
-                try:
-                    n = self._sock.recv_into(self._into, 0, MSG_DONTWAIT)
-                except BlockingIOError:
-                    return None
-                except OSError as error:
-                    raise Closed(str(error)) from error
-                if n == 0:
-                    raise Closed("it closed the connection")
-                self._into = self._into[n:]
-            if self._body is None:
-                size = _HEADER.unpack(self._header)[3]
-                self._body = np.empty(size, dtype=np.uint8)
-                self._into = self._body.data
-            else:
-                kind, round_, message, _ = _HEADER.unpack(self._header)
-                frame = Frame(Kind(kind), round_, message, self._body)
-                self._body, self._into = None, memoryview(self._header)
-                return frame
+        frame = self._take()
+        while frame is None and self._receive():
+            frame = self._take()
+        return frame
 
     def begun(self) -> Kind | None:
-        """Return the kind of the frame of which the header alone, or more, has come."""
-        return None if self._body is None else Kind(self._header[0])
+        """Return the kind of the frame of which the header, but not all of the body, has come."""
+        return None if self._header is None else Kind(self._header[0])
+
+    def _take(self) -> Frame | None:
+        """Take from scratch what belongs to the next frame, and return it if it is whole."""
+        if self._header is None:
+            if self._stop - self._start < _HEADER.size:
+                return None
+            self._header = _HEADER.unpack_from(self._scratch, self._start)
+            self._start += _HEADER.size
+            self._body, self._filled = np.empty(self._header[3], dtype=np.uint8), 0
+        count = min(self._stop - self._start, self._body.size - self._filled)
+        self._body.data[self._filled : self._filled + count] = self._scratch[
+            self._start : self._start + count
+        ]
+        self._start, self._filled = self._start + count, self._filled + count
+        if self._filled < self._body.size:
+            return None
+        kind, round_, message, _ = self._header
+        self._header = None
+        return Frame(Kind(kind), round_, message, self._body)
+
+    def _receive(self) -> bool:
+        """Read once; False if nothing has come."""
+        left = self._body.size - self._filled
+        if self._header is not None and left >= _SCRATCH:
+            n = self._receive_into(self._body.data[self._filled :])
+            self._filled += n
+            # wake up once for the rest, not for every packet
+            self._wake_up_for(left if n == 0 else 1)
+            return n > 0
+        rest = self._stop - self._start  # less than a header
+        self._scratch[:rest] = self._scratch[self._start : self._stop]
+        n = self._receive_into(self._scratch[rest:])
+        self._start, self._stop = 0, rest + n
+        return n > 0
+
+    def _wake_up_for(self, size: int) -> None:
+        """Let the socket count as readable when so many bytes have come, or it is closed."""
+        size = min(size, _LOW_WATER)
+        if size != self._low_water:
+            self._low_water = size
+            self._sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, size)
+
+    def _receive_into(self, buffer: memoryview) -> int:
+        try:
+            n = self._sock.recv_into(buffer, 0, MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise Closed(str(error)) from error
+        if n == 0:
+            raise Closed("it closed the connection")
+        return n
 
 
 class Outbox:
