@@ -182,9 +182,9 @@ class StreamTransport:
         self._bell.send(b"!")
 
     def wait_until_open(self, timeout: float) -> bool:
-        """Wait until there is a connection to a worker; False if there is none in time."""
+        """Wait until one of the workers is connected; False if none is in time."""
         end = time.monotonic() + timeout
-        while all(state.sock is None for state in self._roles.values()):
+        while self._roles and all(state.sock is None for state in self._roles.values()):
             if time.monotonic() > end:
                 return False
             self._selector.select(max(0.0, end - time.monotonic()))
