@@ -63,6 +63,7 @@ def compute_payload(
     work: Work,
     w: Vector,
     should_stop: Callable[[], bool] = never,
+    out: Vector | None = None,
 ) -> Vector | None:
     """Compute the payload of one message.
 
@@ -80,6 +81,8 @@ def compute_payload(
         The point.
     should_stop : callable, optional
         Asked between chunks of rows, or between blocks for a block function.
+    out : ndarray of shape (1 + n_parameters,), optional
+        Where to put the payload. None: a new array.
 
     Returns
     -------
@@ -91,7 +94,8 @@ def compute_payload(
     Exception
         Whatever the loss or block function raises, with a note that names the block.
     """
-    total = np.zeros(1 + w.size)
+    total = np.empty(1 + w.size) if out is None else out
+    total[:] = 0.0
     wanted = True
 
     def add(index: int, coefficient: float) -> None:

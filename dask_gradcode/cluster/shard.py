@@ -70,6 +70,7 @@ class Shard:
         work: Work,
         w: Vector,
         should_stop: Callable[[], bool] = never,
+        out: Vector | None = None,
     ) -> Vector | None:
         """Return a message's payload, or None if told to stop.
 
@@ -77,7 +78,7 @@ class Shard:
         """
         # A loss never looks at a column, so it is content with those that there are.
         blocks = self.blocks if isinstance(work, Loss) else self.whole
-        return compute_payload(code, message, blocks, work, w, should_stop)
+        return compute_payload(code, message, blocks, work, w, should_stop, out)
 
 
 @sizeof.register(Shard)  # type: ignore[untyped-decorator]

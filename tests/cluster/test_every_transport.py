@@ -135,6 +135,25 @@ def test_the_caller_may_change_w_at_once(data: Placement, make: Any) -> None:
 
 
 @every_transport
+def test_a_function_on_a_worker_may_keep_w(client: Client, make: Any) -> None:
+    kept: list[Vector] = []
+
+    def keep(w: Vector, block: Block) -> tuple[float, Vector]:
+        if w[0] != 1.0 or not kept:
+            kept.append(w)
+        return float(kept[0][0]), w
+
+    with place(X, Y, code=Uncoded(4)) as data, transport_for(data, make, keep) as transport:
+        for number in (1, 2, 3):
+            transport.begin(number, np.full(100_000, float(number)), {0: (0,)})
+            [event] = events(transport, 1)
+        assert event.round == 3
+        np.testing.assert_array_equal(event.payload[1:], 3.0)
+        if make is stream:  # a task reads its function anew when it is pushed out of the cache
+            assert event.payload[0] == 1.0
+
+
+@every_transport
 def test_an_error_on_a_worker_is_an_event(data: Placement, make: Any) -> None:
     def broken(w: Vector, block: Block) -> tuple[float, Vector]:
         raise ZeroDivisionError("a bug of the user's")

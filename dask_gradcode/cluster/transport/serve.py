@@ -21,6 +21,7 @@ from dask_gradcode.cluster.shard import Shard
 from dask_gradcode.cluster.transport.released import Released
 from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
 from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Vector
 
 __all__ = ["HANDLER", "Job", "detach", "install", "serve"]
@@ -154,10 +155,12 @@ class _Visitor:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._reader, self._outbox = Reader(sock), Outbox(sock)
+        # A w is no longer needed when the next one begins to come: work on it has been given up.
+        self._reader, self._outbox = Reader(sock, reuse=True), Outbox(sock)
         self._job: Job | None = None
         self._work: Any = None
         self._round, self._w = -1, np.zeros(0)
+        self._payload = np.zeros(0)  # kept, as it is sent before the next one is computed
         self._asked: deque[int] = deque()
 
     def attend(self, shard: Shard) -> bool:
@@ -188,7 +191,11 @@ class _Visitor:
             self._read()
             return self._round != round_ or self._reader.begun() is Kind.BEGIN
 
-        return shard.compute(job.code, job.messages[message], self._work, self._w, superseded)
+        if self._payload.size != 1 + self._w.size:
+            self._payload = np.zeros(1 + self._w.size)
+        return shard.compute(
+            job.code, job.messages[message], self._work, self._w, superseded, self._payload
+        )
 
     def _read(self) -> None:
         while (frame := self._reader.read()) is not None:
@@ -197,6 +204,8 @@ class _Visitor:
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.BEGIN:
             self._round, self._w = frame.round, frame.body.view(np.float64)
+            if not isinstance(self._work, Loss):
+                self._w = self._w.copy()  # a user's function may keep it
             self._asked.clear()
         elif frame.kind is Kind.ASK and frame.round == self._round:
             self._asked.extend(frame.body.view(np.int64).tolist())

@@ -60,10 +60,15 @@ class Reader:
     ----------
     sock : socket.socket
         Whether it blocks does not matter: ``read`` does not.
+    reuse : bool, default=False
+        Whether the body of a large frame may lie where that of the last one lay, which is then
+        overwritten. Dask has its workers give freed memory back at once, so that large arrays
+        cost more time to get than to fill.
     """
 
-    def __init__(self, sock: socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket, reuse: bool = False) -> None:
+        self._sock, self._reuse = sock, reuse
+        self._large = np.empty(0, dtype=np.uint8)  # the last large body
         self._scratch = memoryview(bytearray(_SCRATCH))
         self._start = self._stop = 0  # of what is read but not yet taken from scratch
         self._header: tuple[int, ...] | None = None  # of the frame whose body is being read
@@ -95,7 +100,7 @@ class Reader:
                 return None
             self._header = _HEADER.unpack_from(self._scratch, self._start)
             self._start += _HEADER.size
-            self._body, self._filled = np.empty(self._header[3], dtype=np.uint8), 0
+            self._body, self._filled = self._room(self._header[3]), 0
         count = min(self._stop - self._start, self._body.size - self._filled)
         self._body.data[self._filled : self._filled + count] = self._scratch[
             self._start : self._start + count
@@ -106,6 +111,13 @@ class Reader:
         kind, round_, message, _ = self._header
         self._header = None
         return Frame(Kind(kind), round_, message, self._body)
+
+    def _room(self, size: int) -> NDArray[np.uint8]:
+        if not self._reuse or size < _SCRATCH:
+            return np.empty(size, dtype=np.uint8)
+        if self._large.size != size:
+            self._large = np.empty(size, dtype=np.uint8)
+        return self._large
 
     def _receive(self) -> bool:
         """Read once; False if nothing has come."""
