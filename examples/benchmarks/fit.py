@@ -1,0 +1,136 @@
+"""A whole fit on dense data: placement, rounds and all, against dask-ml and scikit-learn.
+
+    python examples/benchmarks/fit.py [--rows 400000] [--json PATH]
+
+Dense data of 100 features come to four worker processes of one thread; fractional repetition,
+s = 1. References in the same run, in turns with ours: persisting such a dask array (for placing
+one), scikit-learn's L-BFGS in one process with one BLAS thread (for the rounds on placed data to
+the same objective value), and dask-ml's ``LogisticRegression(solver="lbfgs")`` on the persisted
+array (for ``fit`` including placement; ``pip install dask-ml``, else left out).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from distributed import Client, LocalCluster, wait
+from scipy.special import log_expit
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from common import about
+from dask_gradcode import CodedLogisticRegression, place
+from dask_gradcode.codes import FractionalRepetition
+
+BUDGETS = {"placement / persist": 3.0, "rounds / scikit-learn": 1.0, "fit / dask-ml": 0.2}
+TOL = 1e-6
+N_FEATURES, N_WORKERS = 100, 4
+
+
+def data_set(n_rows: int, seed: int) -> tuple[da.Array, da.Array]:
+    """Return lazy features and labels, which nobody has computed yet if the seed is new."""
+    rng = da.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, N_FEATURES), chunks=(n_rows // 8, -1))
+    coef = np.random.default_rng(1).normal(size=N_FEATURES) / 5
+    y = (X @ coef + rng.logistic(size=n_rows, chunks=n_rows // 8) > 0).astype(np.int8)
+    return X, y
+
+
+def value(X: np.ndarray, y: np.ndarray, model: Any) -> float:
+    """Return scikit-learn's objective over its number of rows."""
+    coef = np.ravel(model.coef_)
+    margins = np.where(y == 1, 1.0, -1.0) * (X @ coef + np.ravel(model.intercept_)[0])
+    return float((-log_expit(margins).sum() + 0.5 * coef @ coef) / len(y))
+
+
+def seconds(action: Callable[[], Any]) -> tuple[float, Any]:
+    start = perf_counter()
+    result = action()
+    return perf_counter() - start, result
+
+
+def dask_ml() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            from dask_ml.linear_model import LogisticRegression as DaskML
+        except ImportError:
+            return None
+    return DaskML
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=400_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write figures, versions and machine here")
+    arguments = parser.parse_args()
+
+    names = ("persist", "placement", "rounds", "fit", "scikit_learn", "dask_ml")
+    times: dict[str, list[float]] = {name: [] for name in names}
+    code, ours = FractionalRepetition(N_WORKERS, 1), CodedLogisticRegression(tol=TOL)
+    with (
+        LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        X, y = client.persist(data_set(arguments.rows, seed=0))
+        wait([X, y])
+        in_memory = client.compute([X, y], sync=True)
+        for turn in range(arguments.repeats):
+            lazy = data_set(arguments.rows, seed=2 * turn + 1)
+            took, copy = seconds(lambda lazy=lazy: wait_for(client.persist(lazy)))
+            times["persist"].append(took)
+            del copy
+            lazy = data_set(arguments.rows, seed=2 * turn + 2)
+            took, data = seconds(lambda lazy=lazy: place(*lazy, code=code))
+            times["placement"].append(took)
+            data.close()
+            with place(X, y, code=code) as data:
+                times["rounds"].append(seconds(lambda data=data: ours.fit(data))[0])
+            times["fit"].append(seconds(lambda: ours.set_params(code=code).fit(X, y))[0])
+            with threadpool_limits(1):
+                took, theirs = seconds(lambda: LogisticRegression(tol=TOL).fit(*in_memory))
+            times["scikit_learn"].append(took)
+            if (DaskML := dask_ml()) is not None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    other = DaskML(solver="lbfgs", max_iter=100, C=1.0)
+                    times["dask_ml"].append(seconds(lambda other=other: other.fit(X, y))[0])
+
+    medians = {name: median(took) if took else None for name, took in times.items()}
+    ratios = {
+        "placement / persist": (medians["placement"], medians["persist"]),
+        "rounds / scikit-learn": (medians["rounds"], medians["scikit_learn"]),
+        "fit / dask-ml": (medians["fit"], medians["dask_ml"]),
+    }
+    for name, took in medians.items():
+        print(f"{name:<24}{'-' if took is None else f'{took:.3f} s'}")
+    result: dict[str, Any] = {**about(), **medians, "ratio": {}}
+    for name, (mine, reference) in ratios.items():
+        if reference is None:
+            print(f"{name:<24}dask-ml is not installed")
+            continue
+        result["ratio"][name] = mine / reference
+        print(f"{name:<24}{mine / reference:.2f} (budget {BUDGETS[name]})")
+    gap = value(*in_memory, ours) - value(*in_memory, theirs)
+    print(f"objective minus scikit-learn's, per row: {gap:.1e}; rounds: {len(ours.history_)}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def wait_for(collection: Any) -> Any:
+    wait(collection)
+    return collection
+
+
+if __name__ == "__main__":
+    main()
