@@ -146,7 +146,7 @@ class CodedEstimator(BaseEstimator):
         return InProcessObjective(self.code_, {0: block}, loss, wait), weight, "in-process"
 
     def _placed(self, X: Any, y: Any, sample_weight: Any, stack: ExitStack) -> Any:
-        from dask_gradcode.cluster import placement
+        from dask_gradcode.cluster.placing import place_data
 
         if self._is_placed(X):
             if y is not None or sample_weight is not None:
@@ -159,7 +159,7 @@ class CodedEstimator(BaseEstimator):
                 X, y = self._validate(X, y)
                 self._loss(self._describe(y, sample_weight))  # raises before any work is sent
             data = stack.enter_context(
-                placement.place_data(
+                place_data(
                     X,
                     y,
                     sample_weight=sample_weight,
