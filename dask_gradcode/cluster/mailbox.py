@@ -42,19 +42,17 @@ class Mailbox:
         self._expected: dict[Any, tuple[Hashable, Future[Any]]] = {}  # by key
         self._fetching: dict[Any, asyncio.Task[None]] = {}  # by key; lives on the client's loop
 
-    def expect(self, futures: Mapping[Any, Future[Any]], *, fetch: bool = True) -> None:
+    def expect(self, futures: Mapping[Any, Future[Any]]) -> None:
         """Wait for more futures.
 
         Parameters
         ----------
         futures : mapping of ticket to Future
             Each becomes a :class:`Letter` with its ticket. The mailbox owns the futures.
-        fetch : bool, default=True
-            Whether letters carry the results, or only say that the tasks have ended.
         """
         for ticket, future in futures.items():
             self._expected[future.key] = ticket, future
-        self._loop.add_callback(self._watch, list(futures.values()), fetch)
+        self._loop.add_callback(self._watch, list(futures.values()))
 
     def take(self, timeout: float | None) -> list[Any]:
         """Return what has come, after waiting for at least one letter or ``timeout`` seconds."""
@@ -83,17 +81,17 @@ class Mailbox:
 
     # ---- on the client's event loop
 
-    async def _watch(self, futures: list[Future[Any]], fetch: bool) -> None:
+    async def _watch(self, futures: list[Future[Any]]) -> None:
         async for future in as_completed(futures, loop=self._loop):
             if future.key in self._expected:
-                task = asyncio.create_task(self._deliver(future, fetch))
+                task = asyncio.create_task(self._deliver(future))
                 self._fetching[future.key] = task
 
-    async def _deliver(self, future: Future[Any], fetch: bool) -> None:
+    async def _deliver(self, future: Future[Any]) -> None:
         result, error = None, None
         try:
             if future.status == "finished":
-                result = await self._fetch(future) if fetch else None
+                result = await self._fetch(future)
             elif future.status == "error":
                 error = await future.exception()
             else:

@@ -162,7 +162,6 @@ class Placement:
                 allow_other_workers=False,
                 pure=False,
             )
-        collect(self.client, self.shards, "Placing data", fetch=False, pinned=self.addresses)
         looks = {
             role: self.client.submit(_look_at, shard, pure=False)
             for role, shard in self.shards.items()

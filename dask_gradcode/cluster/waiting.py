@@ -26,7 +26,6 @@ def collect(
     futures: Mapping[Ticket, Future[Any]],
     what: str,
     *,
-    fetch: bool = True,
     pinned: Mapping[Ticket, str] | None = None,
 ) -> dict[Ticket, Any]:
     """Wait for tasks and return their results.
@@ -36,11 +35,9 @@ def collect(
     client : distributed.Client
         The client.
     futures : mapping of ticket to Future
-        What to wait for. They are released at the end where their results are fetched.
+        What to wait for. They are released at the end.
     what : str
         What the tasks do, for the texts of errors.
-    fetch : bool, default=True
-        Whether to fetch the results; None otherwise.
     pinned : mapping of ticket to str, optional
         The one worker on which each task can run. None: Dask may run them anywhere.
 
@@ -59,7 +56,7 @@ def collect(
     """
     mailbox, results = Mailbox(client), dict.fromkeys(futures, None)
     waiting, heard = set(futures), time.monotonic()
-    mailbox.expect(futures, fetch=fetch)
+    mailbox.expect(futures)
     try:
         while waiting:
             for letter in mailbox.take(LOOK_EVERY):
@@ -72,9 +69,8 @@ def collect(
                 _look(client, waiting, what, pinned, time.monotonic() - heard)
     finally:
         mailbox.close()
-        if fetch:
-            for future in futures.values():
-                future.release()
+        for future in futures.values():
+            future.release()
     return results
 
 
