@@ -15,6 +15,7 @@ from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.transport import StreamTransport
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.losses import Loss
+from dask_gradcode.messages import Block
 from dask_gradcode.rounds import Arrived
 from dask_gradcode.typing import Vector
 from helpers import count_rows, frozen, gradcode_keys, local_cluster, pid_of, wait_until
@@ -69,6 +70,22 @@ def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
     assert chunks[:4] == [0] * 4
     assert chunks[-4:] == [n_rounds] * 4
     assert len(chunks[4:-4]) <= 1
+
+
+def test_an_error_that_cannot_be_read_here_is_still_an_error(client: Client) -> None:
+    def broken(w: Vector, block: Block) -> tuple[float, Vector]:
+        class Strange(Exception):
+            def __init__(self, one: int, two: int) -> None:  # its pickle has no arguments
+                super().__init__()
+
+        raise Strange(1, 2)
+
+    with (
+        place(np.eye(8), np.arange(8) % 2, code=CODE) as data,
+        ClusterObjective(data, broken) as objective,
+        pytest.raises(RuntimeError, match="raised an error that cannot be read here"),
+    ):
+        objective(np.zeros(8))
 
 
 def test_a_fit_leaves_no_open_file_behind(client: Client) -> None:

@@ -8,6 +8,7 @@ import selectors
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -233,8 +234,7 @@ class StreamTransport:
 
     def _event(self, role: int, frame: Frame) -> Event:
         if frame.kind is Kind.ERROR:
-            error = pickle.loads(frame.body.data)
-            return Failed(frame.round, role, frame.message, error)
+            return Failed(frame.round, role, frame.message, _error(frame))
         payload = frame.body.view(np.float64)
         if self._columns is None:
             return Arrived(frame.round, role, frame.message, payload)
@@ -285,7 +285,8 @@ class StreamTransport:
 
     def _tell(self, news: tuple[_Role, socket.socket] | str) -> None:
         self._news.put(news)
-        self._bell.send(b"!")
+        with suppress(OSError):  # closed meanwhile
+            self._bell.send(b"!")
 
     def _start(self, state: _Role, token: str) -> None:
         state.opening = asyncio.create_task(self._open(state, token))
@@ -309,6 +310,8 @@ class StreamTransport:
                 sock = await self._try_to_open(state.address, token)
             except OSError:
                 sock = None  # gone, in which case there is an event; or frozen, or not yet there
+            except RuntimeError:  # the client is closed
+                return
             if sock is not None:
                 self._tell((state, sock))
                 return
@@ -330,3 +333,11 @@ class StreamTransport:
             raise
         finally:
             rpc.reuse(address, comm)
+
+
+def _error(frame: Frame) -> BaseException:
+    try:
+        error: BaseException = pickle.loads(frame.body.data)
+    except Exception as reason:  # its class is known on the worker only
+        return RuntimeError(f"A worker raised an error that cannot be read here: {reason!r}")
+    return error
