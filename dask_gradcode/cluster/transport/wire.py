@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from socket import MSG_DONTWAIT, SO_RCVLOWAT, SOL_SOCKET, socket
+from socket import MSG_DONTWAIT, socket
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ __all__ = ["Closed", "Frame", "Kind", "Outbox", "Reader", "pack"]
 
 _HEADER = struct.Struct("<bqqq")  # kind, round, message, bytes of the body
 _SCRATCH = 1 << 16
-_LOW_WATER = 1 << 20  # the kernel makes room for as much
 _BUFFERS = 16  # handed to the kernel in one call
 
 
@@ -74,7 +73,6 @@ class Reader:
         self._header: tuple[int, ...] | None = None  # of the frame whose body is being read
         self._body = np.empty(0, dtype=np.uint8)
         self._filled = 0  # bytes of the body
-        self._low_water = 1
 
     def read(self) -> Frame | None:
         """Return the next frame if all of it has come, else None.
@@ -125,21 +123,12 @@ class Reader:
         if self._header is not None and left >= _SCRATCH:
             n = self._receive_into(self._body.data[self._filled :])
             self._filled += n
-            # wake up once for the rest, not for every packet
-            self._wake_up_for(left if n == 0 else 1)
             return n > 0
         rest = self._stop - self._start  # less than a header
         self._scratch[:rest] = self._scratch[self._start : self._stop]
         n = self._receive_into(self._scratch[rest:])
         self._start, self._stop = 0, rest + n
         return n > 0
-
-    def _wake_up_for(self, size: int) -> None:
-        """Let the socket count as readable when so many bytes have come, or it is closed."""
-        size = min(size, _LOW_WATER)
-        if size != self._low_water:
-            self._low_water = size
-            self._sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, size)
 
     def _receive_into(self, buffer: memoryview) -> int:
         try:
@@ -187,15 +176,16 @@ class Outbox:
             If the connection is broken.
         """
         while self._now or self._next:
-            if not self._now:
-                self._now.extend(self._next)
-                self._next = []
+            parts = list(self._now) or self._next
             try:
-                sent = self._sock.sendmsg(list(self._now)[:_BUFFERS])
+                sent = self._sock.sendmsg(parts[:_BUFFERS])
             except BlockingIOError:
                 return False
             except OSError as error:
                 raise Closed(str(error)) from error
+            if not self._now:  # the next round has begun: it must be finished
+                self._now.extend(self._next)
+                self._next = []
             while self._now and sent >= self._now[0].nbytes:
                 sent -= self._now.popleft().nbytes
             if self._now:
