@@ -20,14 +20,8 @@ from scipy.sparse import csr_array, issparse
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from dask_gradcode.losses import Loss
+from dask_gradcode.sparsetools import csc_matvec, csr_matvec
 from dask_gradcode.typing import Rows, Vector
-
-try:
-    # Private, but three times as fast as the public product here: that one allocates a vector of
-    # n_features per chunk. tests/test_kernels.py holds the public fallback to the same results.
-    from scipy.sparse._sparsetools import csc_matvec, csr_matvec
-except ImportError:  # pragma: no cover
-    csc_matvec = csr_matvec = None
 
 __all__ = ["CHUNK_ROWS", "add_value_and_gradient", "never", "one_blas_thread"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,15 +75,26 @@ class Columns:
             for role, columns in of_role.items()
             if columns is not None
         }
-        self._entries: dict[tuple[int, int], NDArray[np.intp]] = {}
+        self._entries: dict[tuple[int, int], NDArray[np.int32]] = {}
 
-    def cut(self, w: Vector) -> dict[int, Vector]:
-        """Return what each role needs of ``w``: its columns, and what comes after the features."""
-        cut: dict[int, Vector] = {}
-        for columns in self._of_role.values():
-            if id(columns) not in cut:
-                cut[id(columns)] = np.concatenate([w[columns], w[self._n_features :]])
-        return {role: cut[id(columns)] for role, columns in self._of_role.items()}
+    def cut(self, w: Vector) -> Callable[[int], Vector]:
+        """Return a function from a role to what it needs of ``w``.
+
+        That is its columns, and what comes after the features. What several roles need is cut once,
+        when the first of them is asked about.
+        """
+        parts: dict[int, Vector] = {}
+
+        def part(role: int) -> Vector:
+            columns = self._of_role.get(role)
+            if columns is None:
+                return w
+            if id(columns) not in parts:
+                kept = w.take(columns, mode="clip")  # they are in range, which "clip" believes
+                parts[id(columns)] = np.concatenate([kept, w[self._n_features :]])
+            return parts[id(columns)]
+
+        return part
 
     def whole(self, role: int, payload: Vector, n_parameters: int) -> Payload:
         """Return a role's payload as a part of the whole one, of length 1 + n_parameters."""
@@ -93,5 +104,5 @@ class Columns:
         key = id(columns), n_parameters
         if key not in self._entries:
             rest = np.arange(self._n_features, n_parameters)
-            self._entries[key] = np.concatenate([[0], 1 + columns, 1 + rest]).astype(np.intp)
+            self._entries[key] = np.concatenate([[0], 1 + columns, 1 + rest]).astype(np.int32)
         return Part(payload, self._entries[key], 1 + n_parameters)
