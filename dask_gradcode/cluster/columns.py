@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Part, Payload, Vector
 
 __all__ = ["WORTH_CUTTING", "Columns", "compact"]
@@ -64,10 +65,17 @@ class Columns:
         Number of all columns.
     of_role : mapping of int to ndarray of int or None
         The columns of each role; None means all.
+    n_outputs : int, default=1
+        Coefficients of a column, which are neighbours in ``w``.
     """
 
-    def __init__(self, n_features: int, of_role: Mapping[int, NDArray[np.int32] | None]) -> None:
-        self._n_features = n_features
+    def __init__(
+        self,
+        n_features: int,
+        of_role: Mapping[int, NDArray[np.int32] | None],
+        n_outputs: int = 1,
+    ) -> None:
+        self._n_features, self._n_outputs = n_features, n_outputs
         # roles with the same blocks have the same columns: one array serves them all
         distinct: dict[bytes, NDArray[np.int32]] = {}
         self._of_role = {
@@ -77,12 +85,20 @@ class Columns:
         }
         self._entries: dict[tuple[int, int], NDArray[np.intp]] = {}
 
+    def of(self, loss: Loss) -> Columns:
+        """Return the same columns for the parameters of a loss."""
+        return Columns(self._n_features, self._of_role, loss.n_outputs)
+
     def cut(self, w: Vector) -> dict[int, Vector]:
         """Return what each role needs of ``w``: its columns, and what comes after the features."""
+        n_slopes = self._n_features * self._n_outputs
+        by_column = w[:n_slopes].reshape(self._n_features, self._n_outputs)
         cut: dict[int, Vector] = {}
         for columns in self._of_role.values():
             if id(columns) not in cut:
-                cut[id(columns)] = np.concatenate([w[columns], w[self._n_features :]])
+                cut[id(columns)] = np.concatenate(
+                    [by_column.take(columns, axis=0).ravel(), w[n_slopes:]]
+                )
         return {role: cut[id(columns)] for role, columns in self._of_role.items()}
 
     def whole(self, role: int, payload: Vector, n_parameters: int) -> Payload:
@@ -92,6 +108,7 @@ class Columns:
         columns = self._of_role[role]
         key = id(columns), n_parameters
         if key not in self._entries:
-            rest = np.arange(self._n_features, n_parameters)
-            self._entries[key] = np.concatenate([[0], 1 + columns, 1 + rest]).astype(np.intp)
+            slopes = columns[:, None].astype(np.intp) * self._n_outputs + np.arange(self._n_outputs)
+            rest = np.arange(self._n_features * self._n_outputs, n_parameters)
+            self._entries[key] = np.concatenate([[0], 1 + slopes.ravel(), 1 + rest])
         return Part(payload, self._entries[key], 1 + n_parameters)
