@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Part, Payload, Vector
 
 __all__ = ["WORTH_CUTTING", "Columns", "compact"]
@@ -64,10 +65,17 @@ class Columns:
         Number of all columns.
     of_role : mapping of int to ndarray of int or None
         The columns of each role; None means all.
+    n_outputs : int, default=1
+        Coefficients of a column, which are neighbours in ``w``.
     """
 
-    def __init__(self, n_features: int, of_role: Mapping[int, NDArray[np.int32] | None]) -> None:
-        self._n_features = n_features
+    def __init__(
+        self,
+        n_features: int,
+        of_role: Mapping[int, NDArray[np.int32] | None],
+        n_outputs: int = 1,
+    ) -> None:
+        self._n_features, self._n_outputs = n_features, n_outputs
         # roles with the same blocks have the same columns: one array serves them all
         distinct: dict[bytes, NDArray[np.int32]] = {}
         self._of_role = {
@@ -75,7 +83,11 @@ class Columns:
             for role, columns in of_role.items()
             if columns is not None
         }
-        self._entries: dict[tuple[int, int], NDArray[np.int32]] = {}
+        self._entries: dict[tuple[int, int], NDArray[np.integer[Any]]] = {}
+
+    def of(self, loss: Loss) -> Columns:
+        """Return the same columns for the parameters of a loss."""
+        return Columns(self._n_features, self._of_role, loss.n_outputs)
 
     def cut(self, w: Vector) -> Callable[[int], Vector]:
         """Return a function from a role to what it needs of ``w``.
@@ -83,6 +95,8 @@ class Columns:
         That is its columns, and what comes after the features. What several roles need is cut once,
         when the first of them is asked about.
         """
+        n_slopes = self._n_features * self._n_outputs
+        by_column = w[:n_slopes].reshape(self._n_features, self._n_outputs)
         parts: dict[int, Vector] = {}
 
         def part(role: int) -> Vector:
@@ -90,8 +104,9 @@ class Columns:
             if columns is None:
                 return w
             if id(columns) not in parts:
-                kept = w.take(columns, mode="clip")  # they are in range, which "clip" believes
-                parts[id(columns)] = np.concatenate([kept, w[self._n_features :]])
+                # all are in range: "clip" saves a look at that
+                slopes = by_column.take(columns, axis=0, mode="clip").ravel()
+                parts[id(columns)] = np.concatenate([slopes, w[n_slopes:]])
             return parts[id(columns)]
 
         return part
@@ -103,6 +118,8 @@ class Columns:
         columns = self._of_role[role]
         key = id(columns), n_parameters
         if key not in self._entries:
-            rest = np.arange(self._n_features, n_parameters)
-            self._entries[key] = np.concatenate([[0], 1 + columns, 1 + rest]).astype(np.int32)
+            slopes = columns[:, None].astype(np.intp) * self._n_outputs + np.arange(self._n_outputs)
+            rest = np.arange(self._n_features * self._n_outputs, n_parameters)
+            entries = np.concatenate([[0], 1 + slopes.ravel(), 1 + rest])
+            self._entries[key] = entries.astype(np.int32 if n_parameters < 2**31 - 1 else np.int64)
         return Part(payload, self._entries[key], 1 + n_parameters)

@@ -60,7 +60,7 @@ def open_transport(name: str, data: Placement, work: Work) -> Transport:
     """
     if name not in ("auto", "tasks", "stream"):
         raise ValueError(f"transport must be 'auto', 'tasks' or 'stream', got {name!r}.")
-    columns = data.columns if isinstance(work, Loss) else None
+    columns = data.columns.of(work) if isinstance(work, Loss) else None
     plain = [address.startswith("tcp://") for address in data.addresses.values()]
     if name == "stream" and not all(plain):
         raise ValueError(

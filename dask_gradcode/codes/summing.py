@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dask_gradcode.sparsetools import csc_matvec
+from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Part, Payload, Vector
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def _add(total: Vector, weight: float, payload: Payload) -> None:
 
 def _scatter(total: Vector, weight: float, part: Part) -> None:
     values, entries = part.values, part.entries
-    if csc_matvec is None:
+    if sparsetools is None:
         total[entries] += weight * values  # no entry twice
         return
     # A part is a sparse matrix of one column: its product with the weight is added in one pass.
     ends = np.array([0, entries.size], dtype=entries.dtype)
-    csc_matvec(total.size, 1, ends, entries, values, np.array([weight]), total)
+    sparsetools.csc_matvec(total.size, 1, ends, entries, values, np.array([weight]), total)
 
 
 class Sum(Protocol):
