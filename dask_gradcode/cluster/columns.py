@@ -64,7 +64,7 @@ class Columns:
     n_features : int
         Number of all columns.
     of_role : mapping of int to ndarray of int or None
-        The columns of each role; None means all.
+        The columns of each role; None means all. Roles may be added to it later.
     n_outputs : int, default=1
         Coefficients of a column, which are neighbours in ``w``.
     """
@@ -75,14 +75,10 @@ class Columns:
         of_role: Mapping[int, NDArray[np.int32] | None],
         n_outputs: int = 1,
     ) -> None:
-        self._n_features, self._n_outputs = n_features, n_outputs
+        self._n_features, self._of_role, self._n_outputs = n_features, of_role, n_outputs
         # roles with the same blocks have the same columns: one array serves them all
-        distinct: dict[bytes, NDArray[np.int32]] = {}
-        self._of_role = {
-            role: distinct.setdefault(columns.tobytes(), columns)
-            for role, columns in of_role.items()
-            if columns is not None
-        }
+        self._distinct: dict[bytes, NDArray[np.int32]] = {}
+        self._found: dict[int, NDArray[np.int32]] = {}
         self._entries: dict[tuple[int, int], NDArray[np.integer[Any]]] = {}
 
     def of(self, loss: Loss) -> Columns:
@@ -100,7 +96,7 @@ class Columns:
         parts: dict[int, Vector] = {}
 
         def part(role: int) -> Vector:
-            columns = self._of_role.get(role)
+            columns = self._columns(role)
             if columns is None:
                 return w
             if id(columns) not in parts:
@@ -113,9 +109,9 @@ class Columns:
 
     def whole(self, role: int, payload: Vector, n_parameters: int) -> Payload:
         """Return a role's payload as a part of the whole one, of length 1 + n_parameters."""
-        if role not in self._of_role:
+        columns = self._columns(role)
+        if columns is None:
             return payload
-        columns = self._of_role[role]
         key = id(columns), n_parameters
         if key not in self._entries:
             slopes = columns[:, None].astype(np.intp) * self._n_outputs + np.arange(self._n_outputs)
@@ -123,3 +119,11 @@ class Columns:
             entries = np.concatenate([[0], 1 + slopes.ravel(), 1 + rest])
             self._entries[key] = entries.astype(np.int32 if n_parameters < 2**31 - 1 else np.int64)
         return Part(payload, self._entries[key], 1 + n_parameters)
+
+    def _columns(self, role: int) -> NDArray[np.int32] | None:
+        if role not in self._found:
+            columns = self._of_role[role]
+            if columns is None:
+                return None
+            self._found[role] = self._distinct.setdefault(columns.tobytes(), columns)
+        return self._found[role]

@@ -134,6 +134,8 @@ class StreamTransport:
         job = pack(Kind.JOB, -1, -1, dumps(Job(self._code, messages, self._work)))
         state = self._roles[role] = _Role(address, job)
         self._liveness.watch(address, self._on_death)
+        if self._round >= 0:
+            self._unsent.append(role)  # in mid-round it gets the current w
         token = self._serving.token(role, shard, address)
         self._loop.add_callback(self._start, state, token)
 
