@@ -24,6 +24,7 @@ from dask_gradcode.cluster.shard import Shard, ShardPlan, build_shard
 from dask_gradcode.cluster.transport import Serving
 from dask_gradcode.cluster.waiting import collect
 from dask_gradcode.codes import GradientCode
+from dask_gradcode.fingerprint import Moments
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -45,6 +46,8 @@ class Placement:
         Size of the data set.
     targets : Targets
         Labels, their counts and the sums of sample weights.
+    moments : Moments
+        By which the features are known again.
     addresses : dict of int to str
         The worker of each role.
     block_rows : ndarray of shape (n_blocks,)
@@ -64,7 +67,7 @@ class Placement:
     ) -> None:
         self.client, self.code, self.targets = client, code, targets
         self.n_features, self.feature_names = n_features, feature_names
-        self.n_samples = 0
+        self.n_samples, self.moments = 0, Moments()
         self.uid = uuid.uuid4().hex[:12]
         self.addresses = dict(enumerate(addresses))
         self.shards: dict[int, Future[Any]] = {}

@@ -24,6 +24,7 @@ from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.session import session
 from dask_gradcode.cluster.waiting import collect
 from dask_gradcode.codes import GradientCode, make_code
+from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.targets import TargetFacts, Targets
 
@@ -147,6 +148,7 @@ def place_data(
                 feature_names,
             )
             _warn_of_memory(lent, data, sum(facts.nbytes for facts in x_facts))
+            data.moments = sum((facts.moments for facts in x_facts), Moments())
             stack.callback(data.release)
             borders = balance(x_facts, chosen.n_blocks)
             data.build(source, borders, [f.n_rows for f in x_facts], [f.n_rows for f in y_facts])
