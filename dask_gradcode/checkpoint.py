@@ -186,10 +186,10 @@ class Checkpoint:
         self.n_iter = n_iter
 
     def _warn(self, error: OSError) -> None:
-        newest = "there is none yet" if self.n_iter is None else f"the newest is of {self.n_iter}"
+        newest = "nothing" if self.n_iter is None else f"iteration {self.n_iter}"
         warnings.warn(
-            f"The checkpoint {str(self.path)!r} cannot be written: {error}. The fit goes on; in "
-            f"iterations that checkpoints are of, {newest}.",
+            f"The checkpoint {str(self.path)!r} cannot be written: {error}. The fit goes on; the "
+            f"checkpoint holds {newest}.",
             UserWarning,
             stacklevel=2,
         )
