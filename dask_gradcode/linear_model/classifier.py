@@ -47,6 +47,9 @@ class CodedClassifier(ClassifierMixin, CodedEstimator):
             For input or parameters that cannot be used.
         InsufficientWorkersError
             If the cluster has, or keeps, too few workers.
+        KeyboardInterrupt
+            After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
+            if there was one, and nothing stays on the workers.
         """
         self._train(X, y, sample_weight)
         return self

@@ -185,7 +185,6 @@ SCRIPT = textwrap.dedent(
     model = CodedLogisticRegression(
         solver="nesterov", tol=1e-6, max_iter=500, checkpoint={path!r}, checkpoint_every=3
     )
-    keep = model._report
     def report(n_iter, w, seen):
         if n_iter == 10:
             os.kill(os.getpid(), signal.{signal})
