@@ -196,7 +196,7 @@ class Checkpoint:
 
     def _write(self, name: str, content: bytes) -> None:
         """Write a file so that it is there whole or not at all."""
-        under = self.path / f"{name}.part"
+        under = self.path / "unfinished.part"  # one name: a crash leaves at most this one behind
         try:
             with under.open("wb") as file:
                 file.write(content)
