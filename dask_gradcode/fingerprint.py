@@ -12,7 +12,7 @@ from dask_gradcode.typing import Rows, Vector
 
 __all__ = ["Moments", "as_numbers", "project"]
 
-ROUNDING = 1e-10
+ROUNDING = 1e-12
 """How far sums of the same rows may be apart, relative to the sum of absolute values."""
 
 _AT_ONCE = 1024  # rows: float32 is not copied to float64 as a whole
