@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -14,6 +14,7 @@ from dask.base import is_dask_collection
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
+from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.targets import TargetFacts, describe_targets
 from dask_gradcode.typing import Vector
 
@@ -167,7 +168,8 @@ class XFacts:
     """What a chunk of X holds; ``problem`` is a text if it cannot be used.
 
     ``stored`` is how many values a sparse chunk stores up to each of ``cut(n_rows, ...)``'s rows:
-    enough to balance blocks, and small however many rows there are.
+    enough to balance blocks, and small however many rows there are. By ``moments`` the rows are
+    known again.
     """
 
     n_rows: int
@@ -175,6 +177,7 @@ class XFacts:
     nbytes: int
     problem: str | None = None
     stored: tuple[int, ...] | None = None
+    moments: Moments = field(default_factory=Moments)
 
 
 def describe_X(chunk: Any, estimator: str) -> XFacts:
@@ -197,7 +200,9 @@ def describe_X(chunk: Any, estimator: str) -> XFacts:
         stored = None
         if scipy.sparse.issparse(checked):
             stored = tuple(checked.indptr[cut(n_rows, _PROFILE)].tolist())
-        return XFacts(n_rows, n_features, sum(array.nbytes for array in arrays), stored=stored)
+        nbytes = sum(array.nbytes for array in arrays)
+        moments = Moments.of(project(checked))
+        return XFacts(n_rows, n_features, nbytes, stored=stored, moments=moments)
     except (ValueError, TypeError) as error:
         return XFacts(0, 0, 0, problem=str(error))
 

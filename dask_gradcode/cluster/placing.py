@@ -25,6 +25,7 @@ from dask_gradcode.cluster.session import session
 from dask_gradcode.cluster.source import Source
 from dask_gradcode.cluster.waiting import collect_anywhere, located
 from dask_gradcode.codes import GradientCode, make_code
+from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.targets import Targets
 
@@ -143,6 +144,7 @@ def place_data(
         lengths = {name: [fact.n_rows for fact in found] for name, found in facts.items()}
         targets, borders = Targets.merge(y_facts), balance(x_facts, chosen.n_blocks)
         data = Placement(lent, chosen, targets, borders, x_facts[0].n_features, feature_names)
+        data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.release)
         nbytes = sum(fact.nbytes for fact in x_facts)
         _warn_of_memory(lent, chosen, addresses[: chosen.n_workers], nbytes)

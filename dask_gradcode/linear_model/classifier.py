@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.prediction import Linear, predict_with
+from dask_gradcode.losses import Layout
+from dask_gradcode.typing import Vector
 
 __all__ = ["CodedClassifier"]
 
@@ -45,14 +47,19 @@ class CodedClassifier(ClassifierMixin, CodedEstimator):
             For input or parameters that cannot be used.
         InsufficientWorkersError
             If the cluster has, or keeps, too few workers.
+        KeyboardInterrupt
+            After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
+            if there was one, and nothing stays on the workers.
         """
-        layout, w = self._train(X, y, sample_weight)
+        self._train(X, y, sample_weight)
+        return self
+
+    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         self.coef_ = layout.coef(w).T.copy()
         self.intercept_ = (
             layout.intercept(w).copy() if self.fit_intercept else np.zeros(layout.n_outputs)
         )
-        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
-        return self
+        self.n_iter_ = np.array([n_iter], dtype=np.int32)
 
     def decision_function(self, X: Any) -> Any:
         """Return the signed distance of each row from the decision boundaries, times ``||coef_||``.

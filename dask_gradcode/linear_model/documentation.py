@@ -28,10 +28,14 @@ _LAST = """\
         Seeds the code (cyclic repetition draws a matrix), nothing else.
     verbose : int, default=0
         1 prints a line per iteration.
-    checkpoint : None
-        Not available in this version.
+    checkpoint : str or path-like, default=None
+        A directory, for this fit alone, where it saves how far it has come. If a fit like this one
+        (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, it
+        is gone on from: by Nesterov's method and gradient descent bit for bit, by L-BFGS as a warm
+        start. ``n_iter_`` counts all iterations, ``history_`` has the rounds since.
     checkpoint_every : int, default=10
-        Not available in this version.
+        Iterations between two saves: so many are lost at most when this process, the scheduler or
+        the machine dies. The end of a fit, an error and Ctrl-C save, too.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel; recorded in ``history_.transport``. ``"stream"`` is a connection to
         each worker, ``"tasks"`` a Dask task per message, and ``"auto"`` the stream where this

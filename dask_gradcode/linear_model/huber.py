@@ -126,7 +126,7 @@ class CodedHuberRegressor(CodedRegressor):
             Huber(float(self.epsilon)), scale=1.0, alpha=2.0 * self.alpha, start=targets.mean
         )
 
-    def _keep(self, own: Vector) -> None:
+    def _keep_own(self, own: Vector) -> None:
         self.scale_ = float(Huber.scale(own)[0][0])
 
     def _own_start(self) -> Vector:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.prediction import Linear, predict_with
-from dask_gradcode.losses import Loss, Squared
+from dask_gradcode.losses import Layout, Loss, Squared
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -91,12 +91,18 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
             For input or parameters that cannot be used.
         InsufficientWorkersError
             If the cluster has, or keeps, too few workers.
+        KeyboardInterrupt
+            After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
+            if there was one, and nothing stays on the workers.
         """
-        layout, w = self._train(X, y, sample_weight)
+        self._train(X, y, sample_weight)
+        return self
+
+    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         self.coef_ = layout.coef(w)[:, 0].copy()
         self.intercept_ = float(layout.intercept(w)[0]) if self.fit_intercept else 0.0
-        self._keep(layout.own(w))
-        return self
+        self.n_iter_ = n_iter
+        self._keep_own(layout.own(w))
 
     def predict(self, X: Any) -> Any:
         """Return the prediction for each row.
@@ -155,7 +161,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         """Return the function from rows to predictions."""
         return linear
 
-    def _keep(self, own: Vector) -> None:
+    def _keep_own(self, own: Vector) -> None:
         """Keep the loss's own parameters as fitted attributes."""
 
     def _score_in_memory(self, X: Any, y: Any, sample_weight: Any) -> float:
