@@ -171,7 +171,7 @@ class Checkpoint:
             "arrays": f"state-{n_iter:08d}.npz",
         }
         packed = io.BytesIO()
-        np.savez(packed, **arrays)
+        np.savez(packed, allow_pickle=False, **arrays)
         try:
             self._write(index["arrays"], packed.getvalue())
             self._write(_INDEX, (json.dumps(index, indent=1) + "\n").encode())

@@ -68,12 +68,13 @@ def main() -> None:
 
     # the first round of a turn may be the one in which the frozen worker is first missed
     steady = [took[1:] for took in frozen]
+    one_frozen = median(seconds for took in steady for seconds in took)
     found = {
-        "frozen / nobody": median(sum(steady, [])) / median(nobody),
+        "frozen / nobody": one_frozen / median(nobody),
         "longest / median": median(max(took) / median(took) for took in steady),
     }
     print(f"median round, nobody frozen {median(nobody) * 1e3:.1f} ms")
-    print(f"median round, one frozen    {median(sum(steady, [])) * 1e3:.1f} ms")
+    print(f"median round, one frozen    {one_frozen * 1e3:.1f} ms")
     first = median(took[0] for took in frozen) * 1e3
     print(f"first round after freezing  {first:.1f} ms")
     for name, ratio in found.items():
