@@ -144,7 +144,7 @@ class CodedClassifier(ClassifierMixin, CodedEstimator):
         return mean_agreement(y, self.predict(X), sample_weight)
 
     def _bare(self) -> _Bare:
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         if len(self.classes_) == 2:
             linear = Linear(self.coef_[0], float(self.intercept_[0]))
         else:

@@ -135,7 +135,7 @@ class CodedHuberRegressor(CodedRegressor):
 
     def to_sklearn(self) -> HuberRegressor:
         """Return a fitted scikit-learn ``HuberRegressor``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         return self._to(
             HuberRegressor(
                 epsilon=self.epsilon,

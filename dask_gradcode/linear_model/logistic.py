@@ -169,7 +169,7 @@ class CodedLogisticRegression(CodedClassifier):
 
     def to_sklearn(self) -> LogisticRegression:
         """Return a fitted scikit-learn ``LogisticRegression``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         return self._to(
             LogisticRegression(
                 C=self.C,

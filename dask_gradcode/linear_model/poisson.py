@@ -95,7 +95,7 @@ class CodedPoissonRegressor(CodedRegressor):
 
     def to_sklearn(self) -> PoissonRegressor:
         """Return a fitted scikit-learn ``PoissonRegressor``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         model = PoissonRegressor(
             alpha=self.alpha,
             fit_intercept=self.fit_intercept,

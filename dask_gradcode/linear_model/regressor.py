@@ -111,7 +111,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         array of shape (n_samples,)
             Predictions. Lazy for dask input: an array, or for a frame a Series.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         linear = Linear(self.coef_, self.intercept_)
         return predict_with(self, self._mean_of(linear), X, np.empty(0))
 
@@ -137,7 +137,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
             return float(self._score_in_memory(X, y, sample_weight))
         from dask_gradcode.cluster.predict import share_explained
 
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         linear = predict_with(self, Linear(self.coef_, self.intercept_), X, np.empty(0))
         return share_explained(self._score_loss, self._link, y, linear, sample_weight)
 

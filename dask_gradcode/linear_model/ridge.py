@@ -67,5 +67,5 @@ class CodedRidge(CodedRegressor):
 
     def to_sklearn(self) -> Ridge:
         """Return a fitted scikit-learn ``Ridge``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         return self._to(Ridge(alpha=self.alpha, fit_intercept=self.fit_intercept, tol=self.tol))
