@@ -6,7 +6,7 @@ import copy
 import warnings
 from contextlib import ExitStack
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -87,6 +87,38 @@ class CodedEstimator(TakesAnyInput):
         self.client = client
 
     # ---- fitting
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the model; returns when it is fitted.
+
+        Parameters
+        ----------
+        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
+            The features, or data placed by :func:`dask_gradcode.place`.
+        y : array-like or dask array of shape (n_samples,)
+            Labels of a classifier, numbers of a regressor; left out for placed data.
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
+            Weight of each row; left out for placed data.
+
+        Returns
+        -------
+        self
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        InsufficientWorkersError
+            If the cluster has, or keeps, too few workers.
+        """
+        layout, w = self._train(X, y, sample_weight)
+        self._keep(layout, w)
+        return self
+
+    def _keep(self, layout: Layout, w: Vector) -> None:
+        """Set the fitted attributes: coefficients and what belongs to them."""
+        raise NotImplementedError
 
     def _train(self, X: Any, y: Any, sample_weight: Any) -> tuple[Layout, Vector]:
         """Fit and return the parameters, and where in them the coefficients are."""
