@@ -27,6 +27,7 @@ from dask_gradcode import (
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
+    linear_model,
 )
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.optimizers import Nesterov
@@ -43,6 +44,11 @@ every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e:
 
 
 # ---------------------------------------------------------------- in this process
+
+
+def test_every_estimator_is_listed_above() -> None:
+    public = {getattr(linear_model, name) for name in linear_model.__all__}
+    assert {type(estimator) for estimator in ESTIMATORS} == public
 
 
 @every_estimator
