@@ -8,9 +8,11 @@ from numbers import Real
 from typing import Any
 
 import dask.array as da
+import dask.config
 import numpy as np
 import scipy.sparse
 from dask.base import is_dask_collection
+from dask.utils import format_bytes, parse_bytes
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
@@ -21,6 +23,7 @@ from dask_gradcode.typing import Vector
 __all__ = [
     "Piece",
     "XFacts",
+    "as_dask_array",
     "balance",
     "check_inputs",
     "cut",
@@ -91,11 +94,7 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
             f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required "
             f"by {estimator}."
         )
-    if X.numblocks[1] > 1:
-        raise ValueError(
-            "Chunking is only allowed on the first axis. Use 'array.rechunk({1: array.shape[1]})' "
-            "to rechunk to a single block along the second axis."
-        )
+    X = _whole_rows(X)
     check_lengths(X.shape[0], y.shape[0], estimator, X.shape)
     if isinstance(sample_weight, Real):
         sample_weight = y.map_blocks(_filled, float(sample_weight), dtype=np.float64)
@@ -143,12 +142,35 @@ def _check_local(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
     return X, y, sample_weight
 
 
+def _whole_rows(X: da.Array) -> da.Array:
+    """Put chunks of columns together, unless that would make chunks larger than Dask likes."""
+    if X.numblocks[1] == 1:
+        return X
+    limit = parse_bytes(dask.config.get("array.chunk-size"))
+    largest = max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize  # NaN, never too large, if unknown
+    if largest > limit:
+        raise ValueError(
+            "Chunking is only allowed on the first axis. Use 'array.rechunk({0: \"auto\", 1: -1})' "
+            f"to rechunk to a single block along the second axis; with the rows as they are, a "
+            f"chunk would have {format_bytes(int(largest))}."
+        )
+    return X.rechunk({1: -1})
+
+
+def as_dask_array(frame: Any) -> da.Array:
+    """Return a dask array of what a dask frame, Series or array holds."""
+    if isinstance(frame, da.Array):
+        return frame
+    if getattr(frame, "dtype", None) == "string":  # Dask would do the same, with a warning
+        frame = frame.astype(object)
+    array: da.Array = frame.to_dask_array()
+    return array
+
+
 def _as_dask(array: Any, rows: Any = None) -> Any:
     """Return a dask array; a frame becomes one, an array in memory is cut like ``rows``."""
-    if isinstance(array, da.Array):
-        return array
     if is_dask(array):
-        return array.to_dask_array()
+        return as_dask_array(array)
     array = np.asarray(array)
     if np.isnan(rows.shape[0]):
         return da.from_array(array, chunks=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -31,6 +32,8 @@ from dask_gradcode.targets import Targets
 
 __all__ = ["choose_code", "place", "place_data", "spread"]
 
+logger = logging.getLogger("dask_gradcode")
+
 
 def place(
     X: Any,
@@ -48,8 +51,9 @@ def place(
     Parameters
     ----------
     X : dask array, ndarray, CSR array or frame of shape (n_samples, n_features)
-        The features. Chunks of a dask array may be dense or scipy CSR; each is computed once and
-        travels from worker to worker, never through the client.
+        The features. Chunks of a dask array may be dense or scipy sparse; each is computed once and
+        travels from worker to worker, never through the client. float32 stays float32 on the
+        workers, which takes half the memory; all other numbers become float64.
     y : array-like or dask array of shape (n_samples,)
         The targets, chunked like X or otherwise.
     sample_weight : array-like or dask array of shape (n_samples,) or float, optional
@@ -124,6 +128,8 @@ def place_data(
     """Place data in the name of an estimator, which its error texts then mention."""
     feature_names = _feature_names(X)
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
+    if np.isnan(X.shape[0]):
+        logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
     with ExitStack() as stack:
         lent = stack.enter_context(session(client))
         addresses = spread(lent)

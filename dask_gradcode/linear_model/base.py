@@ -6,7 +6,7 @@ import copy
 import warnings
 from contextlib import ExitStack
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -90,6 +90,40 @@ class CodedEstimator(TakesAnyInput):
 
     # ---- fitting
 
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the model; returns when it is fitted.
+
+        Parameters
+        ----------
+        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
+            The features, or data placed by :func:`dask_gradcode.place`.
+        y : array-like or dask array of shape (n_samples,)
+            Labels of a classifier, numbers of a regressor; left out for placed data.
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
+            Weight of each row; left out for placed data.
+
+        Returns
+        -------
+        self
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        InsufficientWorkersError
+            If the cluster has, or keeps, too few workers.
+        KeyboardInterrupt
+            After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
+            if there was one, and nothing stays on the workers.
+        """
+        self._train(X, y, sample_weight)
+        return self
+
+    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
+        """Set the fitted attributes: coefficients and what belongs to them."""
+        raise NotImplementedError
+
     def _train(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Fit and set the fitted attributes, after Ctrl-C to the best that has been reached."""
         self._validate_params()
@@ -150,10 +184,6 @@ class CodedEstimator(TakesAnyInput):
                     raise
         self._keep(layout, solution.w, solution.n_iter)
         self._warn_unless_converged(solution)
-
-    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
-        """Set the fitted attributes."""
-        raise NotImplementedError
 
     def _checkpoint(self, solver: Optimizer, stack: ExitStack) -> Checkpoint | None:
         """Open the checkpoint, if there is one, and compare what can be compared already."""

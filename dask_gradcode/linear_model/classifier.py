@@ -20,39 +20,9 @@ __all__ = ["CodedClassifier"]
 
 
 class CodedClassifier(ClassifierMixin, CodedEstimator):
-    """Fits a linear classifier and predicts with it, lazily for dask input."""
+    """Predicts with a linear model of each class, lazily for dask input."""
 
     classes_: Any
-
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Fit the model; returns when it is fitted.
-
-        Parameters
-        ----------
-        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
-            The features, or data placed by :func:`dask_gradcode.place`.
-        y : array-like or dask array of shape (n_samples,)
-            Labels of any number of classes; left out for placed data.
-        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
-            Weight of each row; left out for placed data.
-
-        Returns
-        -------
-        self
-            The fitted estimator itself.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For input or parameters that cannot be used.
-        InsufficientWorkersError
-            If the cluster has, or keeps, too few workers.
-        KeyboardInterrupt
-            After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
-            if there was one, and nothing stays on the workers.
-        """
-        self._train(X, y, sample_weight)
-        return self
 
     def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         self.coef_ = layout.coef(w).T.copy()
@@ -151,7 +121,7 @@ class CodedClassifier(ClassifierMixin, CodedEstimator):
         return mean_agreement(y, self.predict(X), sample_weight)
 
     def _bare(self) -> _Bare:
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         if len(self.classes_) == 2:
             linear = Linear(self.coef_[0], float(self.intercept_[0]))
         else:

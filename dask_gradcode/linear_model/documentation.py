@@ -21,6 +21,13 @@ _FIRST = """\
         When a round has enough messages.
 """
 
+_SOLVER = """\
+    fit_intercept : bool, default=True
+        Whether to fit an intercept for each output, which is not penalised.
+    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
+        What chooses the points at which rounds are run.
+"""
+
 _LAST = """\
     warm_start : bool, default=False
         Whether to start from the coefficients of the previous fit.
@@ -44,6 +51,15 @@ _LAST = """\
         A client or a scheduler's address. None: the current client. Where there is none, data in
         memory is fitted in this process, and dask data on a ``LocalCluster`` that lives as long as
         the fit. Clones share the client; pickles do not hold it.
+"""
+
+_REGRESSION = """\
+    coef_ : ndarray of shape (n_features,)
+        Coefficients.
+    intercept_ : float
+        Intercept.
+    n_iter_ : int
+        Iterations of the solver.
 """
 
 _ATTRIBUTES = """\
@@ -70,14 +86,15 @@ def documented(estimator: _Class) -> _Class:
     Parameters
     ----------
     estimator : type
-        Its docstring has the places ``<code parameters>``, ``<fit parameters>`` and
-        ``<fit attributes>``, each on a line of its own.
+        Its docstring has some of the places named below, each on a line of its own.
     """
     text = estimator.__doc__
     if text is not None:  # python -OO has none
         for place, shared in (
             ("<code parameters>", _FIRST),
+            ("<solver parameters>", _SOLVER),
             ("<fit parameters>", _LAST),
+            ("<regression attributes>", _REGRESSION),
             ("<fit attributes>", _ATTRIBUTES),
         ):
             text = text.replace(f"    {place}\n", shared)

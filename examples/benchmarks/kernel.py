@@ -71,15 +71,14 @@ def main() -> None:
         "sparse": (X[:n_rows], held, y[:n_rows].astype(float), held.nnz),
         "dense": (dense, dense, labels, dense.size),
     }
-    print(
-        f"{'rows':<10}{'ours':>10}{'two products':>14}{'ours per value':>16}{'ratio':>7}{'budget':>8}"
-    )
+    print(f"{'rows':<10}{'ours':>10}{'two products':>14}{'per value':>12}{'ratio':>7}{'budget':>8}")
     rows = {}
     for name, (features, held, targets, n_values) in data.items():
         rows[name] = row = compare(features, held, targets)
         print(
             f"{name:<10}{row['ours'] * 1e3:>7.2f} ms{row['two_products'] * 1e3:>11.2f} ms"
-            f"{row['ours'] / n_values * 1e9:>9.2f} ns{row['ratio']:>7.2f}{BUDGETS.get(name, '-'):>8}"
+            f"{row['ours'] / n_values * 1e9:>9.2f} ns{row['ratio']:>7.2f}"
+            f"{BUDGETS.get(name, '-'):>8}"
         )
     if arguments.json:
         arguments.json.write_text(json.dumps({**about(), "rows": rows}, indent=2) + "\n")
