@@ -133,6 +133,11 @@ def place_data(
     with ExitStack() as stack:
         lent = stack.enter_context(session(client))
         addresses = spread(lent)
+        if not addresses:
+            raise InsufficientWorkersError(
+                f"The cluster at {lent.scheduler_info()['address']} has no workers. Start some "
+                "(client.wait_for_workers(n) waits for them)."
+            )
         chosen = choose_code(code, n_workers, n_stragglers, random_state, len(addresses))
         if chosen.n_workers > len(addresses):
             raise InsufficientWorkersError(

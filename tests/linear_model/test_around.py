@@ -138,6 +138,7 @@ def counting() -> Iterator[CountingClient]:
         LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=":0") as cluster,
         CountingClient(cluster) as client,
     ):
+        client.wait_for_workers(4, timeout=60)
         yield client
 
 
