@@ -1,0 +1,4 @@
+"""Clusters over MPI: a launcher that survives the death of ranks, and one for scripts.
+
+It yields a Dask client and knows nothing of what is trained on it.
+"""
