@@ -16,7 +16,7 @@ __all__ = ["Cluster", "loopback"]
 
 RANK = "dask_gradcode.launch.rank"
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning"}
-NO_PAGES = {  # Dask opens this port in any case, on the one interface; without a page it says nothing
+NO_PAGES = {  # Dask opens this port in any case, on the one interface; let it serve nothing
     "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]",
     "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
 }
@@ -135,5 +135,5 @@ def loopback() -> str:
     """
     for name, addresses in psutil.net_if_addrs().items():
         if any(a.family == socket.AF_INET and a.address.startswith("127.") for a in addresses):
-            return name
+            return str(name)
     raise RuntimeError("This host has no loopback interface with an IPv4 address. Use --interface.")

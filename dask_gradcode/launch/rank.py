@@ -46,7 +46,7 @@ def outward_interface() -> str:
     ip = get_ip()
     for name, addresses in psutil.net_if_addrs().items():
         if any(address.address == ip for address in addresses):
-            return name
+            return str(name)
     raise RuntimeError(f"No interface of this host has its address {ip}. Use --interface.")
 
 

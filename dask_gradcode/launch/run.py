@@ -119,7 +119,7 @@ class _Launch:
         environment = {**os.environ, **self._cluster.settings()}
         self._add("the scheduler", self._cluster.scheduler(str(file)), environment, output)
         within = f"within {timeout:g} s (--timeout)"
-        address = self._until(
+        address: str = self._until(
             lambda: _address(file), deadline, lambda: f"the scheduler has not come {within}"
         )
         self._add(

@@ -25,7 +25,7 @@ from dask_gradcode.optimizers import LBFGS, Solution
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for amazon.py
-import amazon  # noqa: E402
+import amazon
 
 
 @dataclass(frozen=True)
