@@ -42,7 +42,7 @@ class Launched:
 
     def __init__(self, command: Sequence[str], directory: Path, **environment: str) -> None:
         self._mark = uuid.uuid4().hex
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -126,7 +126,8 @@ def by_mpirun(
     script: Path, *arguments: str, n: int = 4, options: Sequence[str] = ()
 ) -> Iterator[Launched]:
     """Start a script on every rank by mpirun itself, and check that it leaves nothing."""
-    assert MPI is not None and MPIRUN is not None
+    assert MPI is not None
+    assert MPIRUN is not None
     crowd = [*MPI.crowd, "--bind-to", "none"] if MPI is OPEN_MPI else []
     command = [MPIRUN, "-n", str(n), *crowd, *options, sys.executable, str(script), *arguments]
     with _checked(command) as launch:
