@@ -161,6 +161,18 @@ def end(*parts: Part, signum: int = signal.SIGTERM, grace: float = GRACE) -> Non
             process.kill()
         except psutil.NoSuchProcess:
             pass
-    psutil.wait_procs(left, timeout=GRACE)
+    deadline = time.monotonic() + GRACE
+    # not psutil's own waiting, which takes exit codes away from Popen
+    while any(process.is_running() and not _is_zombie(process) for process in left):
+        if time.monotonic() > deadline:
+            break  # the kernel keeps it, in a device's hands: nobody can end it
+        time.sleep(0.02)
     for part in parts:
         part.wait(GRACE)
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
