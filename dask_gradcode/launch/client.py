@@ -159,7 +159,8 @@ def _lend(comm: Any, timeout: float) -> Iterator[Client]:
 
 
 def _refuse_a_second_run() -> None:
-    if multiprocessing.parent_process() is not None:
+    # a child has its name before it imports the script, but its parent_process() only afterwards
+    if multiprocessing.current_process().name != "MainProcess":
         raise RuntimeError(
             "mpi_client was called again in a child process, which had to import the script. "
             'Call it in a function, and that function under `if __name__ == "__main__":`.'

@@ -80,7 +80,8 @@ class Cluster:
             program += ["--no-dashboard"]
         else:
             program += ["--dashboard", "--dashboard-address", self.dashboard_address]
-        return self.mpi.command(self.mpirun, 1, program)
+        # so that its mpirun ends with it
+        return self.mpi.command(self.mpirun, 1, program, survives=False)
 
     def workers(self) -> list[str]:
         """Return the command of the workers; where the scheduler is, their environment says.

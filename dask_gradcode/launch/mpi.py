@@ -23,6 +23,8 @@ class Mpi:
         Its name, for people.
     banner : str
         What ``mpirun --version`` says where it is this one.
+    options : tuple of str
+        Options that it needs in any case.
     survive : tuple of str
         Options under which the death of a rank ends no other rank.
     crowd : tuple of str
@@ -33,11 +35,12 @@ class Mpi:
         The option that hands a variable of the environment to ranks on other hosts; empty where
         all are handed over.
     shield : tuple of str
-        What each rank runs under.
+        What each rank runs under, for the same end.
     """
 
     name: str
     banner: str
+    options: tuple[str, ...] = ()
     survive: tuple[str, ...] = ()
     crowd: tuple[str, ...] = ()
     hostfile: str = "--hostfile"
@@ -50,18 +53,44 @@ class Mpi:
         n_ranks: int,
         program: Sequence[str],
         *,
+        survives: bool = True,
         hostfile: str | None = None,
         crowded: bool = False,
         exported: Iterable[str] = (),
     ) -> list[str]:
         """Return the command that starts a program on some ranks.
 
+        Parameters
+        ----------
+        mpirun : str
+            Path of ``mpirun``.
+        n_ranks : int
+            How many.
+        program : sequence of str
+            What each rank runs.
+        survives : bool, default=True
+            Whether the job goes on after the death of a rank.
+        hostfile : str, optional
+            A file of hosts.
+        crowded : bool, default=False
+            Whether more ranks than cores are allowed.
+        exported : iterable of str
+            Variables of the environment that ranks on other hosts need.
+
+        Returns
+        -------
+        list of str
+            The command.
+
         Examples
         --------
         >>> HYDRA.command("mpirun", 2, ["date"], hostfile="hosts")[:6]
         ['mpirun', '-n', '2', '-disable-auto-cleanup', '-f', 'hosts']
         """
-        command = [mpirun, "-n", str(n_ranks), *self.survive]
+        command = [mpirun, "-n", str(n_ranks), *self.options]
+        if survives:
+            command += self.survive
+            program = [*self.shield, *program]
         if hostfile is not None:
             command += [self.hostfile, hostfile]
         if crowded:
@@ -69,14 +98,15 @@ class Mpi:
         if self.export:
             for name in exported:
                 command += [self.export, name]
-        return [*command, *self.shield, *program]
+        return [*command, *program]
 
 
 OPEN_MPI = Mpi(
     name="Open MPI",
     banner="Open MPI",
     # a rank is a Dask worker with threads of its own: bound to one core they would share it
-    survive=("--continuous", "--bind-to", "none"),
+    options=("--bind-to", "none"),
+    survive=("--continuous",),
     crowd=("--map-by", "slot:OVERSUBSCRIBE"),
     export="-x",
 )

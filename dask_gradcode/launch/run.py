@@ -24,8 +24,9 @@ NO_CLUSTER = 125
 LOOK_EVERY = 0.2
 """Seconds between two looks at what runs."""
 
-FAREWELL = 30.0
-"""Seconds that a script has to end by itself after its cluster has died."""
+FAREWELL = 45.0
+"""Seconds that a script has to end by itself after its cluster has died: Dask's client tries for 30
+to reach a scheduler again before it raises."""
 
 
 class ClusterError(RuntimeError):

@@ -128,7 +128,7 @@ def by_mpirun(
     """Start a script on every rank by mpirun itself, and check that it leaves nothing."""
     assert MPI is not None
     assert MPIRUN is not None
-    crowd = [*MPI.crowd, "--bind-to", "none"] if MPI is OPEN_MPI else []
+    crowd = [*MPI.options, *MPI.crowd]
     command = [MPIRUN, "-n", str(n), *crowd, *options, sys.executable, str(script), *arguments]
     with _checked(command) as launch:
         yield launch

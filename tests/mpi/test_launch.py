@@ -115,7 +115,8 @@ def test_tls_takes_the_files_of_dasks_settings(tmp_path: Path) -> None:
 
 
 def test_the_death_of_the_scheduler_is_said_and_the_script_ends() -> None:
-    with launched(SCRIPTS, "obey", n=2) as launch:
+    soon = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
+    with launched(SCRIPTS, "obey", n=2, **soon) as launch:
         assert launch.ask("count") == 2
         (scheduler,) = launch.with_argument("--scheduler-file")
         kill(scheduler.pid)
