@@ -133,6 +133,7 @@ def mpi_client(
         traceback.print_exc()
         sys.stderr.flush()
         comm.Abort(1)
+        raise
     if not is_script:
         comm.send(None, dest=SCRIPT, tag=FAREWELL_TAG)
         sys.exit()

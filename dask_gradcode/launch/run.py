@@ -73,7 +73,8 @@ def run(
                     "Remove it, or name another --scheduler-file."
                 )
             stack.callback(file.unlink, missing_ok=True)
-        log = stack.enter_context(open(directory / "log", "w+b"))
+        # appended to, as reading moves the place at which those write that share the file
+        log = stack.enter_context(open(directory / "log", "a+b"))
         return _Launch(cluster, log, interrupts).run(script, file, timeout)
 
 
@@ -93,7 +94,6 @@ class _Launch:
                 None,
             )
             self._watch(program)
-            end(*self._parts)
             code = program.code
             assert code is not None
             return code

@@ -29,7 +29,10 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """Notes Ctrl-C, SIGTERM and SIGHUP, to be looked at where it is safe to end."""
+    """Notes Ctrl-C, SIGTERM and SIGHUP, to be looked at where it is safe to end.
+
+    Those that are ignored stay so, as under nohup.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -38,7 +41,8 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        self._before = {each: signal.signal(each, self._note) for each in self.SIGNALS}
+        heard = [each for each in self.SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+        self._before = {each: signal.signal(each, self._note) for each in heard}
         return self
 
     def __exit__(self, *error: object) -> None:

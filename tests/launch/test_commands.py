@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from dask_gradcode.launch.cli import main
 from dask_gradcode.launch.mpi import HYDRA, OPEN_MPI, UNKNOWN, allocation, find_mpirun, which_mpi
-from dask_gradcode.launch.supervisor import Part, end
+from dask_gradcode.launch.supervisor import Interrupted, Interrupts, Part, end
 
 SAYS = {
     OPEN_MPI: "mpirun (Open MPI) 5.0.11",
@@ -147,3 +149,19 @@ def test_end_reaches_who_ignores_it_is_frozen_or_has_left_the_session() -> None:
     assert part.members() == []
     assert part.code == 137
     assert part.fate == "was ended by SIGKILL"
+
+
+def test_signals_are_raised_where_they_are_looked_for_and_ignored_ones_are_not() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            interrupts.check()
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(Interrupted) as caught:
+                interrupts.check()
+        assert caught.value.signum == signal.SIGTERM
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
