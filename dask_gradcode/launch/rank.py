@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> None:
     """Become a rank of dask-mpi."""
     n_ranks, *options = arguments
     os.umask(0o077)  # the scheduler file and all else written here is its owner's
+    _close_inherited_ports()
     from mpi4py import MPI
 
     if MPI.COMM_WORLD.size != int(n_ranks):
@@ -76,6 +77,13 @@ class NoWorker:
 
     async def finished(self) -> None:
         await asyncio.Event().wait()
+
+
+def _close_inherited_ports() -> None:
+    """Close the ports that ``mpirun`` listens on and lets its ranks inherit, as Hydra does."""
+    for connection in psutil.Process().net_connections("inet"):
+        if connection.status == psutil.CONN_LISTEN:
+            os.close(connection.fd)
 
 
 def _let_go() -> None:
