@@ -234,8 +234,8 @@ class ClusterObjective:
         return InsufficientWorkersError(
             f"The sum cannot be decoded without the workers that are missing:\n{missing}\n"
             f"The code is {data.code!r}.\n"
-            f"It tolerates {data.code.tolerance}. Place the data anew on the workers that are left, "
-            "or use a code with more n_stragglers."
+            f"It tolerates {data.code.tolerance}. Place the data anew on the workers that are "
+            "left, or use a code with more n_stragglers."
         )
 
 

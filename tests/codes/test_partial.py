@@ -123,6 +123,6 @@ def test_it_cannot_be_asked_to_tolerate_silent_workers() -> None:
     assert choose_code(code, 6, None, None, 8) == code
     assert choose_code(code, None, 0, None, 8) == code
     with pytest.raises(
-        ValueError, match="n_stragglers=2 contradicts .* tolerates 2 slow .* no dead"
+        ValueError, match=r"n_stragglers=2 contradicts .* tolerates 2 slow .* no dead"
     ):
         choose_code(code, None, 2, None, 8)
