@@ -30,7 +30,7 @@ class ExponentialDelay(RandomDelay):
     Examples
     --------
     >>> ExponentialDelay(0.5, seed=3).delays(0, 2).round(3)
-    array([0.027, 0.098])
+    array([0.055, 0.195])
     """
 
     scale: float
