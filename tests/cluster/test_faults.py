@@ -68,6 +68,10 @@ def drain(objective: ClusterObjective, record: RoundRecord) -> None:
     wait_until(arrived)
 
 
+def wait_until_all_answer(objective: ClusterObjective) -> None:
+    drain(objective, objective(np.zeros(2)).record)
+
+
 def injections(client: Client) -> list[Any]:
     """Return what is injected anywhere on the workers."""
 
@@ -200,7 +204,7 @@ def test_an_error_in_the_context_ends_every_delay_too(client: Client, transport:
         with suppress(ZeroDivisionError), inject(client, NeverAnswers(workers=range(3))):
             assert objective(np.zeros(2)).record.late == (0, 1, 2)
             raise ZeroDivisionError
-        wait_until(lambda: not objective(np.zeros(2)).record.late)
+        wait_until_all_answer(objective)
 
 
 def test_models_can_be_injected_one_upon_the_other(client: Client) -> None:
@@ -260,7 +264,7 @@ def test_delays_end_with_their_client(client: Client) -> None:
         with ClusterObjective(data, count_rows) as objective:
             assert 0 in objective(np.zeros(2)).record.late
             other.close()
-            wait_until(lambda: not objective(np.zeros(2)).record.late)
+            wait_until_all_answer(objective)
     injected.__exit__(None, None, None)
 
 
