@@ -199,10 +199,12 @@ class Fastest(WaitRule):
     n_workers: int
 
     def settle(self, round: Round, now: float) -> Decoding | None:
-        enough = round.n_complete >= self.n_workers
-        if enough or (round.arrived.any() and not round.pending.any()):
+        if round.n_complete >= self.n_workers:
             return round.decode()
-        return None
+        # only a loss can leave fewer: then all that came, if nothing more can
+        lossy = bool(round.losses or round.errors)
+        over = lossy and round.arrived.any() and not round.pending.any()
+        return round.decode() if over else None
 
     def check(self, code: GradientCode) -> None:
         if not 1 <= self.n_workers <= code.n_workers:

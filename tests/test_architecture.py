@@ -9,7 +9,7 @@ import sys
 import pytest
 
 CORE = ["codes", "losses", "optimizers", "stragglers", "kernels", "messages", "rounds"]
-CORE += ["objective", "history"]
+CORE += ["objective", "history", "simulation"]
 HEAVY = ["dask", "distributed", "sklearn", "mpi4py", "dask_mpi", "pandas", "matplotlib"]
 
 
