@@ -180,7 +180,8 @@ def choose(
     Parameters
     ----------
     stragglers : StragglerModel or History
-        How late workers are: a model, or what a fit has seen (see :func:`recorded`).
+        How late workers are: a model, or what a fit has seen (see :func:`recorded`), also for more
+        workers than it had.
     n_workers : int or sequence of int
         How many workers there may be.
     max_stragglers : int, default=3
@@ -223,7 +224,7 @@ def choose(
         raise ValueError(f"max_stragglers must be an int >= 0, got {max_stragglers!r}.")
     model: StragglerModel
     if isinstance(stragglers, History):
-        model, measured = recorded(stragglers)
+        model, measured = recorded(stragglers, max(sizes))
         work = measured if work is None else work
     elif isinstance(stragglers, StragglerModel):
         model = stragglers

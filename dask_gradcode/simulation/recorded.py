@@ -11,7 +11,7 @@ from dask_gradcode.typing import Matrix, Vector
 __all__ = ["recorded"]
 
 
-def recorded(history: History) -> tuple[TraceDelay, float]:
+def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay, float]:
     """Split what a history saw of each worker into delays and the time of computing.
 
     The time of computing is the median over rounds of the first arrival. A worker's delay is by how
@@ -24,6 +24,9 @@ def recorded(history: History) -> tuple[TraceDelay, float]:
     ----------
     history : History
         Of a fit on a cluster, with at least one round.
+    n_workers : int, optional
+        For how many workers; those beyond the history's have its delays too, of other rounds.
+        None: the history's.
 
     Returns
     -------
@@ -56,7 +59,11 @@ def recorded(history: History) -> tuple[TraceDelay, float]:
     computing = float(np.median(np.nanmin(arrivals, axis=1)))
     lasted = np.array([record.seconds for record in history])
     columns = [_delays(column, lasted, computing) for column in arrivals.T]
-    return TraceDelay(np.array(columns).T), computing / share
+    table = np.array(columns).T
+    copies = -(-(n_workers or code.n_workers) // code.n_workers)
+    shifts = [len(table) * i // copies for i in range(copies)]
+    wide = np.hstack([np.roll(table, shift, axis=0) for shift in shifts])
+    return TraceDelay(wide[:, :n_workers]), computing / share
 
 
 def _delays(arrivals: Vector, lasted: Vector, computing: float) -> Matrix:

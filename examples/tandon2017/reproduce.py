@@ -87,7 +87,7 @@ class Experiment:
             for scheme, s, data in self.placed(client, [(n, s) for s in DELAY_STRAGGLERS]):
                 for factor in DELAYS:
                     model = FixedDelay(factor * plain, workers=range(s))
-                    run = self.run(client, data, scheme, s, model, f"{factor} plain rounds late")
+                    run = self.run(client, data, scheme, s, model, f"{factor}x late")
                     yield self.row("delay", scheme, n, s, factor * plain, run)
 
     def tail(self) -> Iterator[dict[str, Any]]:

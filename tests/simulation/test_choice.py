@@ -14,6 +14,7 @@ from dask_gradcode.codes import FractionalRepetition, PartialStragglers, Uncoded
 from dask_gradcode.history import History
 from dask_gradcode.simulation import choose, recorded, simulate
 from dask_gradcode.stragglers import (
+    ExponentialDelay,
     FixedDelay,
     NeverAnswers,
     ParetoDelay,
@@ -98,6 +99,17 @@ def test_who_never_answered_never_will() -> None:
     silent = NeverAnswers(workers=[3])
     delays, _ = recorded(simulate(FractionalRepetition(4, 1), silent, n_rounds=5))
     assert delays.delays(2, 4).tolist() == [0.0, 0.0, 0.0, np.inf]
+
+
+def test_more_workers_than_a_history_had_are_late_as_those_were() -> None:
+    past = simulate(Uncoded(2), ExponentialDelay(1.0), work=0.2, n_rounds=6)
+    narrow, wide = recorded(past)[0], recorded(past, 5)[0]
+    table = np.array([narrow.delays(number, 2) for number in range(6)])
+    found = np.array([wide.delays(number, 5) for number in range(6)])
+    assert_allclose(found[:, :2], table)
+    assert_allclose(found[:, 2:4], np.roll(table, 2, axis=0))
+    assert_allclose(found[:, 4], np.roll(table[:, 0], 4))
+    assert {c.code.n_workers for c in choose(past, [2, 5], max_stragglers=1).candidates} == {2, 5}
 
 
 def test_the_share_of_a_partial_codes_first_message_counts() -> None:
