@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.simulation.recorded import recorded
 from dask_gradcode.simulation.rounds import simulate
 from dask_gradcode.stragglers import StragglerModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Candidate", "Choice", "choose"]
 
@@ -86,7 +83,7 @@ class Choice:
 
     @property
     def columns(self) -> dict[str, list[Any]]:
-        """The table as columns: what ``to_frame`` shows, without pandas."""
+        """The table as columns, such as ``pandas.DataFrame`` takes."""
         return {
             "code": [c.family for c in self.candidates],
             "n_workers": [c.code.n_workers for c in self.candidates],
@@ -105,23 +102,6 @@ class Choice:
                 f"{c.load:>8.1%}{memory:>11}"
             )
         return "\n".join(lines)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table as a pandas DataFrame.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "Choice.to_frame needs pandas: pip install 'dask-gradcode[dataframe]'. "
-                "choice.columns has the same columns as lists."
-            ) from error
-        return pd.DataFrame(self.columns)
 
     def plot(self, axes: Any = None) -> Any:
         """Draw time per round against load; points are labelled with n and s.
