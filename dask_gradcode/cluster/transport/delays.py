@@ -43,7 +43,7 @@ class _Injection:
                 self._over.wait(min(seconds, threading.TIMEOUT_MAX))
 
 
-def delay(who: Hashable, role: int, round: int, n_workers: int) -> None:
+def delay(who: Hashable, role: int, round: int, n_workers: int) -> bool:
     """Block as injected models say; called before each message, blocks before a round's first.
 
     Parameters
@@ -56,12 +56,19 @@ def delay(who: Hashable, role: int, round: int, n_workers: int) -> None:
         The round's number.
     n_workers : int
         Number of workers of the code.
+
+    Returns
+    -------
+    bool
+        Whether it may have taken so long that the round is over.
     """
-    if _active:
-        address = get_worker().address
-        for (worker, _), injection in list(_active.items()):
-            if worker == address:
-                injection.delay(who, role, round, n_workers)
+    if not _active:
+        return False
+    address = get_worker().address
+    for (worker, _), injection in list(_active.items()):
+        if worker == address:
+            injection.delay(who, role, round, n_workers)
+    return True
 
 
 def hold(model: StragglerModel, token: str) -> None:

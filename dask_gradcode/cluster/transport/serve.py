@@ -192,7 +192,8 @@ class _Visitor:
             self._read()
             return self._round != round_ or self._reader.begun() is Kind.BEGIN
 
-        delay(self, shard.role, round_, job.code.n_workers)
+        if delay(self, shard.role, round_, job.code.n_workers) and superseded():
+            return None
         if self._payload.size != 1 + self._w.size:
             self._payload = np.zeros(1 + self._w.size)
         return shard.compute(

@@ -231,5 +231,6 @@ def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     worker: Any = get_worker()
     _, fit, round_, role, _ = worker.get_current_task()
     with Released.told(stop.set):
-        delay((fit, role), role, round_, code.n_workers)
+        if delay((fit, role), role, round_, code.n_workers) and stop.is_set():
+            return None
         return shard.compute(code, order.message, work, w, stop.is_set)
