@@ -11,6 +11,7 @@ README.md beside this file says what is measured and what came out.
 from __future__ import annotations
 
 import argparse
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -159,7 +160,11 @@ class Experiment:
         with ExitStack() as stack:
             if self.options.client is None:
                 cluster = LocalCluster(
-                    n_workers=n, threads_per_worker=1, memory_limit=0, dashboard_address=":0"
+                    n_workers=n,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    dashboard_address=":0",
+                    silence_logs=logging.ERROR,  # they would break the progress bar
                 )
                 client = stack.enter_context(Client(stack.enter_context(cluster)))
             else:
