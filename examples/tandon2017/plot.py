@@ -74,17 +74,20 @@ def tail(rows: list[Row]) -> Figure:
             lambda row: (row["n_workers"], row["n_stragglers"]),
             lambda row: f"n = {row['n_workers']}, s = {row['n_stragglers']}",
         )
+        lowest = min(row["seconds_per_iteration"] for row in mine)
         axes.set(title=title, ylabel="time per iteration (s)", yscale="log")
+        axes.set_ylim(bottom=10.0 ** np.floor(np.log10(lowest)))
     legend(figure, panels[0][0])
     return figure
 
 
 def auc(rows: list[Row]) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for scheme in SCHEMES:
+    for width, scheme in zip(np.linspace(5, 1, len(SCHEMES)), SCHEMES, strict=True):
         mine = sorted((r["seconds"], r["auc"]) for r in rows if r["scheme"] == scheme.name)
         if mine:
-            axes.plot(*np.transpose(mine), ".-", color=scheme.color, label=scheme.name)
+            # some lines lie on others: thinner and thinner, all can be seen
+            axes.plot(*np.transpose(mine), lw=width, color=scheme.color, label=scheme.name)
     n, s = rows[0]["n_workers"], rows[0]["n_stragglers"]
     axes.set(title=f"n = {n} workers, s = {s}", xlabel="time since the first iteration began (s)")
     axes.set(ylabel="area under the ROC curve, test rows", ylim=(0.5, None))
