@@ -12,13 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dask_gradcode.cluster import place
-    from dask_gradcode.linear_model import CodedLogisticRegression
+    from dask_gradcode.linear_model import (
+        CodedHuberRegressor,
+        CodedLogisticRegression,
+        CodedPoissonRegressor,
+        CodedRidge,
+    )
     from dask_gradcode.rounds import InsufficientWorkersError
 
-__all__ = ["CodedLogisticRegression", "InsufficientWorkersError", "place"]
+__all__ = [
+    "CodedHuberRegressor",
+    "CodedLogisticRegression",
+    "CodedPoissonRegressor",
+    "CodedRidge",
+    "InsufficientWorkersError",
+    "place",
+]
 
 _HOME = {
+    "CodedHuberRegressor": "dask_gradcode.linear_model",
     "CodedLogisticRegression": "dask_gradcode.linear_model",
+    "CodedPoissonRegressor": "dask_gradcode.linear_model",
+    "CodedRidge": "dask_gradcode.linear_model",
     "InsufficientWorkersError": "dask_gradcode.rounds",
     "place": "dask_gradcode.cluster",
 }

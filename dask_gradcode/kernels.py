@@ -15,19 +15,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import dgemv
+from scipy.linalg.blas import dgemm, dgemv
 from scipy.sparse import csr_array, issparse
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from dask_gradcode.losses import Loss
-from dask_gradcode.typing import Rows, Vector
-
-try:
-    # Private, but three times as fast as the public product here: that one allocates a vector of
-    # n_features per chunk. tests/test_kernels.py holds the public fallback to the same results.
-    from scipy.sparse._sparsetools import csc_matvec, csr_matvec
-except ImportError:  # pragma: no cover
-    csc_matvec = csr_matvec = None
+from dask_gradcode.sparsetools import sparsetools
+from dask_gradcode.typing import Matrix, Rows, Vector
 
 __all__ = ["CHUNK_ROWS", "add_value_and_gradient", "never", "one_blas_thread"]
 
@@ -55,15 +49,16 @@ def add_value_and_gradient(
     Parameters
     ----------
     loss : Loss
-        Sums ``sample_weight * loss(X @ w + intercept, y)`` over the rows.
+        Sums ``sample_weight * loss(X @ coef + intercept, y)`` over the rows.
     X : ndarray or csr_array of shape (n_rows, n_features)
         Dense rows in C order.
     y : ndarray of shape (n_rows,)
         Targets.
     sample_weight : ndarray of shape (n_rows,) or None
         None means one for every row.
-    w : ndarray of shape (n_features,) or (n_features + 1,)
-        Coefficients, then the intercept if there is one.
+    w : ndarray of shape (n_parameters,)
+        Coefficients, intercepts if there are any, the loss's own parameters: in the order of
+        :class:`~dask_gradcode.losses.Layout`.
     coefficient : float
         The multiple.
     total : ndarray of shape (1 + n_parameters,)
@@ -93,77 +88,96 @@ def add_value_and_gradient(
     array([ 1.386, -1.   ])
     """
     n_rows, n_features = X.shape
-    has_intercept = w.size == n_features + 1
-    if not has_intercept and w.size != n_features:
-        raise ValueError(
-            f"w must have n_features entries, or one more for an intercept; "
-            f"got {w.size} with n_features={n_features}."
-        )
-    slopes, gradient = w[:n_features], total[1 : n_features + 1]
-    rows = _SparseRows(X) if issparse(X) else _DenseRows(X)
+    layout = loss.layout(n_features, w.size)
+    coef, intercept, own = layout.coef(w), layout.intercept(w), layout.own(w)
+    n_outputs, gradient = layout.n_outputs, total[1:]
+    part_of = _SparseRows if issparse(X) else _DenseRows
     for start in range(0, n_rows, CHUNK_ROWS):
         if should_stop():
             return False
         chunk = slice(start, min(start + CHUNK_ROWS, n_rows))
-        z = rows.times(chunk, slopes)
-        if has_intercept:
-            z += w[-1]
-        value, derivative = loss.pointwise(z, y[chunk])
+        rows = part_of(X, chunk)
+        z = rows.times(coef)
+        if intercept.size:
+            z += intercept
+        if own.size:
+            z = np.hstack([z, np.broadcast_to(own, (len(z), own.size))])
+        value, derivative = loss.pointwise(z if z.shape[1] > 1 else z[:, 0], y[chunk])
+        derivative = derivative.reshape(z.shape)
         if sample_weight is not None:
             value = value * sample_weight[chunk]
-            derivative = derivative * sample_weight[chunk]
+            derivative = derivative * sample_weight[chunk, None]
         total[0] += coefficient * value.sum()
         signed = coefficient * derivative  # coefficient x sample weight x derivative: one factor
-        rows.add_transposed(chunk, signed, gradient)
-        if has_intercept:
-            total[-1] += signed.sum()
+        columns = signed.sum(axis=0) if z.shape[1] > 1 else [signed.sum()]
+        if own.size:
+            signed = np.ascontiguousarray(signed[:, :n_outputs])
+        rows.add_transposed(signed, layout.coef(gradient))
+        if intercept.size:
+            layout.intercept(gradient)[:] += columns[:n_outputs]
+        if own.size:
+            layout.own(gradient)[:] += columns[n_outputs:]
     return True
 
 
 class _DenseRows:
-    """Products with row chunks of a C-ordered matrix; chunks of another dtype become float64."""
+    """Products with a chunk of rows of a C-ordered matrix; another dtype becomes float64."""
 
-    def __init__(self, X: Any) -> None:
-        self._X = X
+    def __init__(self, X: Any, chunk: slice) -> None:
+        self._X = np.ascontiguousarray(X[chunk], dtype=np.float64)
 
-    def _chunk(self, chunk: slice) -> Any:
-        return np.ascontiguousarray(self._X[chunk], dtype=np.float64)
-
-    def times(self, chunk: slice, w: Vector) -> Vector:
-        z: Vector = self._chunk(chunk) @ w
+    def times(self, coef: Matrix) -> Matrix:
+        z: Matrix = self._X @ coef
         return z
 
-    def add_transposed(self, chunk: slice, r: Vector, out: Vector) -> None:
-        # A C-ordered chunk, transposed, is the Fortran-ordered matrix that BLAS adds in place.
-        dgemv(1.0, self._chunk(chunk).T, r, beta=1.0, y=out, overwrite_y=True)
+    def add_transposed(self, r: Matrix, out: Matrix) -> None:
+        # What is C-ordered is, transposed, the Fortran-ordered matrix that BLAS adds to in place.
+        if out.shape[1] == 1:
+            dgemv(1.0, self._X.T, r[:, 0], beta=1.0, y=out[:, 0], overwrite_y=True)
+        else:
+            dgemm(1.0, r.T, self._X.T, beta=1.0, c=out.T, trans_b=True, overwrite_c=True)
 
 
 class _SparseRows:
-    """Products with row chunks of a CSR array, written into the caller's vectors."""
+    """Products with a chunk of rows of a CSR array, written into the caller's arrays."""
 
-    def __init__(self, X: csr_array) -> None:
-        self._X = X
-
-    def _chunk(self, chunk: slice) -> tuple[Any, Any, Any]:
-        first, last = self._X.indptr[chunk.start], self._X.indptr[chunk.stop]
-        return (
-            self._X.indptr[chunk.start : chunk.stop + 1] - first,
-            self._X.indices[first:last],
-            self._X.data[first:last].astype(np.float64, copy=False),
+    def __init__(self, X: csr_array, chunk: slice) -> None:
+        first, last = X.indptr[chunk.start], X.indptr[chunk.stop]
+        self._shape = chunk.stop - chunk.start, X.shape[1]
+        self._csr = (
+            X.indptr[chunk.start : chunk.stop + 1] - first,
+            X.indices[first:last],
+            X.data[first:last].astype(np.float64, copy=False),
         )
 
-    def times(self, chunk: slice, w: Vector) -> Vector:
-        if csr_matvec is None:
-            return np.asarray(self._X[chunk] @ w, dtype=np.float64)
-        z = np.zeros(chunk.stop - chunk.start)
-        csr_matvec(z.size, w.size, *self._chunk(chunk), w, z)
+    def _public(self) -> csr_array:
+        indptr, indices, values = self._csr
+        return csr_array((values, indices, indptr), shape=self._shape)
+
+    def times(self, coef: Matrix) -> Matrix:
+        n_rows, n_features = self._shape
+        if sparsetools is None:
+            return np.asarray(self._public() @ coef)
+        z = np.zeros((n_rows, coef.shape[1]))
+        if coef.shape[1] == 1:
+            sparsetools.csr_matvec(n_rows, n_features, *self._csr, coef[:, 0], z[:, 0])
+        else:
+            sparsetools.csr_matvecs(
+                n_rows, n_features, coef.shape[1], *self._csr, coef.ravel(), z.ravel()
+            )
         return z
 
-    def add_transposed(self, chunk: slice, r: Vector, out: Vector) -> None:
-        if csc_matvec is None:
-            out += self._X[chunk].T @ r
-        else:  # the CSR arrays of the chunk are the CSC arrays of its transpose
-            csc_matvec(out.size, r.size, *self._chunk(chunk), r, out)
+    def add_transposed(self, r: Matrix, out: Matrix) -> None:
+        n_rows, n_features = self._shape
+        if sparsetools is None:
+            out += self._public().T @ r
+        # the CSR arrays of the rows are the CSC arrays of their transpose
+        elif out.shape[1] == 1:
+            sparsetools.csc_matvec(n_features, n_rows, *self._csr, r[:, 0], out[:, 0])
+        else:  # ravel() of a C-ordered view is the view itself
+            sparsetools.csc_matvecs(
+                n_features, n_rows, out.shape[1], *self._csr, r.ravel(), out.ravel()
+            )
 
 
 _blas_lock = threading.Lock()

@@ -100,7 +100,6 @@ def compute_payload(
 
     def add(index: int, coefficient: float) -> None:
         nonlocal wanted
-        wanted = wanted and not should_stop()
         if not wanted:
             return
         block = blocks[index]
@@ -109,6 +108,8 @@ def compute_payload(
                 wanted = add_value_and_gradient(
                     work, block.X, block.y, block.sample_weight, w, coefficient, total, should_stop
                 )
+            elif should_stop():
+                wanted = False
             else:
                 value, gradient = work(w, block)
                 total[0] += coefficient * value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
 __all__ = ["TargetFacts", "Targets", "describe_targets"]
+
+NUMBERS = "biuf"
+"""The kinds of dtypes that are held as they are; the others are held as the index of a label."""
 
 MANY_LABELS = 10_000
 """Distinct values in a chunk above which targets are not collected as class labels."""
@@ -33,6 +36,10 @@ class TargetFacts:
         Rows, and sum of sample weights, of each label.
     weight : float
         Sum of all sample weights.
+    total : float
+        Sum of all sample weights times targets; NaN unless they are numbers.
+    smallest : float
+        The smallest target; NaN unless they are numbers.
     problem : str or None
         Why the targets cannot be used.
     """
@@ -43,6 +50,8 @@ class TargetFacts:
     counts: Any = None
     weights: Any = None
     weight: float = 0.0
+    total: float = np.nan
+    smallest: float = np.nan
     problem: str | None = None
 
 
@@ -79,13 +88,15 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
         weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     if len(y) == 0:
         return TargetFacts()
-    total, kind = float(weight.sum()), str(type_of_target(y, input_name="y"))
-    if kind not in ("binary", "multiclass"):
-        return TargetFacts(len(y), kind, weight=total)
+    facts = TargetFacts(len(y), str(type_of_target(y, input_name="y")), weight=float(weight.sum()))
+    if y.dtype.kind in NUMBERS:
+        facts = replace(facts, total=float(weight @ y), smallest=float(y.min()))
+    if facts.kind not in ("binary", "multiclass"):
+        return facts
     labels, index, counts = np.unique(y, return_inverse=True, return_counts=True)
     if len(labels) > MANY_LABELS:
-        return TargetFacts(len(y), "many-valued", weight=total)
-    return TargetFacts(len(y), kind, labels, counts, np.bincount(index, weight), total)
+        return replace(facts, kind="many-valued")
+    return replace(facts, labels=labels, counts=counts, weights=np.bincount(index, weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +114,10 @@ class Targets:
         Rows, and sum of sample weights, of each label.
     weight : float
         Sum of all sample weights.
+    mean : float
+        Weighted mean of the targets; NaN unless they are numbers.
+    smallest : float
+        The smallest target; NaN unless they are numbers.
     """
 
     kind: str
@@ -110,6 +125,8 @@ class Targets:
     counts: Any
     weights: Any
     weight: float
+    mean: float = np.nan
+    smallest: float = np.nan
 
     @classmethod
     def merge(cls, chunks: Sequence[TargetFacts]) -> Targets:
@@ -124,21 +141,23 @@ class Targets:
         """
         chunks = [chunk for chunk in chunks if chunk.n_rows]
         total = sum(chunk.weight for chunk in chunks)
+        mean = sum(chunk.total for chunk in chunks) / total if total else np.nan
+        smallest = float(np.min([chunk.smallest for chunk in chunks], initial=np.inf))
         for chunk in chunks:
             if chunk.labels is None:
-                return cls(chunk.kind, None, None, None, total)
+                return cls(chunk.kind, None, None, None, total, mean, smallest)
         labels, index = np.unique(
             np.concatenate([chunk.labels for chunk in chunks]), return_inverse=True
         )
         counts = np.bincount(index, np.concatenate([chunk.counts for chunk in chunks]))
         weights = np.bincount(index, np.concatenate([chunk.weights for chunk in chunks]))
         kind = "binary" if len(labels) <= 2 else "multiclass"
-        return cls(kind, labels, counts.astype(int), weights, total)
+        return cls(kind, labels, counts.astype(int), weights, total, mean, smallest)
 
     @property
     def encoded(self) -> Any:
         """The labels if blocks hold their index because they are not numbers, else None."""
-        return None if self.labels is None or self.labels.dtype.kind in "biuf" else self.labels
+        return None if self.labels is None or self.labels.dtype.kind in NUMBERS else self.labels
 
     def encode(self, y: Any) -> Any:
         """Return targets as blocks hold them: float64 numbers.

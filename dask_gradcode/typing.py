@@ -26,14 +26,14 @@ class Part:
     ----------
     values : ndarray of shape (n_entries,)
         The entries.
-    entries : ndarray of int, shape (n_entries,)
+    entries : ndarray of int32 or int64, shape (n_entries,)
         Where they are, ascending.
     size : int
         Length of the whole payload.
     """
 
     values: Vector
-    entries: NDArray[np.intp]
+    entries: NDArray[np.integer[Any]]
     size: int
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from dask_gradcode import kernels
 from dask_gradcode.kernels import CHUNK_ROWS, add_value_and_gradient, one_blas_thread
-from dask_gradcode.losses import Logistic
+from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
 from dask_gradcode.typing import Matrix, Vector
 
 BORDERS = [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 3000]
@@ -48,9 +49,9 @@ def plain(X: Any, y: Vector, weight: Vector | None, w: Vector) -> Vector:
     return np.array([value, *(X.T @ (weight * (expit(z) - y)))])
 
 
-def ours(X: Any, y: Vector, weight: Vector | None, w: Vector) -> Vector:
+def ours(X: Any, y: Vector, weight: Vector | None, w: Vector, loss: Loss | None = None) -> Vector:
     total = np.zeros(1 + w.size)
-    assert add_value_and_gradient(Logistic(), X, y, weight, w, 1.0, total)
+    assert add_value_and_gradient(loss or Logistic(), X, y, weight, w, 1.0, total)
     return total
 
 
@@ -156,16 +157,71 @@ def test_columns_of_a_csr_row_may_be_unsorted_and_repeated() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.float32, np.float64])
+@pytest.mark.parametrize("loss", [Logistic(), Multinomial((0.0, 1.0, 2.0)), Huber()], ids=repr)
 @at_chunk_borders
 def test_without_scipys_private_kernels_the_results_are_the_same(
-    n_rows: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+    n_rows: int, loss: Loss, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y, weight = data(n_rows)
     rows = csr_array(np.where(X > 0, X, 0).astype(dtype))
-    private = ours(rows, y, weight, point(5))
-    monkeypatch.setattr(kernels, "csr_matvec", None)
-    monkeypatch.setattr(kernels, "csc_matvec", None)
-    assert_allclose(ours(rows, y, weight, point(5)), private, rtol=1e-13, atol=1e-13)
+    w = point(Layout(4, loss.n_outputs, loss.n_own, True).size)
+    private = ours(rows, y, weight, w, loss)
+    monkeypatch.setattr(kernels, "sparsetools", None)
+    assert_allclose(ours(rows, y, weight, w, loss), private, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Multinomial((0.0, 1.0)), Multinomial((0.0, 1.0, 2.0), (1.0, 0.5, 3.0)), Huber()],
+    ids=repr,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("form", [np.asarray, csr_array], ids=["dense", "CSR"])
+@with_and_without_intercept
+def test_several_outputs_and_own_parameters_are_the_plain_formula(
+    loss: Loss, weighted: bool, form: Callable[[Matrix], Any], intercept: int
+) -> None:
+    X, y, weight = data(1500)
+    layout = Layout(4, loss.n_outputs, loss.n_own, bool(intercept))
+    w = point(layout.size)
+    z = X @ layout.coef(w)
+    if intercept:
+        z = z + layout.intercept(w)
+    z = np.hstack([z, np.tile(layout.own(w), (len(X), 1))])
+    value, derivative = loss.pointwise(z, y)
+    weight = weight if weighted else np.ones(len(X))
+    derivative = derivative * weight[:, None]
+    outputs, own = derivative[:, : loss.n_outputs], derivative[:, loss.n_outputs :]
+    expected = [[weight @ value], (X.T @ outputs).ravel()]
+    expected += [outputs.sum(axis=0)] if intercept else []
+    expected += [own.sum(axis=0)]
+    found = ours(form(X), y, weight if weighted else None, w, loss)
+    assert_allclose(found, np.concatenate(expected), rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_array], ids=["dense", "CSR"])
+def test_two_multinomial_outputs_are_one_logistic_one(form: Callable[[Matrix], Any]) -> None:
+    X, y, weight = data(1500)
+    w = point(10).reshape(5, 2)  # four features and the intercepts
+    two = ours(form(X), y, weight, w.ravel(), Multinomial((0.0, 1.0)))
+    one = ours(form(X), y, weight, w[:, 1] - w[:, 0])
+    assert_allclose(two[0], one[0], rtol=1e-12)
+    assert_allclose(two[1:].reshape(5, 2), np.outer(one[1:], [-1.0, 1.0]), rtol=1e-9, atol=1e-9)
+
+
+def test_many_outputs_need_no_memory_of_their_size_per_chunk() -> None:
+    n_outputs, n_features = 50, 20_000
+    loss = Multinomial(tuple(range(n_outputs)))
+    X = csr_array((np.ones(3), ([0, 1, 2], [5, 9, 17])), shape=(3000, n_features))
+    y, total = np.arange(3000.0) % n_outputs, np.zeros(1 + n_features * n_outputs)
+    w = np.zeros(n_features * n_outputs)
+    tracemalloc.start()
+    try:
+        assert add_value_and_gradient(loss, X, y, None, w, 1.0, total)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < w.nbytes  # 8 MB; three chunks' predictors are 0.4 MB each
 
 
 @given(

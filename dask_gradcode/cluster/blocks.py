@@ -1,13 +1,9 @@
-"""Arrays of any kind -> source chunks on the cluster, what is in them, and how to cut them.
-
-Nothing of the size of ``n_samples`` passes through the client unless it was there already.
-"""
+"""Arrays of any kind: what can be used, what is in a chunk, and how rows are cut into blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -15,17 +11,14 @@ import dask.array as da
 import numpy as np
 import scipy.sparse
 from dask.base import is_dask_collection
-from distributed import Client, Future, get_worker
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
-from dask_gradcode.cluster.config import large_arguments
-from dask_gradcode.cluster.shard import Piece
 from dask_gradcode.targets import TargetFacts, describe_targets
 from dask_gradcode.typing import Vector
 
 __all__ = [
-    "Source",
+    "Piece",
     "XFacts",
     "balance",
     "check_inputs",
@@ -34,7 +27,6 @@ __all__ = [
     "describe_y",
     "is_dask",
     "pieces",
-    "submit_source",
 ]
 
 
@@ -167,67 +159,6 @@ def _filled(rows: Any, value: float) -> Vector:
     return np.full(len(rows), value)
 
 
-# ---------------------------------------------------------------- source chunks
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """The chunks of X, y and the sample weights, as futures.
-
-    The chunks of y and of the weights have the same rows each; those of X may be others.
-    """
-
-    X: list[Future[Any]]
-    y: list[Future[Any]]
-    sample_weight: list[Future[Any]]
-
-    def release(self) -> None:
-        """Let go of all chunks; those that the user persisted stay with the user."""
-        for future in (*self.X, *self.y, *self.sample_weight):
-            future.release()
-
-
-def submit_source(client: Client, X: Any, y: Any, sample_weight: Any, n_chunks: int) -> Source:
-    """Start computing every source chunk once, wherever Dask likes.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        The client.
-    X, y, sample_weight : dask array or ndarray
-        From :func:`check_inputs`.
-    n_chunks : int
-        Into how many chunks arrays in memory are cut.
-    """
-    if is_dask(X):
-        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
-        lists = [list(array.to_delayed().ravel()) for array in arrays]
-        futures = client.compute([chunk for chunks in lists for chunk in chunks])
-        computed = []
-        for chunks in lists:
-            computed.append(futures[: len(chunks)])
-            futures = futures[len(chunks) :]
-        return Source(computed[0], computed[1], computed[2] if sample_weight is not None else [])
-    borders = cut(X.shape[0], min(n_chunks, X.shape[0]))
-    slices = [slice(start, stop) for start, stop in pairwise(borders)]
-    return Source(
-        _send(client, [X[rows] for rows in slices]),
-        _send(client, [y[rows] for rows in slices]),
-        [] if sample_weight is None else _send(client, [sample_weight[rows] for rows in slices]),
-    )
-
-
-def _send(client: Client, parts: Sequence[Any]) -> list[Future[Any]]:
-    # As arguments of tasks rather than by scatter: a scatter to a frozen worker never returns, and
-    # Dask can compute a task's result again.
-    with large_arguments():
-        return [client.submit(_itself, part, pure=False) for part in parts]
-
-
-def _itself(part: Any) -> Any:
-    return part
-
-
 # ---------------------------------------------------------------- what is in a chunk
 
 
@@ -268,7 +199,7 @@ def describe_X(chunk: Any, estimator: str) -> XFacts:
             stored = tuple(checked.indptr[cut(n_rows, _PROFILE)].tolist())
         return XFacts(n_rows, n_features, sum(array.nbytes for array in arrays), stored=stored)
     except (ValueError, TypeError) as error:
-        return XFacts(0, 0, 0, problem=f"{error} (on {get_worker().address})")
+        return XFacts(0, 0, 0, problem=str(error))
 
 
 def describe_y(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
@@ -276,7 +207,7 @@ def describe_y(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     try:
         return describe_targets(y, sample_weight, estimator)
     except (ValueError, TypeError) as error:
-        return TargetFacts(problem=f"{error} (on {get_worker().address})")
+        return TargetFacts(problem=str(error))
 
 
 # ---------------------------------------------------------------- cutting
@@ -318,6 +249,15 @@ def balance(chunks: Sequence[XFacts], n_blocks: int) -> list[int]:
     for block in range(1, n_blocks):
         borders[block] = max(borders[block - 1] + 1, min(borders[block], n_rows - n_blocks + block))
     return borders
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows ``start`` to ``stop`` of a source chunk."""
+
+    chunk: int
+    start: int
+    stop: int
 
 
 def pieces(lengths: Sequence[int], start: int, stop: int) -> list[Piece]:

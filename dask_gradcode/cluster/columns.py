@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Part, Payload, Vector
 
 __all__ = ["WORTH_CUTTING", "Columns", "compact"]
@@ -63,35 +64,66 @@ class Columns:
     n_features : int
         Number of all columns.
     of_role : mapping of int to ndarray of int or None
-        The columns of each role; None means all.
+        The columns of each role; None means all. Roles may be added to it later.
+    n_outputs : int, default=1
+        Coefficients of a column, which are neighbours in ``w``.
     """
 
-    def __init__(self, n_features: int, of_role: Mapping[int, NDArray[np.int32] | None]) -> None:
-        self._n_features = n_features
+    def __init__(
+        self,
+        n_features: int,
+        of_role: Mapping[int, NDArray[np.int32] | None],
+        n_outputs: int = 1,
+    ) -> None:
+        self._n_features, self._of_role, self._n_outputs = n_features, of_role, n_outputs
         # roles with the same blocks have the same columns: one array serves them all
-        distinct: dict[bytes, NDArray[np.int32]] = {}
-        self._of_role = {
-            role: distinct.setdefault(columns.tobytes(), columns)
-            for role, columns in of_role.items()
-            if columns is not None
-        }
-        self._entries: dict[tuple[int, int], NDArray[np.intp]] = {}
+        self._distinct: dict[bytes, NDArray[np.int32]] = {}
+        self._found: dict[int, NDArray[np.int32]] = {}
+        self._entries: dict[tuple[int, int], NDArray[np.integer[Any]]] = {}
 
-    def cut(self, w: Vector) -> dict[int, Vector]:
-        """Return what each role needs of ``w``: its columns, and what comes after the features."""
-        cut: dict[int, Vector] = {}
-        for columns in self._of_role.values():
-            if id(columns) not in cut:
-                cut[id(columns)] = np.concatenate([w[columns], w[self._n_features :]])
-        return {role: cut[id(columns)] for role, columns in self._of_role.items()}
+    def of(self, loss: Loss) -> Columns:
+        """Return the same columns for the parameters of a loss."""
+        return Columns(self._n_features, self._of_role, loss.n_outputs)
+
+    def cut(self, w: Vector) -> Callable[[int], Vector]:
+        """Return a function from a role to what it needs of ``w``.
+
+        That is its columns, and what comes after the features. What several roles need is cut once,
+        when the first of them is asked about.
+        """
+        n_slopes = self._n_features * self._n_outputs
+        by_column = w[:n_slopes].reshape(self._n_features, self._n_outputs)
+        parts: dict[int, Vector] = {}
+
+        def part(role: int) -> Vector:
+            columns = self._columns(role)
+            if columns is None:
+                return w
+            if id(columns) not in parts:
+                # all are in range: "clip" saves a look at that
+                slopes = by_column.take(columns, axis=0, mode="clip").ravel()
+                parts[id(columns)] = np.concatenate([slopes, w[n_slopes:]])
+            return parts[id(columns)]
+
+        return part
 
     def whole(self, role: int, payload: Vector, n_parameters: int) -> Payload:
         """Return a role's payload as a part of the whole one, of length 1 + n_parameters."""
-        if role not in self._of_role:
+        columns = self._columns(role)
+        if columns is None:
             return payload
-        columns = self._of_role[role]
         key = id(columns), n_parameters
         if key not in self._entries:
-            rest = np.arange(self._n_features, n_parameters)
-            self._entries[key] = np.concatenate([[0], 1 + columns, 1 + rest]).astype(np.intp)
+            slopes = columns[:, None].astype(np.intp) * self._n_outputs + np.arange(self._n_outputs)
+            rest = np.arange(self._n_features * self._n_outputs, n_parameters)
+            entries = np.concatenate([[0], 1 + slopes.ravel(), 1 + rest])
+            self._entries[key] = entries.astype(np.int32 if n_parameters < 2**31 - 1 else np.int64)
         return Part(payload, self._entries[key], 1 + n_parameters)
+
+    def _columns(self, role: int) -> NDArray[np.int32] | None:
+        if role not in self._found:
+            columns = self._of_role[role]
+            if columns is None:
+                return None
+            self._found[role] = self._distinct.setdefault(columns.tobytes(), columns)
+        return self._found[role]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, WeakMethod, proxy
 
@@ -32,6 +34,8 @@ class Liveness:
         # address -> (the scheduler's time of the last heartbeat, our time when it last changed):
         # comparing a stamp with itself needs no agreement between two machines' clocks
         self._heartbeats: dict[str, tuple[float, float]] = {}
+        self._workers: Mapping[str, Any] = {}  # as the scheduler told them last
+        self._asked = self.told = -math.inf  # when it was asked, and when it answered
 
     @classmethod
     def of(cls, client: Client) -> Liveness:
@@ -69,15 +73,41 @@ class Liveness:
                 if callback is not None:
                     callback(address, "it left the cluster")
 
+    def addresses(self) -> list[str]:
+        """Return the addresses of all workers; asks the scheduler."""
+        self._workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._asked = self.told = time.monotonic()
+        return list(self._workers)
+
+    def recently(self, max_age: float) -> Mapping[str, Any]:
+        """Return what the scheduler said last about its workers, by address, without waiting.
+
+        If that is older than ``max_age`` seconds, it is asked meanwhile.
+        """
+        now = time.monotonic()
+        if now - self._asked > max_age:
+            self._asked = now
+            self._client.loop.add_callback(self._ask)
+        return self._workers
+
+    async def _ask(self) -> None:
+        with suppress(OSError, AttributeError):  # no scheduler any more
+            identity = await self._client.scheduler.identity(n_workers=-1)
+            self._workers, self.told = identity["workers"], time.monotonic()
+
     def absent(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return which of some workers are gone and which are frozen, with the reason in words.
 
         Asks the scheduler. A worker is frozen when its heartbeat has not changed for the longer of
         5 seconds and 10 heartbeats, counted from the first time that it was asked about here.
         """
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self.addresses()
+        return self.judge(addresses)
+
+    def judge(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the same by what the scheduler said last."""
+        workers, now = self._workers, self.told
         limit = max(5.0, 10 * heartbeat_interval(len(workers)))
-        now = time.monotonic()
         gone, frozen = {}, {}
         for address in addresses:
             if address not in workers:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from dask_gradcode.cluster.config import seconds
-from dask_gradcode.cluster.liveness import Liveness
+from dask_gradcode.cluster.crew import Crew
+from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
-from dask_gradcode.cluster.waiting import LOOK_EVERY
-from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Work
 from dask_gradcode.objective import evaluation
 from dask_gradcode.rounds import (
@@ -25,6 +20,7 @@ from dask_gradcode.rounds import (
     Event,
     InsufficientWorkersError,
     Lost,
+    Ready,
     Round,
     RoundRecord,
     Stuck,
@@ -34,56 +30,9 @@ from dask_gradcode.rounds import (
 )
 from dask_gradcode.typing import Evaluation, Vector
 
-__all__ = ["ClusterObjective", "open_transport"]
+__all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
-
-_fits = itertools.count()
-
-
-def open_transport(name: str, data: Placement, work: Work) -> Transport:
-    """Return a transport to which all roles are attached.
-
-    Parameters
-    ----------
-    name : {"auto", "tasks", "stream"}
-        ``"auto"`` is the stream where this process reaches the workers over plain TCP.
-    data : Placement
-        The data.
-    work : Loss or callable
-        What to compute on each block.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the stream cannot work here.
-    """
-    if name not in ("auto", "tasks", "stream"):
-        raise ValueError(f"transport must be 'auto', 'tasks' or 'stream', got {name!r}.")
-    columns = data.columns if isinstance(work, Loss) else None
-    plain = [address.startswith("tcp://") for address in data.addresses.values()]
-    if name == "stream" and not all(plain):
-        raise ValueError(
-            "transport='stream' needs workers at tcp:// addresses, got "
-            f"{next(a for a in data.addresses.values() if not a.startswith('tcp://'))}. "
-            "Use transport='tasks'."
-        )
-    if name == "stream" or (name == "auto" and all(plain)):
-        stream = StreamTransport(data.client, data.code, work, data.serving, columns)
-        _attach(stream, data)
-        if name == "stream" or stream.wait_until_open(seconds("gradcode.timeouts.connect")):
-            return stream
-        stream.close()
-        logger.warning("No worker can be reached from here: messages travel as tasks.")
-    fit = f"{data.uid}-{next(_fits)}"
-    tasks = TaskTransport(data.client, fit, data.code, work, columns)
-    _attach(tasks, data)
-    return tasks
-
-
-def _attach(transport: Transport, data: Placement) -> None:
-    for role, shard in data.shards.copy().items():
-        transport.attach(role, shard, data.addresses[role])
 
 
 class ClusterObjective:
@@ -136,9 +85,9 @@ class ClusterObjective:
         self._data, self._wait = data, wait or UntilExact()
         self._wait.check(data.code)
         self._n_rounds = 0
-        self._lost: dict[int, str] = {}
         self._recent: dict[int, tuple[Round, RoundRecord]] = {}
-        self._transport = open_transport(transport, data, work)
+        self._crew = Crew(data, work, transport)
+        self._transport = self._crew.transport
         logger.info("%r: messages travel as %s", data, self._transport.name)
 
     @property
@@ -172,29 +121,23 @@ class ClusterObjective:
         data.check_open()
         round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows)
         self._n_rounds += 1
-        events: Sequence[Event] = ()
+        patience = Patience(data, round_)
         now = round_.started
-        step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
-        for role, why in (self._lost | data.lost).items():
-            step = round_.feed(Lost(role, why), round_.started)
-        if not isinstance(step, Stuck):
-            asks = {role: data.code.messages_of[role] for role in self._order()}
-            self._transport.begin(round_.number, w, asks)
-        patience = _Patience(data, round_)
+        step = self._begin(round_, w)
+        events: Sequence[Event] = ()
         while not isinstance(step, Done):
-            match step:
-                case Stuck():
-                    raise self._why_stuck(round_)
-                case Ask(role, messages):
-                    self._transport.ask(role, messages)
+            if isinstance(step, Stuck) and (self._is_final(round_) or patience.is_over(now)):
+                raise self._why_stuck(round_)
             events = self._transport.poll(patience.next_look(step, time.monotonic()))
             now = time.monotonic()
             for event in events:
                 self._note(event, now)
-            for event in events or patience.look(now):
-                step = round_.feed(event, now)
-            if not events:
-                step = round_.feed(None, now)
+            fresh = [Ready(role) for role in self._crew.renew()]
+            news: Sequence[Event | None] = [*events, *fresh] or patience.look(now) or [None]
+            for one in news:
+                step = round_.feed(one, now)
+                if isinstance(step, Ask):
+                    self._transport.ask(step.role, step.messages)
         seen = evaluation(round_)
         self._recent[round_.number] = round_, seen.record
         self._recent.pop(round_.number - 64, None)
@@ -202,12 +145,25 @@ class ClusterObjective:
             self._note(event, now)
         return seen
 
+    def _begin(self, round_: Round, w: Vector) -> Done | Wait | Ask | Stuck:
+        """Send ``w`` to all roles that are placed, and tell the round of the others."""
+        step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
+        for role in self._crew.renew():
+            step = round_.feed(Ready(role), round_.started)
+        roles = self._order()
+        for role in sorted(set(range(self._data.code.n_workers)) - set(roles)):
+            why = self._data.lost.get(role, "its connection has ended")
+            step = round_.feed(Lost(role, why), round_.started)
+        messages = self._data.code.messages_of
+        self._transport.begin(round_.number, w, {role: messages[role] for role in roles})
+        return step
+
     def _order(self) -> list[int]:
         """Return the roles, first those whose answers came first and were used in the last round.
 
         Sending takes time: whoever is likely to be needed shall get ``w`` before whoever is not.
         """
-        roles = sorted(self._data.shards)
+        roles = self._crew.roles
         if self._n_rounds - 2 not in self._recent:
             return roles
         _, last = self._recent[self._n_rounds - 2]
@@ -217,11 +173,22 @@ class ClusterObjective:
     def _note(self, event: Event, now: float) -> None:
         """Remember what a transport's event means beyond the round that is running."""
         if isinstance(event, Lost):
-            self._lost[event.role] = event.why
+            self._crew.left(event.role)
         elif isinstance(event, Arrived) and event.round in self._recent:
             round_, record = self._recent[event.round]
             if np.isnan(record.arrived_at[event.message]):
                 record.arrived_at[event.message] = now - round_.started
+
+    def _is_final(self, round_: Round) -> bool:
+        """Say whether waiting cannot help: the work on some block has failed on all who have it."""
+        code = self._data.code
+        able = {
+            block
+            for role in range(code.n_workers)
+            if role not in round_.errors or isinstance(round_.errors[role], ConnectionError)
+            for block in code.blocks_of(role)
+        }
+        return len(able) < code.n_blocks
 
     def _why_stuck(self, round_: Round) -> BaseException:
         data = self._data
@@ -237,55 +204,3 @@ class ClusterObjective:
             f"It tolerates {data.code.tolerance}. Place the data anew on the workers that are "
             "left, or use a code with more n_stragglers."
         )
-
-
-class _Patience:
-    """Looks at heartbeats while a round waits, and gives up on frozen workers in the end."""
-
-    def __init__(self, data: Placement, round_: Round) -> None:
-        self._data, self._round = data, round_
-        self._helpless_since: float | None = None
-
-    def next_look(self, step: Any, now: float) -> float:
-        until = step.until if isinstance(step, Wait) else None
-        return LOOK_EVERY if until is None else max(0.0, min(LOOK_EVERY, until - now))
-
-    def look(self, now: float) -> Sequence[Event]:
-        """Return the losses to assume now, after nothing has come for a while."""
-        round_, data = self._round, self._data
-        if now - round_.started < 2 * LOOK_EVERY:
-            return ()
-        time_out = seconds("gradcode.timeouts.round")
-        if now - round_.started > time_out:
-            waited_for = {role: data.addresses[role] for role in round_.missing_roles()}
-            raise TimeoutError(
-                f"Round {round_.number} is not done after {time_out:.0f} s, although its "
-                f"workers live (dask.config key gradcode.timeouts.round). Waiting for {waited_for}."
-            )
-        roles = [role for role in round_.missing_roles() if role not in round_.losses]
-        gone, frozen = Liveness.of(data.client).absent(data.addresses[role] for role in roles)
-        if gone:
-            return self._losses(roles, gone)
-        losses = self._losses(roles, frozen)
-        possible = round_.arrived | round_.pending
-        for loss in losses:
-            held = list(data.code.messages_of[loss.role])
-            possible[held] = round_.arrived[held]
-        if round_.decodable:
-            return losses  # there is a sum already, and none of these will better it
-        if not losses or data.code.can_decode(possible):
-            self._helpless_since = None
-            return ()  # those that live are enough, they are only slow
-        if self._helpless_since is None:
-            self._helpless_since = now
-            logger.warning("Round %d waits for %s", round_.number, [loss.why for loss in losses])
-        limit = seconds("gradcode.timeouts.recover")
-        return losses if now - self._helpless_since > limit else ()
-
-    def _losses(self, roles: Sequence[int], absent: Mapping[str, str]) -> list[Lost]:
-        where = {role: self._data.addresses[role] for role in roles}
-        return [
-            Lost(role, f"{address}: {absent[address]}")
-            for role, address in where.items()
-            if address in absent
-        ]

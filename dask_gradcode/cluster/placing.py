@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from dask.utils import format_bytes
 from distributed import Client, Future
+from scipy.optimize import linear_sum_assignment
 
 from dask_gradcode.cluster.blocks import (
-    Source,
-    XFacts,
     balance,
     check_inputs,
     check_lengths,
     describe_X,
     describe_y,
-    submit_source,
 )
+from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.session import session
-from dask_gradcode.cluster.waiting import collect
+from dask_gradcode.cluster.source import Source
+from dask_gradcode.cluster.waiting import collect_anywhere, located
 from dask_gradcode.codes import GradientCode, make_code
 from dask_gradcode.rounds import InsufficientWorkersError
-from dask_gradcode.targets import TargetFacts, Targets
+from dask_gradcode.targets import Targets
 
 __all__ = ["choose_code", "place", "place_data", "spread"]
 
@@ -134,24 +135,20 @@ def place_data(
                 "fewer."
             )
         _check_rows(X.shape[0], chosen)
-        source = submit_source(lent, X, y, sample_weight, chosen.n_blocks)
-        try:
-            x_facts, y_facts = _describe(lent, source, estimator)
-            _check_rows(sum(facts.n_rows for facts in x_facts), chosen)
-            data = Placement(
-                lent,
-                chosen,
-                addresses[: chosen.n_workers],
-                Targets.merge(y_facts),
-                x_facts[0].n_features,
-                feature_names,
-            )
-            _warn_of_memory(lent, data, sum(facts.nbytes for facts in x_facts))
-            stack.callback(data.release)
-            borders = balance(x_facts, chosen.n_blocks)
-            data.build(source, borders, [f.n_rows for f in x_facts], [f.n_rows for f in y_facts])
-        finally:
-            source.release()
+        source = Source(lent, X, y, sample_weight, chosen.n_blocks)
+        stack.callback(source.release)
+        facts, where = _describe(lent, source, estimator)
+        x_facts, y_facts = facts["X"], facts["y"]
+        _check_rows(sum(fact.n_rows for fact in x_facts), chosen)
+        lengths = {name: [fact.n_rows for fact in found] for name, found in facts.items()}
+        targets, borders = Targets.merge(y_facts), balance(x_facts, chosen.n_blocks)
+        data = Placement(lent, chosen, targets, borders, x_facts[0].n_features, feature_names)
+        stack.callback(data.release)
+        nbytes = sum(fact.nbytes for fact in x_facts)
+        _warn_of_memory(lent, chosen, addresses[: chosen.n_workers], nbytes)
+        builder = Builder(lent, data.uid, chosen, source, lengths, borders, targets)
+        used = addresses[: chosen.n_workers]
+        data.build(builder, near(used, _hosts(lent), builder, where), where)
         data.own(stack.pop_all())
     return data
 
@@ -203,11 +200,49 @@ def spread(client: Client) -> list[str]:
     Codes give replicas to neighbouring roles, so neighbours come from different hosts.
     """
     by_host: dict[str, list[str]] = {}
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    for address, worker in sorted(workers.items()):
-        by_host.setdefault(worker["host"], []).append(address)
+    for address, host in sorted(_hosts(client).items()):
+        by_host.setdefault(host, []).append(address)
     rounds = max(map(len, by_host.values()), default=0)
     return [host[i] for i in range(rounds) for host in by_host.values() if i < len(host)]
+
+
+def _hosts(client: Client) -> dict[str, str]:
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return {address: worker["host"] for address, worker in workers.items()}
+
+
+def near(
+    addresses: Sequence[str],
+    hosts: Mapping[str, str],
+    builder: Builder,
+    where: Mapping[tuple[str, int], str],
+) -> list[str]:
+    """Return the worker of each role, so that as many rows as can be are there already.
+
+    Parameters
+    ----------
+    addresses : sequence of str
+        A worker for each role. Which host a role is on stays as it is here.
+    hosts : mapping of str to str
+        The host of each worker.
+    builder : Builder
+        Says which rows a role needs of a chunk.
+    where : mapping of tuple of str and int to str
+        The worker that holds each chunk, by array and index.
+    """
+    rows = np.zeros((len(addresses), len(addresses)))  # of a role that are at an address already
+    for (name, chunk), address in where.items():
+        if name == "X" and address in addresses:
+            rows[addresses.index(address)] += [
+                builder.overlap(role, name, chunk) for role in range(len(addresses))
+            ]
+    found = list(addresses)
+    for host in set(hosts.values()):
+        here = [i for i, address in enumerate(addresses) if hosts.get(address) == host]
+        workers, roles = linear_sum_assignment(rows[np.ix_(here, here)], maximize=True)
+        for worker, role in zip(workers, roles, strict=True):
+            found[here[role]] = addresses[here[worker]]
+    return found
 
 
 # ---------------------------------------------------------------- checks
@@ -215,29 +250,86 @@ def spread(client: Client) -> list[str]:
 
 def _describe(
     client: Client, source: Source, estimator: str
-) -> tuple[list[XFacts], list[TargetFacts]]:
-    """Look at every chunk where it is, and raise for what cannot be used."""
-    weights = list[Any](source.sample_weight) or [None] * len(source.y)
-    tasks: dict[tuple[str, int], Future[Any]] = {
-        ("X", i): client.submit(describe_X, chunk, estimator, pure=False)
-        for i, chunk in enumerate(source.X)
+) -> tuple[dict[str, list[Any]], dict[tuple[str, int], str]]:
+    """Look at every chunk where it is, and raise for what cannot be used.
+
+    Returns
+    -------
+    facts : dict of str to list
+        By array what each of its chunks is; those of the weights are those of y.
+    where : dict of tuple of str and int to str
+        The worker that holds each chunk, by array and index.
+    """
+    errands = {
+        (names[0], index): _Errand(client, source, names, index, look, estimator)
+        for names, look in ((("X",), describe_X), (("y", "sample_weight"), describe_y))
+        for index in source.futures[names[0]]
     }
-    tasks |= {
-        ("y", i): client.submit(describe_y, *chunks, estimator, pure=False)
-        for i, chunks in enumerate(zip(source.y, weights, strict=True))
+    answers = collect_anywhere(client, errands, "Checking the data")
+    where: dict[tuple[str, int], str] = {}
+    for ticket, (attempt, answer) in answers.items():
+        errands[ticket].keep(attempt)
+        where |= {(name, ticket[1]): answer.worker for name in errands[ticket].names}
+    for (name, index), (_, answer) in answers.items():
+        if answer.value.problem is not None:
+            raise ValueError(
+                f"{answer.value.problem} (on {answer.worker}), chunk {index} of {name}"
+            )
+    facts = {
+        name: [answers[name, index][1].value for index in range(len(source.futures[name]))]
+        for name in ("X", "y")
     }
-    facts = collect(client, tasks, "Checking the data")
-    for (name, i), fact in facts.items():
-        if fact.problem is not None:
-            raise ValueError(f"{fact.problem}, chunk {i} of {name}")
-    x_facts = [facts["X", i] for i in range(len(source.X))]
-    y_facts = [facts["y", i] for i in range(len(source.y))]
-    n_rows = sum(fact.n_rows for fact in x_facts)
-    shape = (n_rows, x_facts[0].n_features)
-    check_lengths(n_rows, sum(fact.n_rows for fact in y_facts), estimator, shape)
-    if sum(fact.weight for fact in y_facts) <= 0:
+    n_rows = sum(fact.n_rows for fact in facts["X"])
+    shape = (n_rows, facts["X"][0].n_features)
+    check_lengths(n_rows, sum(fact.n_rows for fact in facts["y"]), estimator, shape)
+    if sum(fact.weight for fact in facts["y"]) <= 0:
         raise ValueError("Sample weights must contain at least one non-zero number.")
-    return x_facts, y_facts
+    return {**facts, "sample_weight": facts["y"]}, where
+
+
+class _Errand:
+    """Looks at a chunk, or at chunks that belong together, and again elsewhere if need be."""
+
+    def __init__(
+        self,
+        client: Client,
+        source: Source,
+        names: tuple[str, ...],
+        index: int,
+        look: Callable[..., Any],
+        estimator: str,
+    ) -> None:
+        self._client, self._source, self._index = client, source, index
+        self._look, self._estimator = look, estimator
+        self.names = tuple(name for name in names if source.futures[name])
+        self._absent = [None] * (len(names) - len(self.names))  # there may be no sample weights
+        self._attempts: list[list[Future[Any]]] = []
+
+    def __call__(self, workers: Sequence[str] | None) -> Future[Any]:
+        """Begin; on some of the workers, if they are given."""
+        if workers is None:
+            chunks = [self._source.futures[name][self._index] for name in self.names]
+        else:
+            chunks = [self._source.again(name, self._index, workers) for name in self.names]
+        self._attempts.append(chunks)
+        return self._client.submit(
+            located,
+            self._look,
+            *chunks,
+            *self._absent,
+            self._estimator,
+            workers=workers,
+            pure=False,
+        )
+
+    def keep(self, attempt: int) -> None:
+        """Keep the chunks of the attempt that was first, and let go of the other's."""
+        for number, chunks in enumerate(self._attempts):
+            for name, chunk in zip(self.names, chunks, strict=True):
+                if number == attempt:
+                    self._source.futures[name][self._index] = chunk
+                else:
+                    chunk.release()
 
 
 def _check_rows(n_rows: float, code: GradientCode) -> None:
@@ -248,15 +340,15 @@ def _check_rows(n_rows: float, code: GradientCode) -> None:
         )
 
 
-def _warn_of_memory(client: Client, data: Placement, nbytes: int) -> None:
+def _warn_of_memory(client: Client, code: GradientCode, where: Sequence[str], nbytes: int) -> None:
     """Warn when a worker's blocks would leave it too little memory to work in."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    limits = [workers[a]["memory_limit"] for a in data.addresses.values() if a in workers]
+    limits = [workers[address]["memory_limit"] for address in where if address in workers]
     limit = min((limit for limit in limits if limit), default=0)
-    held = int(data.code.load * nbytes)
+    held = int(code.load * nbytes)
     if limit and held > 0.5 * limit:
         warnings.warn(
-            f"Each worker will hold {data.code.load:.0%} of the data, {format_bytes(held)}, of its "
+            f"Each worker will hold {code.load:.0%} of the data, {format_bytes(held)}, of its "
             f"memory limit of {format_bytes(limit)}. Use more workers or fewer n_stragglers.",
             UserWarning,
             stacklevel=4,

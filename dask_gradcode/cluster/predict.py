@@ -1,4 +1,4 @@
-"""Lazy prediction on dask input: one task per chunk, nothing computed here."""
+"""Lazy prediction on dask input: one task per chunk, nothing computed here but scores."""
 
 from __future__ import annotations
 
@@ -7,55 +7,116 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.base import compute
 
 from dask_gradcode.cluster.blocks import is_dask
+from dask_gradcode.losses import Loss
 
-__all__ = ["as_array", "by_rows", "mean_agreement"]
-
-
-def as_array(X: Any) -> Any:
-    """Return a dask array with one chunk of columns, or what is no dask collection as it is."""
-    if not is_dask(X):
-        return X
-    X = X if isinstance(X, da.Array) else X.to_dask_array()
-    return X.rechunk({1: -1}) if X.ndim == 2 and X.numblocks[1] > 1 else X
+__all__ = ["lazily", "mean_agreement", "share_explained"]
 
 
-def by_rows(function: Callable[[Any], Any], X: da.Array, dtype: Any, n_columns: int = 0) -> Any:
+def lazily(function: Callable[[Any], Any], X: Any, like: Any, names: Any = None) -> Any:
     """Apply a function to the rows of each chunk.
 
     Parameters
     ----------
     function : callable
-        From a chunk of shape (n_rows, n_features) to (n_rows,) or (n_rows, n_columns).
-    X : dask array of shape (n_samples, n_features)
-        One chunk of columns.
-    dtype : numpy dtype
-        Of the result.
-    n_columns : int, default=0
-        Columns of the result; 0 for a 1-D one.
+        From rows of shape (n_rows, n_features) to an array of n_rows rows.
+    X : dask array or dask frame of shape (n_samples, n_features)
+        The rows.
+    like : ndarray of shape (0,) or (0, n_columns)
+        Has the dtype and the columns of the result.
+    names : array-like of length n_columns, optional
+        Columns of the result for a frame.
+
+    Returns
+    -------
+    dask array, Series or DataFrame
+        Of the same chunks as X; for a frame with its index.
     """
-    if n_columns:
-        meta = np.empty((0, n_columns), dtype=dtype)
-        return da.map_blocks(
-            function, X, dtype=dtype, meta=meta, chunks=(X.chunks[0], (n_columns,))
-        )
-    return da.map_blocks(function, X, dtype=dtype, meta=np.empty(0, dtype=dtype), drop_axis=1)
+    if not isinstance(X, da.Array):
+        frame = _ByRows(function, like, names)
+        return X.map_partitions(frame, meta=frame(X._meta))
+    X = X.rechunk({1: -1}) if X.numblocks[1] > 1 else X
+    if like.ndim > 1:
+        chunks = X.chunks[0], (like.shape[1],)
+        return da.map_blocks(function, X, dtype=like.dtype, meta=like, chunks=chunks)
+    return da.map_blocks(function, X, dtype=like.dtype, meta=like, drop_axis=1)
+
+
+class _ByRows:
+    """A function of arrays, as one of frames."""
+
+    def __init__(self, function: Callable[[Any], Any], like: Any, names: Any) -> None:
+        self._function, self._like, self._names = function, like, names
+
+    def __call__(self, part: Any) -> Any:
+        import pandas as pd
+
+        values = self._function(part.to_numpy(dtype=float)) if len(part) else self._like
+        if self._like.ndim > 1:
+            return pd.DataFrame(values, index=part.index, columns=self._names)
+        return pd.Series(values, index=part.index, dtype=self._like.dtype)
 
 
 def mean_agreement(y: Any, predicted: Any, sample_weight: Any) -> float:
     """Return the weighted share of rows in which two 1-D arrays agree, dask or not."""
-    y, predicted = da.asarray(y), da.asarray(predicted)
-    if y.shape != predicted.shape and not np.isnan(y.shape[0] + predicted.shape[0]):
-        raise ValueError(
-            "Found input variables with inconsistent numbers of samples: "
-            f"[{y.shape[0]}, {predicted.shape[0]}]"
-        )
-    if not np.isnan(y.shape[0] + predicted.shape[0]):
-        y = y.rechunk(predicted.chunks)
+    y, predicted, weight = _aligned(y, predicted, sample_weight)
     agree = (y == predicted).astype(np.float64)
+    right, whole = compute((agree * weight).sum(), weight.sum())
+    return float(right / whole)
+
+
+def share_explained(
+    loss: Loss, link: Callable[[float], float], y: Any, linear: Any, sample_weight: Any
+) -> float:
+    """Return how much less a model loses than the mean does, as a share of the latter.
+
+    Parameters
+    ----------
+    loss : Loss
+        Of one linear predictor.
+    link : callable
+        From a mean to its linear predictor.
+    y, linear : dask or other array of shape (n_samples,)
+        Targets and linear predictors.
+    sample_weight : dask or other array of shape (n_samples,) or None
+        Weight of each row.
+    """
+    y, linear, weight = _aligned(y, linear, sample_weight)
+
+    def lost(z: Any) -> Any:
+        value = da.map_blocks(_value, z, y, loss=loss, dtype=np.float64)
+        return (value * weight).sum()
+
+    mean = link(float((y * weight).sum().compute() / weight.sum().compute()))
+    model, trivial = compute(lost(linear), lost(da.full_like(y, mean, dtype=np.float64)))
+    if trivial == 0.0:  # as scikit-learn has it
+        return 1.0 if model == 0.0 else 0.0
+    return float(1.0 - model / trivial)
+
+
+def _value(z: Any, y: Any, loss: Loss) -> Any:
+    return loss.pointwise(z, y)[0]
+
+
+def _aligned(y: Any, predicted: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Return three dask arrays in the same chunks, as far as their lengths are known."""
+    arrays = [y, predicted] if sample_weight is None else [y, predicted, sample_weight]
+    arrays = [_as_array(array) for array in arrays]
+    lengths = [array.shape[0] for array in arrays]
+    if not np.isnan(lengths).any():
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: {lengths}"
+            )
+        arrays = [array.rechunk(arrays[1].chunks) for array in arrays]
     if sample_weight is None:
-        return float(agree.mean().compute())
-    weights = da.asarray(sample_weight)
-    total, weight = da.compute((agree * weights).sum(), weights.sum())
-    return float(total / weight)
+        arrays.append(da.ones_like(arrays[0], dtype=np.float64))
+    return arrays[0], arrays[1], arrays[2]
+
+
+def _as_array(array: Any) -> da.Array:
+    if isinstance(array, da.Array) or not is_dask(array):
+        return da.asarray(array)
+    return array.to_dask_array()

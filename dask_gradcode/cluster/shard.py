@@ -13,6 +13,7 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from dask_gradcode.cluster.columns import compact
+from dask_gradcode.cluster.stacked import StackedRows
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.kernels import never
 from dask_gradcode.losses import Loss
@@ -20,7 +21,7 @@ from dask_gradcode.messages import Block, Work, compute_payload
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
-__all__ = ["Piece", "Shard", "ShardPlan", "build_shard"]
+__all__ = ["Shard", "ShardPlan", "build_shard", "copy_shard", "cut_rows", "take_block"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +47,21 @@ class Shard:
 
     @cached_property
     def whole(self) -> Mapping[int, Block]:
-        """The blocks with all columns."""
-        columns = self.columns
-        if columns is None:
-            return self.blocks
+        """The blocks as a user's function sees them: with all columns, each in one array."""
+        blocks = {index: self.widened(index) for index in self.blocks}
+        return {
+            index: replace(block, X=block.X.matrix()) if isinstance(block.X, StackedRows) else block
+            for index, block in blocks.items()
+        }
 
-        def widened(block: Block) -> Block:
-            X: Any = block.X
-            arrays, shape = (X.data, columns[X.indices], X.indptr), (block.n_rows, self.n_features)
-            return replace(block, X=scipy.sparse.csr_array(arrays, shape=shape))
-
-        return {index: widened(block) for index, block in self.blocks.items()}
+    def widened(self, index: int) -> Block:
+        """Return a block with all columns."""
+        block = self.blocks[index]
+        if self.columns is None:
+            return block
+        X: Any = block.X
+        arrays, shape = (X.data, self.columns[X.indices], X.indptr), (block.n_rows, self.n_features)
+        return replace(block, X=scipy.sparse.csr_array(arrays, shape=shape))
 
     @property
     def nbytes(self) -> int:
@@ -87,62 +92,83 @@ def _sizeof_shard(shard: Shard) -> int:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Rows ``start`` to ``stop`` of a source chunk."""
-
-    chunk: int
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
 class ShardPlan:
-    """How a worker builds a shard from source chunks.
+    """How a worker builds a shard from pieces of source chunks.
 
     Parameters
     ----------
     role : int
         The role.
-    X, y, sample_weight : mapping of int to sequence of Piece
-        For each block where its rows come from. Chunks are numbered in the order in which
-        ``build_shard`` is given them. No sample weights: an empty mapping.
+    X, y, sample_weight : mapping of int to sequence of int
+        For each block its pieces in order, as positions among the pieces that ``build_shard`` is
+        given. No sample weights: an empty mapping.
     targets : Targets
         Says how targets are encoded.
     """
 
     role: int
-    X: Mapping[int, Sequence[Piece]]
-    y: Mapping[int, Sequence[Piece]]
-    sample_weight: Mapping[int, Sequence[Piece]]
+    X: Mapping[int, Sequence[int]]
+    y: Mapping[int, Sequence[int]]
+    sample_weight: Mapping[int, Sequence[int]]
     targets: Targets
 
 
-def build_shard(plan: ShardPlan, *chunks: Any) -> Shard:
-    """Cut a role's blocks out of source chunks, on its worker."""
-    X = [_stack([_rows(chunks, piece) for piece in pieces]) for pieces in plan.X.values()]
-    n_features = X[0].shape[1]
-    X, columns = compact(X) if all(map(scipy.sparse.issparse, X)) else (X, None)
+def cut_rows(chunk: Any, start: int, stop: int) -> Any:
+    """Cut rows out of a source chunk, where that is; a copy, so that the chunk can be freed."""
+    if scipy.sparse.issparse(chunk):
+        return chunk.tocsr()[start:stop]
+    return np.array(np.asarray(chunk)[start:stop])
+
+
+def build_shard(plan: ShardPlan, *pieces: Any) -> Shard:
+    """Put a role's blocks together on its worker."""
     blocks = {}
-    for index, features in zip(plan.X, X, strict=True):
-        y = np.concatenate([_rows(chunks, piece) for piece in plan.y[index]])
+    for index, places in plan.X.items():
+        y = np.concatenate([np.asarray(pieces[place]) for place in plan.y[index]])
         weight = None
         if plan.sample_weight:
-            pieces = plan.sample_weight[index]
-            weight = np.concatenate([_rows(chunks, piece) for piece in pieces]).astype(float)
-        blocks[index] = Block(features, plan.targets.encode(y), weight)
-    return Shard(plan.role, blocks, columns, n_features)
+            parts = [np.asarray(pieces[place]) for place in plan.sample_weight[index]]
+            weight = np.concatenate(parts).astype(float)
+        X = _stack([pieces[place] for place in places])
+        blocks[index] = Block(X, plan.targets.encode(y), weight)
+    return _shard(plan.role, blocks)
 
 
-def _rows(chunks: Sequence[Any], piece: Piece) -> Any:
-    chunk = chunks[piece.chunk]
-    if scipy.sparse.issparse(chunk) and chunk.format != "csr":
-        chunk = chunk.tocsr()
-    return chunk[piece.start : piece.stop]
+def take_block(shard: Shard, index: int) -> Block:
+    """Return a block of a shard, to be copied to another worker."""
+    return shard.widened(index)
+
+
+def copy_shard(role: int, indices: Sequence[int], *blocks: Block) -> Shard:
+    """Put a role's blocks, which came from other roles, together on its new worker."""
+    return _shard(role, dict(zip(indices, blocks, strict=True)))
+
+
+def _shard(role: int, blocks: dict[int, Block]) -> Shard:
+    features = [block.X for block in blocks.values()]
+    n_features = features[0].shape[1]
+    if not all(map(scipy.sparse.issparse, features)):
+        return Shard(role, blocks, None, n_features)
+    compacted, columns = compact(features)
+    return Shard(
+        role,
+        {
+            index: replace(block, X=X)
+            for (index, block), X in zip(blocks.items(), compacted, strict=True)
+        },
+        columns,
+        n_features,
+    )
 
 
 def _stack(parts: list[Any]) -> Any:
-    """Stack row parts into a block of its own memory: float32 stays, all else becomes float64."""
+    """Return a block's rows: float32 stays, all else becomes float64.
+
+    Dense parts that came as whole chunks are left where they lie.
+    """
     dtype = np.float32 if all(part.dtype == np.float32 for part in parts) else np.float64
-    if not any(scipy.sparse.issparse(part) for part in parts):
-        return np.ascontiguousarray(np.concatenate(parts), dtype=dtype)
-    return scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
+    if any(map(scipy.sparse.issparse, parts)):
+        return scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
+    # what came in one message with other arrays may lie unaligned in its buffer
+    arrays = [np.require(part, dtype=dtype, requirements=["C", "A"]) for part in parts]
+    return arrays[0] if len(arrays) == 1 else StackedRows(arrays)

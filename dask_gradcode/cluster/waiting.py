@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Generic, TypeVar
 
-from distributed import Client, Future
+from distributed import Client, Future, get_worker
 
 from dask_gradcode.cluster.config import seconds
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Mailbox
 from dask_gradcode.rounds import InsufficientWorkersError
 
-__all__ = ["LOOK_EVERY", "collect"]
+__all__ = ["LOOK_EVERY", "Located", "collect", "collect_anywhere", "is_late", "located"]
 
 Ticket = TypeVar("Ticket", bound=Hashable)
+Value = TypeVar("Value")
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at heartbeats while something is waited for."""
@@ -26,9 +29,9 @@ def collect(
     futures: Mapping[Ticket, Future[Any]],
     what: str,
     *,
-    pinned: Mapping[Ticket, str] | None = None,
+    pinned: Mapping[Ticket, str],
 ) -> dict[Ticket, Any]:
-    """Wait for tasks and return their results.
+    """Wait for tasks that can each run on one worker only, and return their results.
 
     Parameters
     ----------
@@ -38,8 +41,8 @@ def collect(
         What to wait for. They are released at the end.
     what : str
         What the tasks do, for the texts of errors.
-    pinned : mapping of ticket to str, optional
-        The one worker on which each task can run. None: Dask may run them anywhere.
+    pinned : mapping of ticket to str
+        The worker on which each task runs.
 
     Returns
     -------
@@ -49,8 +52,8 @@ def collect(
     Raises
     ------
     InsufficientWorkersError
-        If a worker to which a task is pinned is gone, or if nothing has come for
-        ``gradcode.timeouts.recover`` while workers are frozen.
+        If a worker is gone, or if nothing has come for ``gradcode.timeouts.recover`` while workers
+        are frozen.
     Exception
         The original error of a task that failed.
     """
@@ -65,8 +68,11 @@ def collect(
                 results[letter.ticket] = letter.result
                 waiting.discard(letter.ticket)
                 heard = time.monotonic()
-            if waiting and time.monotonic() - heard > 2 * LOOK_EVERY:
-                _look(client, waiting, what, pinned, time.monotonic() - heard)
+            waited = time.monotonic() - heard
+            if waiting and waited > 2 * LOOK_EVERY:
+                gone, frozen = Liveness.of(client).absent(pinned[ticket] for ticket in waiting)
+                if gone or (frozen and waited > seconds("gradcode.timeouts.recover")):
+                    raise missing(what, gone | frozen)
     finally:
         mailbox.close()
         for future in futures.values():
@@ -74,23 +80,104 @@ def collect(
     return results
 
 
-def _look(
+def missing(what: str, absent: Mapping[str, str]) -> InsufficientWorkersError:
+    """Return the error that names the workers without which something cannot go on."""
+    listed = "\n".join(f"  {address}: {why}" for address, why in absent.items())
+    return InsufficientWorkersError(
+        f"{what} cannot go on without the workers that are missing:\n{listed or '  all of them'}\n"
+        "Use the workers that are left, or restart those."
+    )
+
+
+@dataclass(frozen=True)
+class Located(Generic[Value]):
+    """A result, and the worker that computed it."""
+
+    worker: str
+    value: Value
+
+
+def located(function: Callable[..., Value], *arguments: Any) -> Located[Value]:
+    """Call a function on a worker and say which that is."""
+    return Located(get_worker().address, function(*arguments))
+
+
+def is_late(waited: float, took: Sequence[float], n_all: int) -> bool:
+    """Say whether what has not come after ``waited`` seconds is late, by the time others took.
+
+    Late is three times their median, and two seconds at least, once half of all have come.
+    """
+    return 2 * len(took) >= n_all and waited > max(2.0, 3.0 * median(took))
+
+
+def collect_anywhere(
     client: Client,
-    waiting: set[Ticket],
+    errands: Mapping[Ticket, Callable[[Sequence[str] | None], Future[Any]]],
     what: str,
-    pinned: Mapping[Ticket, str] | None,
-    waited: float,
-) -> None:
-    if pinned is None:
-        addresses = list(client.scheduler_info(n_workers=-1)["workers"])
-    else:
-        addresses = [pinned[ticket] for ticket in waiting]
-    gone, frozen = Liveness.of(client).absent(addresses)
-    # Where Dask may choose, it runs a dead worker's tasks elsewhere; a frozen one's it does not.
-    if gone or not addresses or (frozen and waited > seconds("gradcode.timeouts.recover")):
-        absent = "\n".join(f"  {address}: {why}" for address, why in (gone | frozen).items())
-        raise InsufficientWorkersError(
-            f"{what} cannot go on without the workers that are missing:\n"
-            f"{absent or '  all of them'}\n"
-            "Use the workers that are left, or restart those."
-        )
+) -> dict[Ticket, tuple[int, Located[Any]]]:
+    """Wait for tasks that any worker can run, and for no single worker.
+
+    What is late, or on a frozen worker, is begun once more elsewhere; the first answer counts.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The client.
+    errands : mapping of ticket to callable
+        ``errand(workers)`` begins a task on some of the workers, or anywhere for None, and returns
+        its future, the result of which is a :class:`Located`.
+    what : str
+        What the tasks do, for the texts of errors.
+
+    Returns
+    -------
+    dict
+        By ticket whether the first or the second attempt was first, 0 or 1, and its result.
+
+    Raises
+    ------
+    InsufficientWorkersError
+        If nothing has come for ``gradcode.timeouts.recover`` while workers are frozen.
+    Exception
+        The original error of a task that failed.
+    """
+    mailbox, results = Mailbox(client), dict[Ticket, tuple[int, Located[Any]]]()
+    futures = {(ticket, 0): errand(None) for ticket, errand in errands.items()}
+    began = heard = looked = time.monotonic()
+    took: list[float] = []
+    mailbox.expect(futures)
+
+    def elsewhere(workers: Iterable[str]) -> None:
+        late = [t for t in errands if t not in results and (t, 1) not in futures]
+        more = {(ticket, 1): errands[ticket](list(workers)) for ticket in late}
+        futures.update(more)
+        mailbox.expect(more)
+
+    try:
+        while len(results) < len(errands):
+            for letter in mailbox.take(LOOK_EVERY):
+                ticket, attempt = letter.ticket
+                if ticket in results:
+                    continue
+                if letter.error is not None:
+                    raise letter.error
+                results[ticket] = attempt, letter.result
+                heard = time.monotonic()
+                took.append(heard - began)
+            now = time.monotonic()
+            if len(results) < len(errands) and now - looked > LOOK_EVERY:
+                looked = now
+                if is_late(now - began, took, len(errands)):
+                    elsewhere({where.worker for _, where in results.values()})
+                addresses = Liveness.of(client).addresses()
+                _, frozen = Liveness.of(client).absent(addresses)
+                awake = set(addresses) - set(frozen)
+                if frozen and awake:
+                    elsewhere(awake)
+                if not addresses or (frozen and now - heard > seconds("gradcode.timeouts.recover")):
+                    raise missing(what, frozen)
+    finally:
+        mailbox.close()
+        for future in futures.values():
+            future.release()
+    return results

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Part, Payload, Vector
 
 if TYPE_CHECKING:
@@ -37,13 +38,20 @@ def _size(payload: Payload) -> int:
 
 
 def _add(total: Vector, weight: float, payload: Payload) -> None:
-    values = payload.values if isinstance(payload, Part) else payload
-    if weight != 1.0:
-        values = weight * values
     if isinstance(payload, Part):
-        total[payload.entries] += values  # no entry twice
+        _scatter(total, weight, payload)
     else:
-        total += values
+        total += payload if weight == 1.0 else weight * payload
+
+
+def _scatter(total: Vector, weight: float, part: Part) -> None:
+    values, entries = part.values, part.entries
+    if sparsetools is None:
+        total[entries] += weight * values  # no entry twice
+        return
+    # A part is a sparse matrix of one column: its product with the weight is added in one pass.
+    ends = np.array([0, entries.size], dtype=entries.dtype)
+    sparsetools.csc_matvec(total.size, 1, ends, entries, values, np.array([weight]), total)
 
 
 class Sum(Protocol):

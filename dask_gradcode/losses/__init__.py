@@ -1,6 +1,10 @@
 """What one row contributes to the objective."""
 
-from dask_gradcode.losses.base import Loss
+from dask_gradcode.losses.base import Layout, Loss
+from dask_gradcode.losses.huber import Huber
 from dask_gradcode.losses.logistic import Logistic
+from dask_gradcode.losses.multinomial import Multinomial
+from dask_gradcode.losses.poisson import Poisson
+from dask_gradcode.losses.squared import Squared
 
-__all__ = ["Logistic", "Loss"]
+__all__ = ["Huber", "Layout", "Logistic", "Loss", "Multinomial", "Poisson", "Squared"]

@@ -3,42 +3,128 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
-from dask_gradcode.typing import Vector
+from dask_gradcode.typing import Matrix, Vector
 
-__all__ = ["Loss"]
+__all__ = ["Layout", "Loss"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parameters of a linear model are in the one vector that optimizers see.
+
+    First the coefficients, feature by feature (all outputs of the first feature, then all of the
+    second); then an intercept for each output, if there are intercepts; then what the loss has of
+    its own. Gradients are in the same order. That is scikit-learn's order, too.
+
+    Parameters
+    ----------
+    n_features, n_outputs, n_own : int
+        Columns of the rows, linear predictors of a row, parameters of the loss itself.
+    has_intercept : bool
+        Whether there are intercepts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layout = Layout(n_features=2, n_outputs=3, n_own=0, has_intercept=True)
+    >>> w = np.arange(float(layout.size))
+    >>> layout.coef(w), layout.intercept(w)
+    (array([[0., 1., 2.],
+           [3., 4., 5.]]), array([6., 7., 8.]))
+    """
+
+    n_features: int
+    n_outputs: int
+    n_own: int
+    has_intercept: bool
+
+    @property
+    def n_slopes(self) -> int:
+        """Number of coefficients; a penalty acts on these alone."""
+        return self.n_features * self.n_outputs
+
+    @property
+    def size(self) -> int:
+        """Number of all parameters."""
+        return self.n_slopes + self.n_outputs * self.has_intercept + self.n_own
+
+    def coef(self, w: Vector) -> Matrix:
+        """Return the view of shape (n_features, n_outputs) of the coefficients."""
+        return w[: self.n_slopes].reshape(self.n_features, self.n_outputs)
+
+    def intercept(self, w: Vector) -> Vector:
+        """Return the view of the intercepts, (n_outputs,), or (0,) if there are none."""
+        return w[self.n_slopes : self.size - self.n_own]
+
+    def own(self, w: Vector) -> Vector:
+        """Return the view of the loss's own parameters, (n_own,)."""
+        return w[self.size - self.n_own :]
 
 
 class Loss(ABC):
-    """How far a prediction is from its label, row by row.
+    """How far a prediction is from its target, row by row.
 
     The objective *sums* over rows and never averages, because sums add over blocks; the mean and
     the penalty are the client's. A loss is an immutable value: a frozen dataclass of its
-    parameters that travels to the workers. Losses with several outputs per row, such as the
-    multinomial one, will get their own method when they come.
+    parameters that travels to the workers.
 
     To add one, write a file beside this one, list it in ``losses/__init__.py`` and in the contract
     test.
+
+    Attributes
+    ----------
+    n_own : int
+        How many parameters are fitted beside the linear model's, such as a scale. Each is a further
+        column of ``z``, of the same value in all rows.
     """
+
+    n_own: ClassVar[int] = 0
+
+    @property
+    def n_outputs(self) -> int:
+        """How many linear predictors a row has, such as one for each class."""
+        return 1
 
     @abstractmethod
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
         """Evaluate the loss of each row and its derivative.
 
-        Called for each chunk of rows, so it is vectorised; safe from overflow for every finite
-        ``z``.
+        Called for each chunk of rows, so it is vectorised; safe from overflow for every ``z`` of up
+        to 1e100, because an optimizer may try such steps.
 
         Parameters
         ----------
-        z : ndarray of shape (n_rows,)
-            The linear predictor, ``X @ coef + intercept``. Not modified.
+        z : ndarray of shape (n_rows,) or (n_rows, n_outputs + n_own)
+            The linear predictors, ``X @ coef + intercept``, then the loss's own parameters; 1-D
+            where that is one column. Not modified.
         y : ndarray of shape (n_rows,)
-            The labels. Not modified.
+            The targets. Not modified.
 
         Returns
         -------
         value : ndarray of shape (n_rows,)
             The loss, new and float64.
-        derivative : ndarray of shape (n_rows,)
+        derivative : ndarray of the shape of z
             Its derivative with respect to ``z``, new and float64.
         """
+
+    def layout(self, n_features: int, size: int) -> Layout:
+        """Return where the parts of a parameter vector of this size are.
+
+        Raises
+        ------
+        ValueError
+            If no model of this loss has so many parameters.
+        """
+        for has_intercept in (True, False):
+            layout = Layout(n_features, self.n_outputs, self.n_own, has_intercept)
+            if layout.size == size:
+                return layout
+        more = self.n_outputs if self.n_outputs > 1 else "one"
+        raise ValueError(
+            f"w must have {layout.size} entries (n_features * n_outputs{' + 1' * self.n_own}), "
+            f"or {more} more for an intercept; got {size} with n_features={n_features}."
+        )

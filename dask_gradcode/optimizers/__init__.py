@@ -4,5 +4,15 @@ from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
 from dask_gradcode.optimizers.gradient_descent import GradientDescent
 from dask_gradcode.optimizers.lbfgs import LBFGS
 from dask_gradcode.optimizers.nesterov import Nesterov
+from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 
-__all__ = ["LBFGS", "Callback", "GradientDescent", "Nesterov", "Optimizer", "Solution"]
+__all__ = [
+    "L1",
+    "LBFGS",
+    "NO_PENALTY",
+    "Callback",
+    "GradientDescent",
+    "Nesterov",
+    "Optimizer",
+    "Solution",
+]

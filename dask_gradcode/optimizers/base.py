@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
-__all__ = ["Callback", "Optimizer", "Solution", "checked", "is_optimal"]
+__all__ = ["Callback", "Optimizer", "Solution", "checked"]
 
 Callback = Callable[[int, Vector, Evaluation], None]
 """Called as ``callback(n_iter, w, evaluation)`` after each accepted iteration."""
@@ -68,6 +69,7 @@ class Optimizer(ABC):
         max_iter: int = 100,
         tol: float = 1e-4,
         callback: Callback | None = None,
+        penalty: L1 = NO_PENALTY,
     ) -> Solution:
         """Minimise.
 
@@ -83,6 +85,9 @@ class Optimizer(ABC):
             Converged when ``max |gradient| <= tol``.
         callback : callable, optional
             ``callback(n_iter, w, evaluation)``, after each accepted iteration.
+        penalty : L1, optional
+            Added to the objective, and to the gradient that must be small its shortest subgradient.
+            Zeros are exact. Evaluations, and the solution's value and gradient, are without it.
 
         Returns
         -------
@@ -93,7 +98,23 @@ class Optimizer(ABC):
         ------
         FloatingPointError
             If value or gradient stop being finite.
+        ValueError
+            For a penalty that the optimizer does not take.
         """
+
+    def check_penalty(self, penalty: L1) -> None:
+        """Raise ValueError for a penalty that ``minimize`` does not take: here, any.
+
+        Parameters
+        ----------
+        penalty : L1
+            Of strength 0 it is none.
+        """
+        if penalty.strength:
+            raise ValueError(
+                f"{self!r} needs a smooth objective and takes no L1 penalty (l1_ratio > 0). Use "
+                "Nesterov(), which is solver='nesterov', or GradientDescent()."
+            )
 
 
 def checked(seen: Evaluation, n_iter: int) -> Evaluation:
@@ -105,8 +126,3 @@ def checked(seen: Evaluation, n_iter: int) -> Evaluation:
             "them)."
         )
     return seen
-
-
-def is_optimal(seen: Evaluation, tol: float) -> bool:
-    """Say whether the gradient is within ``tol``, or within its own rounding, of zero."""
-    return bool(np.abs(seen.gradient).max(initial=0.0) <= max(tol, seen.rounding))

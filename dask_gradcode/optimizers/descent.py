@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from dask_gradcode.optimizers.base import Callback, Solution, checked, is_optimal
+from dask_gradcode.optimizers.base import Callback, Solution, checked
+from dask_gradcode.optimizers.penalty import L1
 from dask_gradcode.optimizers.steps import Step
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
@@ -29,8 +30,8 @@ class Descent(ABC):
         Accepted iterations.
     """
 
-    def __init__(self, objective: Objective, w0: Vector, step: Step) -> None:
-        self._objective, self._step = objective, step
+    def __init__(self, objective: Objective, w0: Vector, step: Step, penalty: L1) -> None:
+        self._objective, self._step, self._penalty = objective, step, penalty
         self._length = 1.0  # the step that backtracking tries first
         self.w, self.n_iter = w0.copy(), 0
         self.seen = checked(objective(self.w), 0)
@@ -41,7 +42,7 @@ class Descent(ABC):
 
     def run(self, max_iter: int, tol: float, callback: Callback | None) -> Solution:
         """Iterate until the gradient is small or the iterations are used up."""
-        while not is_optimal(self.seen, tol):
+        while not self._penalty.is_optimal(self.w, self.seen, tol):
             if self.n_iter >= max_iter:
                 return self._solution(False, "The iteration limit was reached.")
             if not self.advance():
@@ -55,13 +56,20 @@ class Descent(ABC):
         """Run a round, whose result must be finite."""
         return checked(self._objective(w), self.n_iter + 1)
 
+    def move(self, y: Vector, gradient: Vector, length: float) -> Vector:
+        """Return the end of a gradient step from ``y``, then of one of the penalty's."""
+        return self._penalty.prox(y - length * gradient, length)
+
     def search(self, y: Vector, at_y: Evaluation) -> tuple[Vector, Evaluation] | None:
-        """Halve the step from ``y`` until the value falls by half of what the slope promises."""
-        square = float(at_y.gradient @ at_y.gradient)
+        """Halve the step from ``y`` until the value falls by at least what the model promises.
+
+        The model is the slope at ``y`` and a curvature of ``1 / step``; without a penalty that asks
+        for half of what the slope alone promises.
+        """
         for _ in range(MAX_HALVINGS):
-            x = y - self._length * at_y.gradient
+            x = self.move(y, at_y.gradient, self._length)
             there = self._objective(x)
-            if _decreases(at_y, there, 0.5 * self._length * square):
+            if _is_below(x - y, at_y, there, self._length):
                 return x, checked(there, self.n_iter + 1)
             self._length *= 0.5
         return None
@@ -72,10 +80,12 @@ class Descent(ABC):
         )
 
 
-def _decreases(old: Evaluation, new: Evaluation, wanted: float) -> bool:
-    """Say whether the value fell by ``wanted`` along the old gradient."""
-    if new.value <= old.value - wanted:
+def _is_below(d: Vector, old: Evaluation, new: Evaluation, length: float) -> bool:
+    """Say whether the value at the end of a step ``d`` is below the model of the old one."""
+    curve = float(d @ d) / length
+    model = old.value + float(old.gradient @ d) + 0.5 * curve
+    if new.value <= model:
         return True
-    # Where rounding hides so small a fall, the slope tells whether the minimum has been passed.
+    # Where rounding hides so small a difference, the slopes tell whether the curvature is smaller.
     rounding = old.rounding + new.rounding + 4 * np.finfo(float).eps * abs(old.value)
-    return bool(new.value <= old.value - wanted + rounding and new.gradient @ old.gradient >= 0.0)
+    return bool(new.value <= model + rounding and (new.gradient - old.gradient) @ d <= curve)

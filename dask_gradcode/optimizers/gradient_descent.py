@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
 from dask_gradcode.optimizers.descent import Descent
+from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.optimizers.steps import Step, check_step, fixed_step
 from dask_gradcode.typing import Objective, Vector
 
@@ -15,6 +16,8 @@ __all__ = ["GradientDescent"]
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
     """``w <- w - step * gradient``: one round an iteration, plus one for each rejected step.
+
+    With an L1 penalty each step is followed by the penalty's own: the proximal gradient method.
 
     Parameters
     ----------
@@ -50,14 +53,19 @@ class GradientDescent(Optimizer):
         max_iter: int = 100,
         tol: float = 1e-4,
         callback: Callback | None = None,
+        penalty: L1 = NO_PENALTY,
     ) -> Solution:
-        return _Steepest(objective, w0, self.step).run(max_iter, tol, callback)
+        return _Steepest(objective, w0, self.step, penalty).run(max_iter, tol, callback)
+
+    def check_penalty(self, penalty: L1) -> None:
+        pass
 
 
 class _Steepest(Descent):
     def advance(self) -> bool:
         if self._step != "backtracking":
-            self.w = self.w - fixed_step(self._step, self.n_iter) * self.seen.gradient
+            length = fixed_step(self._step, self.n_iter)
+            self.w = self.move(self.w, self.seen.gradient, length)
             self.seen = self.evaluate(self.w)
             return True
         found = self.search(self.w, self.seen)

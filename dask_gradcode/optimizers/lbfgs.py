@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import minimize
 
-from dask_gradcode.optimizers.base import Callback, Optimizer, Solution, checked, is_optimal
+from dask_gradcode.optimizers.base import Callback, Optimizer, Solution, checked
+from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
 __all__ = ["LBFGS"]
@@ -56,7 +57,9 @@ class LBFGS(Optimizer):
         max_iter: int = 100,
         tol: float = 1e-4,
         callback: Callback | None = None,
+        penalty: L1 = NO_PENALTY,
     ) -> Solution:
+        self.check_penalty(penalty)
         run = _Run(objective, callback)
         if max_iter == 0:  # scipy would make one iteration
             run.evaluate(w0.copy())
@@ -115,5 +118,5 @@ class _Run:
         point, seen = self._last if np.array_equal(w, self._last[0]) else self._accepted
         # A line search that fails below the rounding of the gradient is the end of what float64
         # can tell, not a failure.
-        converged = status == 0 or is_optimal(seen, tol)
+        converged = status == 0 or NO_PENALTY.is_optimal(w, seen, tol)
         return Solution(point, seen.value, seen.gradient, n_iter, converged, message)

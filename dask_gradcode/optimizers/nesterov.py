@@ -8,6 +8,7 @@ import numpy as np
 
 from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
 from dask_gradcode.optimizers.descent import Descent
+from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.optimizers.steps import Step, check_step, fixed_step
 from dask_gradcode.typing import Objective, Vector
 
@@ -16,7 +17,7 @@ __all__ = ["Nesterov"]
 
 @dataclass(frozen=True)
 class Nesterov(Optimizer):
-    """Accelerated gradient descent.
+    """Accelerated gradient descent; with an L1 penalty, FISTA [3]_ with restarts.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ class Nesterov(Optimizer):
     .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, Section 6.
     .. [2] O'Donoghue and Candès, "Adaptive Restart for Accelerated Gradient Schemes", Foundations
        of Computational Mathematics 15, 2015, Section 3.2.
+    .. [3] Beck and Teboulle, "A Fast Iterative Shrinkage-Thresholding Algorithm for Linear Inverse
+       Problems", SIAM Journal on Imaging Sciences 2, 2009, Section 4.
 
     Examples
     --------
@@ -70,16 +73,22 @@ class Nesterov(Optimizer):
         max_iter: int = 100,
         tol: float = 1e-4,
         callback: Callback | None = None,
+        penalty: L1 = NO_PENALTY,
     ) -> Solution:
+        self.check_penalty(penalty)
         run = _Paper if self.momentum == "paper" else _Accelerated
-        return run(objective, w0, self.step).run(max_iter, tol, callback)
+        return run(objective, w0, self.step, penalty).run(max_iter, tol, callback)
+
+    def check_penalty(self, penalty: L1) -> None:
+        if self.momentum == "paper":
+            super().check_penalty(penalty)
 
 
 class _Paper(Descent):
     """The authors' update; ``b`` and ``u`` as in their code."""
 
-    def __init__(self, objective: Objective, w0: Vector, step: Step) -> None:
-        super().__init__(objective, w0, step)
+    def __init__(self, objective: Objective, w0: Vector, step: Step, penalty: L1) -> None:
+        super().__init__(objective, w0, step, penalty)
         self._u = self.w
 
     def advance(self) -> bool:
@@ -98,16 +107,16 @@ class _Accelerated(Descent):
     iterates ``w``; with backtracking the new point is evaluated anyway and is the iterate.
     """
 
-    def __init__(self, objective: Objective, w0: Vector, step: Step) -> None:
-        super().__init__(objective, w0, step)
+    def __init__(self, objective: Objective, w0: Vector, step: Step, penalty: L1) -> None:
+        super().__init__(objective, w0, step, penalty)
         self._previous = self.w  # the end of the last gradient step
         self._t, self._momentum = 1.0, 0.0
 
     def advance(self) -> bool:
         if self._step == "backtracking":
             return self._search()
-        x = self.w - fixed_step(self._step, self.n_iter) * self.seen.gradient
-        self._choose_momentum(self.seen.gradient, x - self._previous)
+        x = self.move(self.w, self.seen.gradient, fixed_step(self._step, self.n_iter))
+        self._choose_momentum(self.w - x, x - self._previous)
         self.w, self._previous = x + self._momentum * (x - self._previous), x
         self.seen = self.evaluate(self.w)
         return True
@@ -121,15 +130,18 @@ class _Accelerated(Descent):
         found = self.search(y, at_y)
         if found is None:
             return False
-        self._choose_momentum(at_y.gradient, found[0] - self.w)
+        self._choose_momentum(y - found[0], found[0] - self.w)
         self._previous = self.w
         self.w, self.seen = found
         self._length *= 1.2
         return True
 
-    def _choose_momentum(self, gradient: Vector, step: Vector) -> None:
-        """Set the momentum that follows a step; none after one that goes uphill."""
-        if gradient @ step > 0.0:
+    def _choose_momentum(self, descent: Vector, step: Vector) -> None:
+        """Set the momentum that follows a step; none after one that goes uphill.
+
+        ``descent`` is what the gradient, and the penalty's step, have moved the point back by.
+        """
+        if descent @ step > 0.0:
             self._t = 1.0
         after = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * self._t**2))
         self._momentum = float((self._t - 1.0) / after)

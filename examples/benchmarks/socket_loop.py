@@ -50,7 +50,8 @@ class SocketLoop:
         self.sizes = {role: 1 + w.size for role, w in self._cut(np.zeros(n_features)).items()}
 
     def _cut(self, w: np.ndarray) -> dict[int, np.ndarray]:
-        return dict.fromkeys(range(self.code.n_workers), w) | self.columns.cut(w)
+        part = self.columns.cut(w)
+        return {role: part(role) for role in range(self.code.n_workers)}
 
     def _work(self, sock: socket.socket, role: int, shard: Shard) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -18,7 +18,7 @@ from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.columns import WORTH_CUTTING, Columns, compact
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
-from dask_gradcode.losses import Logistic
+from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.typing import Part, Vector
@@ -51,12 +51,13 @@ def test_w_is_cut_once_for_roles_with_the_same_columns() -> None:
     some, same, others = (np.array(c, dtype=np.int32) for c in ([1, 3], [1, 3], [0, 4]))
     columns = Columns(5, {0: some, 1: same, 2: others, 3: None})
     cut = columns.cut(np.arange(7.0))
-    assert {role: w.tolist() for role, w in cut.items()} == {
-        0: [1.0, 3.0, 5.0, 6.0],
-        1: [1.0, 3.0, 5.0, 6.0],
-        2: [0.0, 4.0, 5.0, 6.0],
-    }
-    assert cut[0] is cut[1]
+    assert [cut(role).tolist() for role in range(4)] == [
+        [1.0, 3.0, 5.0, 6.0],
+        [1.0, 3.0, 5.0, 6.0],
+        [0.0, 4.0, 5.0, 6.0],
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    ]
+    assert cut(0) is cut(1)
     payload = np.array([9.0, 1.0, 3.0, 5.0, 6.0])
     part = columns.whole(1, payload, 7)
     assert isinstance(part, Part)
@@ -64,22 +65,37 @@ def test_w_is_cut_once_for_roles_with_the_same_columns() -> None:
     assert columns.whole(3, payload, 7) is payload
 
 
+def test_several_outputs_of_a_column_travel_together() -> None:
+    some = np.array([1, 3], dtype=np.int32)
+    columns = Columns(4, {0: some, 1: None}).of(Multinomial((0.0, 1.0)))
+    w = np.arange(10.0)  # four columns of two coefficients, then two intercepts
+    cut = columns.cut(w)
+    assert cut(0).tolist() == [2.0, 3.0, 6.0, 7.0, 8.0, 9.0]
+    assert cut(1) is w
+    part = columns.whole(0, np.append(-1.0, cut(0)), 10)
+    assert isinstance(part, Part)
+    assert (part.entries - 1).tolist() == [-1, 2, 3, 6, 7, 8, 9]
+    assert_array_equal(w[part.entries[1:] - 1], part.values[1:])
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("transport", ["tasks", "stream"])
 @pytest.mark.parametrize("code", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=repr)
 @pytest.mark.parametrize("intercept", [0, 1])
+@pytest.mark.parametrize("loss", [Logistic(), Multinomial((0.0, 1.0, 2.0)), Huber()], ids=repr)
 def test_the_sum_has_the_same_bits_as_without_cutting(
-    client: Client, code: Any, transport: str, intercept: int
+    client: Client, code: Any, transport: str, intercept: int, loss: Loss
 ) -> None:
-    X, y = sparse(400, 3000, 5), np.arange(400) % 2
-    w = RNG.normal(size=3000 + intercept)
+    X, y = sparse(400, 3000, 5), np.arange(400) % (2 + (loss.n_outputs > 2))
+    w = RNG.normal(size=Layout(3000, loss.n_outputs, loss.n_own, bool(intercept)).size)
     with place(X, y, code=code) as data:
         borders = np.cumsum([0, *data.block_rows]).astype(int)
         rows = [slice(start, stop) for start, stop in pairwise(borders)]
         blocks = {i: Block(X[rows], y[rows]) for i, rows in enumerate(rows)}
-        expected = InProcessObjective(code, blocks, Logistic())(w)
-        assert all(0 < len(data.columns.cut(w)[role]) < 1500 for role in range(4))
-        with ClusterObjective(data, Logistic(), transport=transport) as objective:
+        expected = InProcessObjective(code, blocks, loss)(w)
+        cut = data.columns.of(loss).cut(w)
+        assert all(0 < len(cut(role)) < 1500 * loss.n_outputs for role in range(4))
+        with ClusterObjective(data, loss, transport=transport) as objective:
             for _ in range(3):  # whoever is fastest
                 seen = objective(w)
                 if isinstance(code, FractionalRepetition):
@@ -97,7 +113,7 @@ def test_block_functions_and_replicas_see_all_columns(client: Client) -> None:
         return float(block.X.shape[1]), block.X.sum(axis=0)
 
     with place(da.from_array(X.toarray(), chunks=(7, 500)).map_blocks(csr_array), y) as data:
-        assert data.columns.cut(np.zeros(500))
+        assert data.columns.cut(np.zeros(500))(0).size < 500
         with ClusterObjective(data, column_sums) as objective:
             seen = objective(np.zeros(500))
         assert seen.value == 4 * 500
@@ -109,4 +125,4 @@ def test_block_functions_and_replicas_see_all_columns(client: Client) -> None:
 @pytest.mark.cluster
 def test_dense_rows_are_never_cut(client: Client) -> None:
     with place(np.eye(8), np.arange(8) % 2) as data:
-        assert not data.columns.cut(np.zeros(8))
+        assert data.columns.cut(np.zeros(8))(0).size == 8

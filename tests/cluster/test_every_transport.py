@@ -213,6 +213,7 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
                 lambda: not transport.poll(0.01) and log.exists() and log.read_text() == "0\n"
             )
             transport.begin(1, np.ones(2), {0: (0,)})
+            assert not transport.poll(0)  # w is on its way
 
             def told(dask_worker: Any) -> bool:
                 states = dask_worker.state.tasks.items()

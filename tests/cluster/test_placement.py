@@ -22,7 +22,15 @@ from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
-from helpers import frozen, gradcode_keys, local_cluster, logistic_data, pid_of, wait_until
+from helpers import (
+    count_rows,
+    frozen,
+    gradcode_keys,
+    local_cluster,
+    logistic_data,
+    pid_of,
+    wait_until,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -248,18 +256,35 @@ def test_too_little_memory_is_said_before_placement() -> None:
     assert [w.filename for w in caught if "of the data" in str(w.message)] == [__file__]
 
 
-def test_a_frozen_worker_ends_placement_with_its_name() -> None:
+def test_a_frozen_worker_without_replicas_ends_placement_with_its_name() -> None:
     with local_cluster(2) as client, dask.config.set({"gradcode.timeouts.recover": "1s"}):
         address = sorted(client.scheduler_info()["workers"])[1]
         with (
             frozen(pid_of(client, address)),
             pytest.raises(InsufficientWorkersError, match=rf"(?s){address}: .*no heartbeat"),
         ):
-            place(X, Y, n_stragglers=1)
+            place(X, Y, code=Uncoded(2))
         wait_until(lambda: not gradcode_keys(client))
 
 
-def test_a_worker_that_dies_during_placement_is_named() -> None:
+@pytest.mark.parametrize("source", ["ndarray", "dask, chunked differently"])
+def test_placement_does_not_wait_for_a_frozen_worker(source: str) -> None:
+    """Its chunks are computed elsewhere, and rounds begin without its role."""
+    with local_cluster(4) as client:
+        address = sorted(client.scheduler_info()["workers"])[1]
+        X_, y_, _ = SOURCES[source]()
+        with frozen(pid_of(client, address)):
+            data = place(X_, y_, n_stragglers=1)
+            assert len(data.lost) == 1
+            with ClusterObjective(data, count_rows) as objective:
+                assert objective(np.zeros(1)).value == 97.0
+        with data, ClusterObjective(data, count_rows) as objective:  # awake, it joins
+            wait_until(lambda: objective(np.zeros(1)).value == 97.0 and not data.lost)
+            wait_until(lambda: np.isfinite(objective(np.zeros(1)).record.arrived_at).all())
+        wait_until(lambda: not gradcode_keys(client))
+
+
+def test_a_worker_that_dies_during_placement_is_replaced() -> None:
     with local_cluster(3) as client:
         victim = sorted(client.scheduler_info()["workers"])[1]
         started, gate = Event("started", client=client), Event("gate", client=client)
@@ -282,7 +307,9 @@ def test_a_worker_that_dies_during_placement_is_named() -> None:
         killer = threading.Thread(target=kill)
         pid = pid_of(client, victim)
         killer.start()
-        with pytest.raises(InsufficientWorkersError, match=rf"(?s)Placing data.*{victim}: it left"):
-            place(source, da.from_array(Y, chunks=50), code=Uncoded(3))
-        killer.join()
-        assert pid not in client.run(os.getpid).values()
+        with place(source, da.from_array(Y, chunks=50), code=Uncoded(3)) as data:
+            killer.join()
+            assert pid not in client.run(os.getpid).values()
+            assert victim not in data.addresses.values()  # its nanny has started another
+            with ClusterObjective(data, count_rows) as objective:
+                assert objective(np.zeros(1)).value == 97.0

@@ -32,7 +32,7 @@ def payloads_of(code: GradientCode, parts: bool) -> dict[int, Payload]:
     found: dict[int, Payload] = {}
     for index, row in enumerate(code.encoding_matrix):
         whole = sum(row[b] * blocks[b] for b in np.flatnonzero(row))
-        entries = np.flatnonzero(whole)
+        entries = np.flatnonzero(whole).astype(np.int32)
         found[index] = Part(whole[entries], entries, whole.size) if parts else whole
     return found
 

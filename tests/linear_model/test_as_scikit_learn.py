@@ -20,7 +20,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dask_gradcode import CodedLogisticRegression
+from dask_gradcode import (
+    CodedHuberRegressor,
+    CodedLogisticRegression,
+    CodedPoissonRegressor,
+    CodedRidge,
+)
 from dask_gradcode.codes import Uncoded
 from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov
 from helpers import assert_same_model, logistic_data, reference, tight
@@ -29,7 +34,18 @@ X, Y = logistic_data(300, 4)
 WEIGHT = np.random.default_rng(3).integers(0, 4, len(Y)).astype(float)
 
 
-@parametrize_with_checks([CodedLogisticRegression()])
+ESTIMATORS = [
+    CodedLogisticRegression(),
+    CodedLogisticRegression(solver="nesterov", l1_ratio=0.5),
+    CodedRidge(),
+    CodedPoissonRegressor(),
+    CodedHuberRegressor(),
+]
+
+
+# one check fits iris, for which scikit-learn's default of 100 iterations is too little, too
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(ESTIMATORS)
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, place
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
+from dask_gradcode.optimizers import Nesterov
 from dask_gradcode.rounds import Deadline, Fastest
 from helpers import gradcode_keys, logistic_data, wait_until
 
@@ -45,7 +46,6 @@ DATA: dict[str, tuple[tuple[Any, ...], str]] = {
     "NaN in y": ((X, np.where(Y, np.nan, 0.0)), r"Input y contains NaN\."),
     "one class": ((X, np.zeros(60, int)), "contains only one class: 0$"),
     "continuous y": ((X, X[:, 0]), "Unknown label type: continuous. Maybe you are trying to fit a"),
-    "3 classes": ((X, np.arange(60) % 3), "Only binary classification is supported.*multiclass"),
     "weights' length": ((X, Y, np.ones(3)), r"sample_weight.shape == \(3,\), expected"),
     "weights < 0": ((X, Y, weights(1, -1)), "Negative values in data passed to `sample_weight`"),
     "weights 0": ((X, Y, weights(0)), "Sample weights must contain at least one non-zero number"),
@@ -56,14 +56,21 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "C": ({"C": -1}, r"'C' parameter of CodedLogisticRegression must be a float in the range \(0"),
     "C=0": ({"C": 0.0}, r"'C' parameter of .* Got 0\.0 instead"),
     "C=nan": ({"C": np.nan}, r"'C' parameter of .* Got nan instead"),
-    "C=inf": ({"C": np.inf}, r"C=inf \(no penalty\) is not available in this version"),
     "tol": ({"tol": -1e-3}, "'tol' parameter of CodedLogisticRegression must be a float in the"),
     "max_iter": ({"max_iter": 1.5}, "'max_iter' parameter of CodedLogisticRegression must be an"),
     "code": ({"code": "turbo"}, r"'code' parameter .*'auto'.* Got 'turbo' instead"),
     "solver": ({"solver": "newton"}, r"'solver' parameter .*'lbfgs'.* Got 'newton' instead"),
     "transport": ({"transport": "udp"}, r"'transport' parameter .* Got 'udp' instead"),
     "wait": ({"wait": "soon"}, r"'wait' parameter .* Got 'soon' instead"),
-    "l1_ratio": ({"l1_ratio": 0.5}, r"l1_ratio=0\.5 is not available in this version"),
+    "l1_ratio": ({"l1_ratio": 1.5}, r"'l1_ratio' parameter .* Got 1\.5 instead"),
+    "l1_ratio with lbfgs": (
+        {"l1_ratio": 0.5},
+        r"LBFGS\(n_corrections=10\) needs a smooth objective .*\(l1_ratio > 0\).*'nesterov'",
+    ),
+    "l1_ratio with the paper's momentum": (
+        {"l1_ratio": 0.5, "solver": Nesterov(step=1.0, momentum="paper")},
+        r"momentum='paper'\) needs a smooth objective .*\(l1_ratio > 0\).*'nesterov'",
+    ),
     "checkpoint": ({"checkpoint": "here"}, "checkpoint is not available in this version"),
     "class_weight": (
         {"class_weight": {0: 1, 5: 2}},

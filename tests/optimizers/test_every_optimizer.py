@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from dask_gradcode.codes import Uncoded
 from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
-from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov, Optimizer
+from dask_gradcode.optimizers import L1, LBFGS, GradientDescent, Nesterov, Optimizer, Solution
 from dask_gradcode.typing import Evaluation, Vector
 
 
@@ -241,6 +242,55 @@ def test_no_iterations_are_one_evaluation(optimizer: Optimizer) -> None:
 @every_optimizer
 def test_only_lbfgs_needs_exact_sums(optimizer: Optimizer) -> None:
     assert optimizer.needs_exact == isinstance(optimizer, LBFGS)
+
+
+def with_penalty(optimizer: Optimizer, **arguments: Any) -> Solution:
+    return optimizer.minimize(
+        quadratic, W0, penalty=L1(3.0, 3), **{"max_iter": 10_000, "tol": 1e-9, **arguments}
+    )
+
+
+PROXIMAL = [
+    optimizer
+    for optimizer in OPTIMIZERS
+    if isinstance(optimizer, GradientDescent)
+    or (isinstance(optimizer, Nesterov) and optimizer.momentum == "nesterov")
+]
+
+
+@every_optimizer
+def test_a_penalty_is_taken_or_refused_before_any_round(optimizer: Optimizer) -> None:
+    if optimizer in PROXIMAL:
+        optimizer.check_penalty(L1(3.0, 3))
+        return
+    recorded = Recorded()
+    with pytest.raises(ValueError, match=r"takes no L1 penalty .* solver='nesterov'"):
+        optimizer.minimize(recorded, W0, penalty=L1(3.0, 3))
+    assert recorded.points == []
+    optimizer.check_penalty(L1(0.0, 3))
+
+
+@pytest.mark.parametrize("optimizer", PROXIMAL, ids=repr)
+def test_the_minimum_with_a_penalty_satisfies_its_optimality_conditions(
+    optimizer: Optimizer,
+) -> None:
+    solution = with_penalty(optimizer)
+    assert solution.converged
+    gradient, head = quadratic(solution.w).gradient, solution.w[:3]
+    assert_array_equal(gradient, solution.gradient)
+    assert 0 < np.count_nonzero(head) < 3  # some are exactly zero, and others not
+    assert abs(gradient[3]) <= 1e-9  # the last is not penalised
+    at_zero = head == 0.0
+    assert (abs(gradient[:3][at_zero]) <= 3.0).all()
+    assert_allclose(gradient[:3][~at_zero], -3.0 * np.sign(head[~at_zero]), atol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", PROXIMAL, ids=repr)
+def test_with_a_penalty_no_point_nearby_is_better(optimizer: Optimizer) -> None:
+    penalty, best = L1(3.0, 3), with_penalty(optimizer).w
+    least = quadratic(best).value + penalty.value(best)
+    for step in 0.1 * np.random.default_rng(2).normal(size=(200, 4)):
+        assert quadratic(best + step).value + penalty.value(best + step) > least
 
 
 @every_optimizer

@@ -31,7 +31,7 @@ class Transport(Protocol):
         ...
 
     def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
-        """Start a round, which supersedes every older one.
+        """Start a round, which supersedes every older one; ``w`` may go out with the next ``poll``.
 
         Parameters
         ----------

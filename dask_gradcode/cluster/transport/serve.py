@@ -30,6 +30,8 @@ __all__ = ["HANDLER", "Job", "detach", "install", "serve"]
 HANDLER = "gradcode-stream"
 """The operation by which a client asks a worker for a stream."""
 
+_ASK_BYTES = np.dtype(np.int64).itemsize
+
 _desks: dict[str, _Desk] = {}  # what this process serves, by token
 
 
@@ -206,10 +208,11 @@ class _Visitor:
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.BEGIN:
-            self._round, self._w = frame.round, frame.body.view(np.float64)
+            asks = frame.message * _ASK_BYTES
+            self._round, self._w = frame.round, frame.body[asks:].view(np.float64)
             if not isinstance(self._work, Loss):
                 self._w = self._w.copy()  # a user's function may keep it
-            self._asked.clear()
+            self._asked = deque(frame.body[:asks].view(np.int64).tolist())
         elif frame.kind is Kind.ASK and frame.round == self._round:
             self._asked.extend(frame.body.view(np.int64).tolist())
         elif frame.kind is Kind.JOB:

@@ -7,7 +7,8 @@ import pickle
 import selectors
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -84,6 +85,8 @@ class StreamTransport:
     Connections are opened through Dask's own, with its authentication, and then taken out of the
     event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
+    ``w`` goes out from within ``poll``, role by role and only while nothing has come: sending takes
+    the caller's time, and in a short round the first have answered before the last are asked.
 
     Parameters
     ----------
@@ -115,7 +118,10 @@ class StreamTransport:
         self._columns = columns
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
-        self._round, self._n_parameters = -1, 0
+        self._round, self._asks = -1, dict[int, Sequence[int]]()
+        self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
+        self._n_parameters = 0
+        self._unsent: deque[int] = deque()  # roles that have not yet got the current w
         self._openings: set[asyncio.Task[None]] = set()  # on the event loop
         # what other threads have for the caller's: new sockets by role, addresses of the dead
         self._news: SimpleQueue[tuple[_Role, socket.socket] | str] = SimpleQueue()
@@ -128,6 +134,8 @@ class StreamTransport:
         job = pack(Kind.JOB, -1, -1, dumps(Job(self._code, messages, self._work)))
         state = self._roles[role] = _Role(address, job)
         self._liveness.watch(address, self._on_death)
+        if self._round >= 0:
+            self._unsent.append(role)  # in mid-round it gets the current w
         token = self._serving.token(role, shard, address)
         self._loop.add_callback(self._start, state, token)
 
@@ -141,24 +149,22 @@ class StreamTransport:
             self._liveness.unwatch(state.address, self._on_death)
 
     def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
-        self._round, self._n_parameters = round, w.size
+        self._round, self._asks, self._n_parameters = round, dict(asks), w.size
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
-        cut = {} if self._columns is None else self._columns.cut(w)
-        for role in [*asks, *(role for role in self._roles if role not in asks)]:
-            state = self._roles.get(role)
-            if state is None:
-                continue
-            begin = pack(Kind.BEGIN, round, -1, cut.get(role, w))
-            state.frames = [begin, self._asking(asks.get(role, ()))]
-            if state.sock is not None:
-                state.outbox.replace(state.frames)
-                self._flush(state)
+        self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
+        for state in self._roles.values():
+            state.frames = []
+        self._unsent = deque([*asks, *(role for role in self._roles if role not in asks)])
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
         if state is None:
             return
-        state.frames.append(self._asking(messages))
+        if role in self._unsent:
+            self._asks[role] = (*self._asks.get(role, ()), *messages)
+            return
+        asks = np.array(messages, dtype=np.int64)
+        state.frames.append(pack(Kind.ASK, self._round, asks.size, asks))
         if state.sock is not None:
             state.outbox.add(state.frames[-1])
             self._flush(state)
@@ -168,7 +174,10 @@ class StreamTransport:
         end = None if timeout is None else time.monotonic() + timeout
         while not events:
             left = None if end is None else max(0.0, end - time.monotonic())
-            ready = self._selector.select(left)
+            ready = self._selector.select(0 if self._unsent else left)
+            if not ready and self._unsent:
+                self._send(self._unsent.popleft())
+                continue
             woken = False
             for key, mask in ready:
                 if key.data is None:
@@ -204,8 +213,16 @@ class StreamTransport:
 
     # ---- in the caller's thread
 
-    def _asking(self, messages: Sequence[int]) -> Any:
-        return pack(Kind.ASK, self._round, -1, np.array(messages, dtype=np.int64))
+    def _send(self, role: int) -> None:
+        """Give a role the current ``w`` and what it is asked for."""
+        state = self._roles.get(role)
+        if state is None:
+            return
+        asks = np.array(self._asks.get(role, ()), dtype=np.int64)
+        state.frames = [pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role))]
+        if state.sock is not None:
+            state.outbox.replace(state.frames)
+            self._flush(state)
 
     def _flush(self, state: _Role) -> None:
         assert state.sock is not None
@@ -221,7 +238,10 @@ class StreamTransport:
         role = next((role for role, mine in self._roles.items() if mine is state), None)
         if role is None:
             return  # detached by an event of the same poll
-        if mask & selectors.EVENT_WRITE:
+        if mask & selectors.EVENT_WRITE and role in self._unsent:
+            self._unsent.remove(role)
+            self._send(role)
+        elif mask & selectors.EVENT_WRITE:
             self._flush(state)
         if not mask & selectors.EVENT_READ:
             return

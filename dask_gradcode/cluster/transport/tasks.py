@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -88,7 +88,7 @@ class TaskTransport:
         self._roles: dict[int, _Role] = {}
         self._columns = columns
         self._round, self._w = -1, np.zeros(0)
-        self._cut: dict[int, Vector] = {}  # by role: what it needs of w
+        self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
         self._roles[role] = _Role(shard, address)
@@ -102,7 +102,8 @@ class TaskTransport:
 
     def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
         self._round, self._w = round, w.copy()
-        self._cut = {} if self._columns is None else self._columns.cut(w)
+        if self._columns is not None:
+            self._part = self._columns.cut(self._w)
         now: dict[int, Sequence[int]] = {}
         for role, state in self._roles.items():
             state.unanswered = state.unanswered + 1 if state.asked else 0
@@ -159,7 +160,7 @@ class TaskTransport:
             answer,
             state.shard,
             _Order(self._job, self._code.messages[ticket.message]),
-            self._cut.get(ticket.role, self._w),
+            self._part(ticket.role),
             key=(_PREFIX, self._fit, ticket.round, ticket.role, ticket.message),
             workers=[state.address],
             allow_other_workers=False,

@@ -28,7 +28,7 @@ class Kind(IntEnum):
     """What a frame says."""
 
     JOB = 0  # to the worker: the pickled code and loss, once a fit
-    BEGIN = 1  # to the worker: w, which supersedes every older round
+    BEGIN = 1  # to the worker: asks as below, then w, which supersedes every older round
     ASK = 2  # to the worker: which messages of the round to compute, in order
     ANSWER = 3  # from the worker: a payload
     ERROR = 4  # from the worker: the pickled exception in a message's place
@@ -36,7 +36,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame; its body as bytes, 8-byte aligned."""
+    """One frame; its body as bytes, 8-byte aligned.
+
+    ``message`` is the number of messages asked for where there may be several.
+    """
 
     kind: Kind
     round: int
@@ -44,10 +47,11 @@ class Frame:
     body: NDArray[np.uint8]
 
 
-def pack(kind: Kind, round: int, message: int, body: Any) -> tuple[bytes, memoryview]:
-    """Return the two buffers of a frame; the body is not copied."""
-    view = memoryview(body).cast("B")
-    return _HEADER.pack(kind, round, message, view.nbytes), view
+def pack(kind: Kind, round: int, message: int, *body: Any) -> list[Any]:
+    """Return the buffers of a frame; those of its body are not copied."""
+    views = [memoryview(part).cast("B") for part in body]
+    size = sum(view.nbytes for view in views)
+    return [memoryview(_HEADER.pack(kind, round, message, size)), *views]
 
 
 class Reader:
@@ -159,13 +163,13 @@ class Outbox:
         self._now: deque[memoryview] = deque()  # begun: must be finished
         self._next: list[memoryview] = []
 
-    def replace(self, frames: Iterable[Sequence[Any]]) -> None:
+    def replace(self, frames: Iterable[Sequence[memoryview]]) -> None:
         """Send these frames next, in place of all that have not been begun."""
-        self._next = [memoryview(part) for frame in frames for part in frame]
+        self._next = [part for frame in frames for part in frame]
 
-    def add(self, frame: Sequence[Any]) -> None:
+    def add(self, frame: Sequence[memoryview]) -> None:
         """Send this frame after all others."""
-        (self._next if self._next else self._now).extend(memoryview(part) for part in frame)
+        (self._next if self._next else self._now).extend(frame)
 
     def flush(self) -> bool:
         """Write what the socket takes now; True if nothing is left.

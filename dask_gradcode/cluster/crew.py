@@ -1,0 +1,107 @@
+"""The transport of one fit, attached to whatever roles are placed now."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Hashable
+
+from dask_gradcode.cluster.config import seconds
+from dask_gradcode.cluster.placement import Placement
+from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
+from dask_gradcode.losses import Loss
+from dask_gradcode.messages import Work
+
+__all__ = ["Crew"]
+
+logger = logging.getLogger("dask_gradcode")
+
+_fits = itertools.count()
+
+
+class Crew:
+    """Opens a transport and keeps it attached to the roles that are placed.
+
+    Parameters
+    ----------
+    data : Placement
+        The data.
+    work : Loss or callable
+        What to compute on each block.
+    name : {"auto", "tasks", "stream"}
+        ``"auto"`` is the stream where this process reaches the workers over plain TCP.
+
+    Attributes
+    ----------
+    transport : Transport
+        The transport.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the stream cannot work here.
+    """
+
+    def __init__(self, data: Placement, work: Work, name: str) -> None:
+        self._data = data
+        self._attached: dict[int, Hashable] = {}  # the key of the shard, by role
+        self._version = -1
+        self.transport = self._open(name, work)
+        self.renew()
+
+    def renew(self) -> list[int]:
+        """Attach roles that have been placed, detach those that are lost; return the former."""
+        roles = self._data.roles
+        roles.tend()
+        if self._version == roles.version:
+            return []
+        self._version = roles.version
+        shards, addresses, fresh = roles.shards, roles.addresses, []
+        for role in set(self._attached) - set(shards):
+            self._detach(role)
+        for role, shard in shards.items():
+            if self._attached.get(role) != shard.key:
+                self._detach(role)
+                self.transport.attach(role, shard, addresses[role])
+                self._attached[role] = shard.key
+                fresh.append(role)
+        return fresh
+
+    def left(self, role: int) -> None:
+        """Note that the transport has lost a role; it is attached again if it is still placed."""
+        self._attached.pop(role, None)
+        self._version = -1
+
+    @property
+    def roles(self) -> list[int]:
+        """The roles that are attached, ascending."""
+        return sorted(self._attached)
+
+    def _detach(self, role: int) -> None:
+        if self._attached.pop(role, None) is not None:
+            self.transport.detach(role)
+
+    def _open(self, name: str, work: Work) -> Transport:
+        if name not in ("auto", "tasks", "stream"):
+            raise ValueError(f"transport must be 'auto', 'tasks' or 'stream', got {name!r}.")
+        data = self._data
+        columns = data.columns.of(work) if isinstance(work, Loss) else None
+        other = [a for a in data.addresses.values() if not a.startswith("tcp://")]
+        if name == "stream" and other:
+            raise ValueError(
+                f"transport='stream' needs workers at tcp:// addresses, got {other[0]}. "
+                "Use transport='tasks'."
+            )
+        if name == "stream" or (name == "auto" and not other):
+            self.transport = stream = StreamTransport(
+                data.client, data.code, work, data.serving, columns
+            )
+            self.renew()
+            if name == "stream" or stream.wait_until_open(seconds("gradcode.timeouts.connect")):
+                return stream
+            stream.close()
+            self._attached.clear()
+            self._version = -1
+            logger.warning("No worker can be reached from here: messages travel as tasks.")
+        fit = f"{data.uid}-{next(_fits)}"
+        return TaskTransport(data.client, fit, data.code, work, columns)

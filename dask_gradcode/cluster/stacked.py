@@ -1,0 +1,70 @@
+"""Dense rows in several arrays, one after another: a matrix that was never copied together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dask_gradcode.typing import Matrix
+
+__all__ = ["StackedRows"]
+
+
+class StackedRows:
+    """A matrix whose rows lie in several arrays.
+
+    Chunks that come to a worker stay where they lie: copying them together would take as long as
+    their way there, and twice the memory.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray of shape (n_rows, n_features)
+        C-ordered, of one dtype. At least one.
+
+    Examples
+    --------
+    >>> rows = StackedRows([np.zeros((2, 3)), np.ones((2, 3))])
+    >>> rows.shape, rows[1:3]
+    ((4, 3), array([[0., 0., 0.],
+           [1., 1., 1.]]))
+    """
+
+    def __init__(self, parts: Sequence[Matrix]) -> None:
+        self._parts = list(parts)
+        self._ends = np.cumsum([len(part) for part in parts]).tolist()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._ends[-1], self._parts[0].shape[1]
+
+    @property
+    def dtype(self) -> Any:
+        """Of all parts."""
+        return self._parts[0].dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parts."""
+        return sum(part.nbytes for part in self._parts)
+
+    def __getitem__(self, rows: slice) -> Matrix:
+        """Return some rows: as they lie where they lie in one part, else copied together."""
+        start, stop, _ = rows.indices(self._ends[-1])
+        found = []
+        for part, end in zip(self._parts, self._ends, strict=True):
+            first, last = max(start - end + len(part), 0), min(stop - end, 0) + len(part)
+            if first < last:
+                found.append(part[first:last])
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate(found) if found else self._parts[0][:0]
+
+    def matrix(self) -> Matrix:
+        """Return all rows as one array, which from then on is their only place."""
+        if len(self._parts) > 1:
+            self._parts = [np.concatenate(self._parts)]
+            self._ends = self._ends[-1:]
+        return self._parts[0]

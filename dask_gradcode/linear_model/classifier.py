@@ -1,0 +1,174 @@
+"""What every coded classifier does once it knows its coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from dask_gradcode.linear_model.base import CodedEstimator
+from dask_gradcode.linear_model.inputs import is_dask
+from dask_gradcode.linear_model.prediction import Linear, predict_with
+
+__all__ = ["CodedClassifier"]
+
+
+class CodedClassifier(ClassifierMixin, CodedEstimator):
+    """Fits a linear classifier and predicts with it, lazily for dask input."""
+
+    classes_: Any
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit the model; returns when it is fitted.
+
+        Parameters
+        ----------
+        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
+            The features, or data placed by :func:`dask_gradcode.place`.
+        y : array-like or dask array of shape (n_samples,)
+            Labels of any number of classes; left out for placed data.
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
+            Weight of each row; left out for placed data.
+
+        Returns
+        -------
+        self
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        InsufficientWorkersError
+            If the cluster has, or keeps, too few workers.
+        """
+        layout, w = self._train(X, y, sample_weight)
+        self.coef_ = layout.coef(w).T.copy()
+        self.intercept_ = (
+            layout.intercept(w).copy() if self.fit_intercept else np.zeros(layout.n_outputs)
+        )
+        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
+        return self
+
+    def decision_function(self, X: Any) -> Any:
+        """Return the signed distance of each row from the decision boundaries, times ``||coef_||``.
+
+        Parameters
+        ----------
+        X : array-like, CSR array or dask collection of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_classes)
+            Of two classes, positive for ``classes_[1]``. Lazy for dask input: an array, or for a
+            frame a Series or DataFrame.
+        """
+        bare = self._bare()
+        if len(self.classes_) == 2:
+            return predict_with(self, bare.scores, X, np.empty(0))
+        return predict_with(self, bare.scores, X, self._by_class(), self.classes_)
+
+    def predict(self, X: Any) -> Any:
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : array-like, CSR array or dask collection of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Labels. Lazy for dask input: an array, or for a frame a Series.
+        """
+        return predict_with(self, self._bare().labels, X, self.classes_[:0])
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each class for each row.
+
+        Parameters
+        ----------
+        X : array-like, CSR array or dask collection of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            In the order of ``classes_``. Lazy for dask input: an array, or for a frame a DataFrame
+            with the classes as columns.
+        """
+        bare = self._bare()
+        return predict_with(self, bare.probabilities, X, self._by_class(), self.classes_)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : array-like, CSR array or dask collection of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            In the order of ``classes_``; lazy like ``predict_proba``.
+        """
+        return np.log(self.predict_proba(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of ``predict``, as a float for any kind of input.
+
+        Parameters
+        ----------
+        X : array-like, CSR array or dask collection of shape (n_samples, n_features)
+            Rows.
+        y : array-like or dask array of shape (n_samples,)
+            Their labels.
+        sample_weight : array-like or dask array of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            Share of the weight of rows predicted right.
+        """
+        if not (is_dask(X) or is_dask(y)):
+            return float(super().score(X, y, sample_weight))
+        from dask_gradcode.cluster.predict import mean_agreement
+
+        return mean_agreement(y, self.predict(X), sample_weight)
+
+    def _bare(self) -> _Bare:
+        check_is_fitted(self)
+        if len(self.classes_) == 2:
+            linear = Linear(self.coef_[0], float(self.intercept_[0]))
+        else:
+            linear = Linear(self.coef_.T, self.intercept_)
+        return _Bare(linear, self.classes_)
+
+    def _by_class(self) -> Any:
+        return np.empty((0, len(self.classes_)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bare:
+    """What prediction needs on a worker."""
+
+    scores: Linear
+    classes: Any
+
+    def labels(self, X: Any) -> Any:
+        scores = self.scores(X)
+        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes[index]
+
+    def probabilities(self, X: Any) -> Any:
+        scores = self.scores(X)
+        if scores.ndim == 1:
+            return np.column_stack([expit(-scores), expit(scores)])
+        return softmax(scores, axis=1)

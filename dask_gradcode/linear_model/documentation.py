@@ -1,0 +1,81 @@
+"""The part of the estimators' documentation that is the same for all: written once."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+__all__ = ["documented"]
+
+_Class = TypeVar("_Class", bound=type)
+
+_FIRST = """\
+    code : {"auto", "fractional", "cyclic", "uncoded"} or GradientCode, default="auto"
+        Which worker holds which blocks. ``"auto"`` is fractional repetition where
+        ``n_stragglers + 1`` divides ``n_workers``, else cyclic repetition.
+    n_stragglers : int, default=None
+        How many workers may be silent in a round. None: the code object's, else 1 (0 on a single
+        worker). Data and work grow ``n_stragglers + 1`` times.
+    n_workers : int, default=None
+        How many workers to use. None: the code object's, else all workers of the cluster.
+    wait : "exact" or WaitRule, default="exact"
+        When a round has enough messages.
+"""
+
+_LAST = """\
+    warm_start : bool, default=False
+        Whether to start from the coefficients of the previous fit.
+    random_state : int, RandomState or None, default=None
+        Seeds the code (cyclic repetition draws a matrix), nothing else.
+    verbose : int, default=0
+        1 prints a line per iteration.
+    checkpoint : None
+        Not available in this version.
+    checkpoint_every : int, default=10
+        Not available in this version.
+    transport : {"auto", "tasks", "stream"}, default="auto"
+        How messages travel; recorded in ``history_.transport``. ``"stream"`` is a connection to
+        each worker, ``"tasks"`` a Dask task per message, and ``"auto"`` the stream where this
+        process reaches the workers over plain TCP.
+    client : distributed.Client or str, default=None
+        A client or a scheduler's address. None: the current client. Where there is none, data in
+        memory is fitted in this process, and dask data on a ``LocalCluster`` that lives as long as
+        the fit. Clones share the client; pickles do not hold it.
+"""
+
+_ATTRIBUTES = """\
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Column names, if ``X`` had names that are all strings.
+    history_ : History
+        What every round did.
+    code_ : GradientCode
+        The code in use; ``Uncoded(1)`` for a fit in this process.
+
+    Notes
+    -----
+    Rows of float32 stay float32 on the workers, which halves their memory; each chunk of about a
+    thousand of them is computed with in float64, and ``coef_`` is float64. All other numbers become
+    float64.
+"""
+
+
+def documented(estimator: _Class) -> _Class:
+    """Complete the docstring of an estimator: fill in what all of them share.
+
+    Parameters
+    ----------
+    estimator : type
+        Its docstring has the places ``<code parameters>``, ``<fit parameters>`` and
+        ``<fit attributes>``, each on a line of its own.
+    """
+    text = estimator.__doc__
+    if text is not None:  # python -OO has none
+        for place, shared in (
+            ("<code parameters>", _FIRST),
+            ("<fit parameters>", _LAST),
+            ("<fit attributes>", _ATTRIBUTES),
+        ):
+            text = text.replace(f"    {place}\n", shared)
+        estimator.__doc__ = text
+    return estimator

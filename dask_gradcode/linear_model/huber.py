@@ -1,0 +1,147 @@
+"""Huber's robust regression by coded rounds."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.linear_model import HuberRegressor
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from dask_gradcode.linear_model.documentation import documented
+from dask_gradcode.linear_model.problem import Problem
+from dask_gradcode.linear_model.regressor import CodedRegressor
+from dask_gradcode.losses import Huber
+from dask_gradcode.targets import Targets
+from dask_gradcode.typing import Vector
+
+__all__ = ["CodedHuberRegressor"]
+
+
+@documented
+class CodedHuberRegressor(CodedRegressor):
+    """Regression robust to outliers that does not wait for slow, frozen or dead workers.
+
+    Minimises scikit-learn's objective, the sum of ``sample_weight * (scale + H(r / scale) *
+    scale)`` plus ``alpha * ||coef||^2`` with a free intercept, over coefficients, intercept and
+    scale, by exact full-batch gradients, each a round of gradient coding [1]_. ``H`` is quadratic
+    up to ``epsilon`` and linear beyond.
+
+    Parameters
+    ----------
+    <code parameters>
+    epsilon : float, default=1.35
+        From how many scales on a residual counts as an outlier, at least 1.
+    alpha : float, default=0.0001
+        Strength of the penalty, as in scikit-learn.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, which is not penalised.
+    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
+        What chooses the points at which rounds are run.
+    max_iter : int, default=1000
+        Most iterations of the solver.
+    tol : float, default=1e-5
+        Stop when the gradient of the objective is nowhere larger than this.
+    <fit parameters>
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients.
+    intercept_ : float
+        Intercept.
+    scale_ : float
+        The scale. Outliers are the rows with
+        ``abs(y - model.predict(X)) > model.epsilon * model.scale_``.
+    n_iter_ : int
+        Iterations of the solver.
+    <fit attributes>
+
+    References
+    ----------
+    .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gradcode import CodedHuberRegressor
+    >>> X = np.arange(10.0).reshape(-1, 1)
+    >>> y = 2 * X[:, 0] + np.resize([0.1, -0.1], 10)
+    >>> y[3] = 1000.0
+    >>> CodedHuberRegressor().fit(X, y).coef_.round(1)
+    array([2.])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CodedRegressor._parameter_constraints,
+        "epsilon": [Interval(Real, 1.0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        code: Any = "auto",
+        n_stragglers: int | None = None,
+        n_workers: int | None = None,
+        wait: Any = "exact",
+        epsilon: float = 1.35,
+        alpha: float = 0.0001,
+        fit_intercept: bool = True,
+        solver: Any = "lbfgs",
+        max_iter: int = 1000,
+        tol: float = 1e-5,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        transport: str = "auto",
+        client: Any = None,
+    ) -> None:
+        super().__init__(
+            code=code,
+            n_stragglers=n_stragglers,
+            n_workers=n_workers,
+            wait=wait,
+            alpha=alpha,
+            fit_intercept=fit_intercept,
+            solver=solver,
+            max_iter=max_iter,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            transport=transport,
+            client=client,
+        )
+        self.epsilon = epsilon
+
+    def _problem(self, targets: Targets) -> Problem:
+        self._check_numbers(targets)
+        return Problem(
+            Huber(float(self.epsilon)), scale=1.0, alpha=2.0 * self.alpha, start=targets.mean
+        )
+
+    def _keep(self, own: Vector) -> None:
+        self.scale_ = float(Huber.scale(own)[0][0])
+
+    def _own_start(self) -> Vector:
+        scale = self.scale_
+        return np.array([scale - 1.0 if scale > 1.0 else np.log(scale)])
+
+    def to_sklearn(self) -> HuberRegressor:
+        """Return a fitted scikit-learn ``HuberRegressor``, for use without Dask."""
+        check_is_fitted(self)
+        return self._to(
+            HuberRegressor(
+                epsilon=self.epsilon,
+                alpha=self.alpha,
+                fit_intercept=self.fit_intercept,
+                max_iter=self.max_iter,
+                tol=self.tol,
+            )
+        )

@@ -1,0 +1,166 @@
+"""Where the data of a fit goes: into this process, or to the workers as a placement."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from dask_gradcode.codes import GradientCode, Uncoded
+from dask_gradcode.linear_model.problem import Problem
+from dask_gradcode.messages import Block
+from dask_gradcode.objective import InProcessObjective
+from dask_gradcode.rounds import WaitRule
+from dask_gradcode.targets import Targets, describe_targets
+
+__all__ = ["TakesAnyInput", "is_dask"]
+
+
+def is_dask(array: Any) -> bool:
+    """Say whether something is a dask collection, without loading Dask to find out."""
+    dask = sys.modules.get("dask")
+    return dask is not None and bool(dask.is_dask_collection(array))
+
+
+class TakesAnyInput(BaseEstimator):
+    """Turns whatever data a user has into an objective: the sum of a loss over all rows.
+
+    On a cluster where there is a client, given or current, or where the data is dask's; otherwise
+    in this process, by the same code.
+    """
+
+    _numbers_only: ClassVar[bool] = False
+    """Whether targets must be numbers, as those of a regression."""
+
+    def _problem(self, targets: Targets) -> Problem:
+        """Return what to minimise, or raise for targets that cannot be used."""
+        raise NotImplementedError
+
+    def _objective(
+        self, X: Any, y: Any, sample_weight: Any, wait: WaitRule, stack: ExitStack
+    ) -> tuple[Any, Problem, str]:
+        """Return the sum over rows, what to minimise, and how messages travel."""
+        if not self._needs_cluster(X):
+            return self._in_process(X, y, sample_weight, wait)
+        from dask_gradcode.cluster import ClusterObjective
+
+        data = self._placed(X, y, sample_weight, stack)
+        problem = self._problem(data.targets)
+        self.code_ = data.code
+        objective = stack.enter_context(
+            ClusterObjective(data, problem.loss, wait=wait, transport=self.transport)
+        )
+        return objective, problem, objective.transport
+
+    def _in_process(
+        self, X: Any, y: Any, sample_weight: Any, wait: WaitRule
+    ) -> tuple[Any, Problem, str]:
+        X, y = self._validate(X, y)
+        targets = self._describe(y, sample_weight)
+        problem = self._problem(targets)
+        if sample_weight is not None:
+            sample_weight = np.broadcast_to(np.asarray(sample_weight, dtype=float), y.shape)
+        self.code_ = Uncoded(1)
+        block = Block(X, targets.encode(y), sample_weight)
+        objective = InProcessObjective(self.code_, {0: block}, problem.loss, wait)
+        return objective, problem, "in-process"
+
+    def _placed(self, X: Any, y: Any, sample_weight: Any, stack: ExitStack) -> Any:
+        from dask_gradcode.cluster.placing import place_data
+
+        if self._is_placed(X):
+            if y is not None or sample_weight is not None:
+                raise ValueError("y and sample_weight are part of the placed data: leave them out.")
+            X.check_open()
+            self._check_same_code(X.code)
+            data = X
+        else:
+            if not is_dask(X):
+                X, y = self._validate(X, y)
+                self._problem(self._describe(y, sample_weight))  # raises before any work is sent
+            data = stack.enter_context(
+                place_data(
+                    X,
+                    y,
+                    sample_weight=sample_weight,
+                    code=self.code,
+                    n_stragglers=self.n_stragglers,
+                    n_workers=self.n_workers,
+                    random_state=self._seed(),
+                    client=self.client,
+                    estimator=type(self).__name__,
+                )
+            )
+        if is_dask(X) or data is X:
+            self.n_features_in_ = data.n_features
+            if data.feature_names is not None:
+                self.feature_names_in_ = data.feature_names
+            elif hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+        return data
+
+    def _validate(self, X: Any, y: Any) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            order="C",
+            accept_large_sparse=True,
+            y_numeric=self._numbers_only,
+        )
+        return (csr_array(X) if issparse(X) else X), y
+
+    def _describe(self, y: Any, sample_weight: Any) -> Targets:
+        targets = Targets.merge([describe_targets(y, sample_weight, type(self).__name__)])
+        if targets.weight <= 0:
+            raise ValueError("Sample weights must contain at least one non-zero number.")
+        return targets
+
+    def _needs_cluster(self, X: Any) -> bool:
+        if self.client is not None or is_dask(X) or self._is_placed(X):
+            return True
+        if "distributed" not in sys.modules:
+            return False  # then there can be no current client
+        from dask_gradcode.cluster.session import current_client
+
+        return current_client() is not None
+
+    @staticmethod
+    def _is_placed(X: Any) -> bool:
+        placement = sys.modules.get("dask_gradcode.cluster.placement")
+        return placement is not None and isinstance(X, placement.Placement)
+
+    def _check_same_code(self, placed: GradientCode) -> None:
+        wanted = {"n_workers": self.n_workers, "n_stragglers": self.n_stragglers}
+        names = {"fractional": "FractionalRepetition", "cyclic": "CyclicRepetition"}
+        name = self.code if isinstance(self.code, GradientCode) else names.get(self.code)
+        differs = [
+            f"{key}={value}"
+            for key, value in wanted.items()
+            if value is not None and value != getattr(placed, key)
+        ]
+        if isinstance(name, GradientCode) and name != placed:
+            differs.append(f"code={name!r}")
+        if isinstance(name, str) and name != type(placed).__name__:
+            differs.append(f"code={self.code!r}")
+        if self.code == "uncoded" and not isinstance(placed, Uncoded):
+            differs.append("code='uncoded'")
+        if differs:
+            raise ValueError(
+                f"{', '.join(differs)} contradicts the placed data, whose code is {placed!r}. "
+                "Leave it out, or place the data anew."
+            )
+
+    def _seed(self) -> int:
+        if self.random_state is None or isinstance(self.random_state, Integral):
+            return int(self.random_state or 0)
+        return int(check_random_state(self.random_state).randint(2**31))

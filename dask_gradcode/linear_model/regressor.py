@@ -1,0 +1,169 @@
+"""What every coded regressor does: parameters, fit, prediction, score."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from dask_gradcode.linear_model.base import CodedEstimator
+from dask_gradcode.linear_model.inputs import is_dask
+from dask_gradcode.linear_model.prediction import Linear, predict_with
+from dask_gradcode.losses import Loss, Squared
+from dask_gradcode.targets import Targets
+from dask_gradcode.typing import Vector
+
+__all__ = ["CodedRegressor"]
+
+
+class CodedRegressor(RegressorMixin, CodedEstimator):
+    """Fits a linear regression with a ridge penalty and predicts with it, lazily for dask input."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CodedEstimator._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left")],
+    }
+    _numbers_only = True
+
+    def __init__(
+        self,
+        *,
+        code: Any = "auto",
+        n_stragglers: int | None = None,
+        n_workers: int | None = None,
+        wait: Any = "exact",
+        alpha: float = 1.0,
+        fit_intercept: bool = True,
+        solver: Any = "lbfgs",
+        max_iter: int = 1000,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        transport: str = "auto",
+        client: Any = None,
+    ) -> None:
+        super().__init__(
+            code=code,
+            n_stragglers=n_stragglers,
+            n_workers=n_workers,
+            wait=wait,
+            fit_intercept=fit_intercept,
+            solver=solver,
+            max_iter=max_iter,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            transport=transport,
+            client=client,
+        )
+        self.alpha = alpha
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit the model; returns when it is fitted.
+
+        Parameters
+        ----------
+        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
+            The features, or data placed by :func:`dask_gradcode.place`.
+        y : array-like or dask array of shape (n_samples,)
+            Targets; left out for placed data.
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
+            Weight of each row; left out for placed data.
+
+        Returns
+        -------
+        self
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        InsufficientWorkersError
+            If the cluster has, or keeps, too few workers.
+        """
+        layout, w = self._train(X, y, sample_weight)
+        self.coef_ = layout.coef(w)[:, 0].copy()
+        self.intercept_ = float(layout.intercept(w)[0]) if self.fit_intercept else 0.0
+        self._keep(layout.own(w))
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Return the prediction for each row.
+
+        Parameters
+        ----------
+        X : array-like, CSR array or dask collection of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Predictions. Lazy for dask input: an array, or for a frame a Series.
+        """
+        check_is_fitted(self)
+        linear = Linear(self.coef_, self.intercept_)
+        return predict_with(self, self._mean_of(linear), X, np.empty(0))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return scikit-learn's score, as a float for any kind of input.
+
+        Parameters
+        ----------
+        X : array-like, CSR array or dask collection of shape (n_samples, n_features)
+            Rows.
+        y : array-like or dask array of shape (n_samples,)
+            Their targets.
+        sample_weight : array-like or dask array of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            The share of the loss of the mean that the model explains: ``R^2``, or ``D^2`` for
+            Poisson regression. 1 is best.
+        """
+        if not (is_dask(X) or is_dask(y)):
+            return float(self._score_in_memory(X, y, sample_weight))
+        from dask_gradcode.cluster.predict import share_explained
+
+        check_is_fitted(self)
+        linear = predict_with(self, Linear(self.coef_, self.intercept_), X, np.empty(0))
+        return share_explained(self._score_loss, self._link, y, linear, sample_weight)
+
+    # ---- for subclasses
+
+    _score_loss: ClassVar[Loss] = Squared()
+
+    @staticmethod
+    def _link(mean: float) -> float:
+        """Return the linear predictor of a mean."""
+        return mean
+
+    @staticmethod
+    def _mean_of(linear: Linear) -> Any:
+        """Return the function from rows to predictions."""
+        return linear
+
+    def _keep(self, own: Vector) -> None:
+        """Keep the loss's own parameters as fitted attributes."""
+
+    def _score_in_memory(self, X: Any, y: Any, sample_weight: Any) -> float:
+        return float(super().score(X, y, sample_weight))
+
+    def _check_numbers(self, targets: Targets) -> None:
+        if np.isnan(targets.smallest):
+            raise ValueError(
+                "dtype='numeric' is not compatible with arrays of bytes/strings. Convert your "
+                "targets to numeric values explicitly instead."
+            )
