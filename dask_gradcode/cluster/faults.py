@@ -28,10 +28,10 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
 
     In each round a worker does nothing for its delay, then looks what is wanted of it. As in life
     it cannot be interrupted meanwhile: it works on the newest round once it is back, and that
-    round's delay comes first (by transport "tasks", after a silence of several rounds, it answers
-    the one that it was left with before that). On leaving the context all delays end at once, those that would
-    never end too, and they end with the client if that dies. Workers stay alive: their heartbeats
-    go on. A worker that joins later is not delayed.
+    round's delay comes first (with ``transport="tasks"`` it has, after a silence of several rounds,
+    to answer the one that it was left with before that). On leaving the context all delays end at
+    once, those that would never end too, and they end with the client if that dies. Workers stay
+    alive: their heartbeats go on. A worker that joins later is not delayed.
 
     Parameters
     ----------
