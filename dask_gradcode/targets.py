@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight
+
+from dask_gradcode.fingerprint import Moments, as_numbers
 
 __all__ = ["TargetFacts", "Targets", "describe_targets"]
 
@@ -40,6 +42,8 @@ class TargetFacts:
         Sum of all sample weights times targets; NaN unless they are numbers.
     smallest : float
         The smallest target; NaN unless they are numbers.
+    moments, weight_moments : Moments
+        By which targets and sample weights are known again.
     problem : str or None
         Why the targets cannot be used.
     """
@@ -52,6 +56,8 @@ class TargetFacts:
     weight: float = 0.0
     total: float = np.nan
     smallest: float = np.nan
+    moments: Moments = field(default_factory=Moments)
+    weight_moments: Moments = field(default_factory=Moments)
     problem: str | None = None
 
 
@@ -88,7 +94,13 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
         weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     if len(y) == 0:
         return TargetFacts()
-    facts = TargetFacts(len(y), str(type_of_target(y, input_name="y")), weight=float(weight.sum()))
+    facts = TargetFacts(
+        len(y),
+        str(type_of_target(y, input_name="y")),
+        weight=float(weight.sum()),
+        moments=Moments.of(as_numbers(y)),
+        weight_moments=Moments.of(weight),
+    )
     if y.dtype.kind in NUMBERS:
         facts = replace(facts, total=float(weight @ y), smallest=float(y.min()))
     if facts.kind not in ("binary", "multiclass"):
@@ -118,6 +130,8 @@ class Targets:
         Weighted mean of the targets; NaN unless they are numbers.
     smallest : float
         The smallest target; NaN unless they are numbers.
+    moments, weight_moments : Moments
+        By which targets and sample weights are known again.
     """
 
     kind: str
@@ -127,6 +141,8 @@ class Targets:
     weight: float
     mean: float = np.nan
     smallest: float = np.nan
+    moments: Moments = field(default_factory=Moments)
+    weight_moments: Moments = field(default_factory=Moments)
 
     @classmethod
     def merge(cls, chunks: Sequence[TargetFacts]) -> Targets:
@@ -143,16 +159,19 @@ class Targets:
         total = sum(chunk.weight for chunk in chunks)
         mean = sum(chunk.total for chunk in chunks) / total if total else np.nan
         smallest = float(np.min([chunk.smallest for chunk in chunks], initial=np.inf))
+        moments = sum((chunk.moments for chunk in chunks), Moments())
+        weight_moments = sum((chunk.weight_moments for chunk in chunks), Moments())
+        whole = (total, mean, smallest, moments, weight_moments)
         for chunk in chunks:
             if chunk.labels is None:
-                return cls(chunk.kind, None, None, None, total, mean, smallest)
+                return cls(chunk.kind, None, None, None, *whole)
         labels, index = np.unique(
             np.concatenate([chunk.labels for chunk in chunks]), return_inverse=True
         )
         counts = np.bincount(index, np.concatenate([chunk.counts for chunk in chunks]))
         weights = np.bincount(index, np.concatenate([chunk.weights for chunk in chunks]))
         kind = "binary" if len(labels) <= 2 else "multiclass"
-        return cls(kind, labels, counts.astype(int), weights, total, mean, smallest)
+        return cls(kind, labels, counts.astype(int), weights, *whole)
 
     @property
     def encoded(self) -> Any:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 import dask.array as da
+import dask.config
 import numpy as np
 import scipy.sparse
 from dask.base import is_dask_collection
+from dask.utils import format_bytes, parse_bytes
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
+from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.targets import TargetFacts, describe_targets
 from dask_gradcode.typing import Vector
 
 __all__ = [
     "Piece",
     "XFacts",
+    "as_dask_array",
     "balance",
     "check_inputs",
     "cut",
@@ -90,11 +94,7 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
             f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required "
             f"by {estimator}."
         )
-    if X.numblocks[1] > 1:
-        raise ValueError(
-            "Chunking is only allowed on the first axis. Use 'array.rechunk({1: array.shape[1]})' "
-            "to rechunk to a single block along the second axis."
-        )
+    X = _whole_rows(X)
     check_lengths(X.shape[0], y.shape[0], estimator, X.shape)
     if isinstance(sample_weight, Real):
         sample_weight = y.map_blocks(_filled, float(sample_weight), dtype=np.float64)
@@ -142,12 +142,35 @@ def _check_local(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
     return X, y, sample_weight
 
 
+def _whole_rows(X: da.Array) -> da.Array:
+    """Put chunks of columns together, unless that would make chunks larger than Dask likes."""
+    if X.numblocks[1] == 1:
+        return X
+    limit = parse_bytes(dask.config.get("array.chunk-size"))
+    largest = max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize  # NaN, never too large, if unknown
+    if largest > limit:
+        raise ValueError(
+            "Chunking is only allowed on the first axis. Use 'array.rechunk({0: \"auto\", 1: -1})' "
+            f"to rechunk to a single block along the second axis; with the rows as they are, a "
+            f"chunk would have {format_bytes(int(largest))}."
+        )
+    return X.rechunk({1: -1})
+
+
+def as_dask_array(frame: Any) -> da.Array:
+    """Return a dask array of what a dask frame, Series or array holds."""
+    if isinstance(frame, da.Array):
+        return frame
+    if getattr(frame, "dtype", None) == "string":  # Dask would do the same, with a warning
+        frame = frame.astype(object)
+    array: da.Array = frame.to_dask_array()
+    return array
+
+
 def _as_dask(array: Any, rows: Any = None) -> Any:
     """Return a dask array; a frame becomes one, an array in memory is cut like ``rows``."""
-    if isinstance(array, da.Array):
-        return array
     if is_dask(array):
-        return array.to_dask_array()
+        return as_dask_array(array)
     array = np.asarray(array)
     if np.isnan(rows.shape[0]):
         return da.from_array(array, chunks=-1)
@@ -167,7 +190,8 @@ class XFacts:
     """What a chunk of X holds; ``problem`` is a text if it cannot be used.
 
     ``stored`` is how many values a sparse chunk stores up to each of ``cut(n_rows, ...)``'s rows:
-    enough to balance blocks, and small however many rows there are.
+    enough to balance blocks, and small however many rows there are. By ``moments`` the rows are
+    known again.
     """
 
     n_rows: int
@@ -175,6 +199,7 @@ class XFacts:
     nbytes: int
     problem: str | None = None
     stored: tuple[int, ...] | None = None
+    moments: Moments = field(default_factory=Moments)
 
 
 def describe_X(chunk: Any, estimator: str) -> XFacts:
@@ -197,7 +222,9 @@ def describe_X(chunk: Any, estimator: str) -> XFacts:
         stored = None
         if scipy.sparse.issparse(checked):
             stored = tuple(checked.indptr[cut(n_rows, _PROFILE)].tolist())
-        return XFacts(n_rows, n_features, sum(array.nbytes for array in arrays), stored=stored)
+        nbytes = sum(array.nbytes for array in arrays)
+        moments = Moments.of(project(checked))
+        return XFacts(n_rows, n_features, nbytes, stored=stored, moments=moments)
     except (ValueError, TypeError) as error:
         return XFacts(0, 0, 0, problem=str(error))
 

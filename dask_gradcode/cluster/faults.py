@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import Client, Future, wait
 
-from dask_gradcode.cluster.session import check_client
+from dask_gradcode.cluster.session import check_client, workers_of
 from dask_gradcode.cluster.transport.delays import await_begin, await_end, hold
 from dask_gradcode.cluster.waiting import collect
 from dask_gradcode.stragglers import StragglerModel
@@ -73,7 +73,7 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
         )
     check_client(client)
     token = uuid.uuid4().hex[:12]
-    addresses = list(client.scheduler_info(n_workers=-1)["workers"])
+    addresses = list(workers_of(client))
 
     def on_each(what: str, function: Callable[..., None], *args: Any) -> dict[str, Future[Any]]:
         return {

@@ -18,6 +18,7 @@ from dask_gradcode.cluster.roles import Roles
 from dask_gradcode.cluster.shard import Shard
 from dask_gradcode.cluster.transport import Serving
 from dask_gradcode.codes import GradientCode
+from dask_gradcode.fingerprint import Moments
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -37,6 +38,8 @@ class Placement:
         Size of the data set.
     targets : Targets
         Labels, their counts and the sums of sample weights.
+    moments : Moments
+        By which the features are known again.
     block_rows : ndarray of shape (n_blocks,)
         Rows of each block.
     roles : Roles
@@ -54,7 +57,7 @@ class Placement:
     ) -> None:
         self.client, self.code, self.targets = client, code, targets
         self.n_features, self.feature_names = n_features, feature_names
-        self.n_samples = borders[-1]
+        self.n_samples, self.moments = borders[-1], Moments()
         self.block_rows: Vector = np.diff(borders).astype(float)
         self.uid = uuid.uuid4().hex[:12]
         self.serving = Serving(client, self.uid)

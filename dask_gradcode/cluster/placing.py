@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,14 +22,17 @@ from dask_gradcode.cluster.blocks import (
 )
 from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.session import session
+from dask_gradcode.cluster.session import session, workers_of
 from dask_gradcode.cluster.source import Source
 from dask_gradcode.cluster.waiting import collect_anywhere, located
 from dask_gradcode.codes import GradientCode, make_code
+from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.targets import Targets
 
 __all__ = ["choose_code", "place", "place_data", "spread"]
+
+logger = logging.getLogger("dask_gradcode")
 
 
 def place(
@@ -47,8 +51,9 @@ def place(
     Parameters
     ----------
     X : dask array, ndarray, CSR array or frame of shape (n_samples, n_features)
-        The features. Chunks of a dask array may be dense or scipy CSR; each is computed once and
-        travels from worker to worker, never through the client.
+        The features. Chunks of a dask array may be dense or scipy sparse; each is computed once and
+        travels from worker to worker, never through the client. float32 stays float32 on the
+        workers, which takes half the memory; all other numbers become float64.
     y : array-like or dask array of shape (n_samples,)
         The targets, chunked like X or otherwise.
     sample_weight : array-like or dask array of shape (n_samples,) or float, optional
@@ -123,6 +128,8 @@ def place_data(
     """Place data in the name of an estimator, which its error texts then mention."""
     feature_names = _feature_names(X)
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
+    if np.isnan(X.shape[0]):
+        logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
     with ExitStack() as stack:
         lent = stack.enter_context(session(client))
         addresses = spread(lent)
@@ -143,6 +150,7 @@ def place_data(
         lengths = {name: [fact.n_rows for fact in found] for name, found in facts.items()}
         targets, borders = Targets.merge(y_facts), balance(x_facts, chosen.n_blocks)
         data = Placement(lent, chosen, targets, borders, x_facts[0].n_features, feature_names)
+        data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.release)
         nbytes = sum(fact.nbytes for fact in x_facts)
         _warn_of_memory(lent, chosen, addresses[: chosen.n_workers], nbytes)
@@ -207,7 +215,7 @@ def spread(client: Client) -> list[str]:
 
 
 def _hosts(client: Client) -> dict[str, str]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = workers_of(client)
     return {address: worker["host"] for address, worker in workers.items()}
 
 
@@ -342,7 +350,7 @@ def _check_rows(n_rows: float, code: GradientCode) -> None:
 
 def _warn_of_memory(client: Client, code: GradientCode, where: Sequence[str], nbytes: int) -> None:
     """Warn when a worker's blocks would leave it too little memory to work in."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = workers_of(client)
     limits = [workers[address]["memory_limit"] for address in where if address in workers]
     limit = min((limit for limit in limits if limit), default=0)
     held = int(code.load * nbytes)

@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 from dask.base import compute
 
-from dask_gradcode.cluster.blocks import is_dask
+from dask_gradcode.cluster.blocks import as_dask_array, is_dask
 from dask_gradcode.losses import Loss
 
 __all__ = ["lazily", "mean_agreement", "share_explained"]
@@ -103,7 +103,7 @@ def _value(z: Any, y: Any, loss: Loss) -> Any:
 def _aligned(y: Any, predicted: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     """Return three dask arrays in the same chunks, as far as their lengths are known."""
     arrays = [y, predicted] if sample_weight is None else [y, predicted, sample_weight]
-    arrays = [_as_array(array) for array in arrays]
+    arrays = [as_dask_array(a) if is_dask(a) else da.asarray(a) for a in arrays]
     lengths = [array.shape[0] for array in arrays]
     if not np.isnan(lengths).any():
         if len(set(lengths)) > 1:
@@ -114,9 +114,3 @@ def _aligned(y: Any, predicted: Any, sample_weight: Any) -> tuple[Any, Any, Any]
     if sample_weight is None:
         arrays.append(da.ones_like(arrays[0], dtype=np.float64))
     return arrays[0], arrays[1], arrays[2]
-
-
-def _as_array(array: Any) -> da.Array:
-    if isinstance(array, da.Array) or not is_dask(array):
-        return da.asarray(array)
-    return array.to_dask_array()

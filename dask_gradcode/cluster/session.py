@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, get_worker
 
-__all__ = ["check_client", "current_client", "session"]
+__all__ = ["check_client", "current_client", "session", "workers_of"]
 
 logger = logging.getLogger("dask_gradcode")
 
 
 def current_client() -> Client | None:
-    """Return Dask's current client, or None."""
+    """Return Dask's current client, or None.
+
+    In a task there is none, though Dask may have made one for the worker: a fit by way of it would
+    wait for the very worker that runs the task. Whoever has seceded passes one.
+    """
+    if _worker_of_this_task() is not None:
+        return None
     try:
         return Client.current()
     except ValueError:
@@ -61,9 +67,16 @@ def session(client: Client | str | None) -> Iterator[Client]:
     client : distributed.Client, str or None
         A client, a scheduler's address, or None for the current client and, where there is none, a
         ``LocalCluster``.
+
+    Raises
+    ------
+    RuntimeError
+        Inside a Dask task that has not made a client for itself.
     """
     client = current_client() if client is None else client
     check_client(client)
+    if not isinstance(client, Client):
+        _check_not_in_a_task()
     if isinstance(client, Client):
         yield client
     elif isinstance(client, str):
@@ -76,3 +89,32 @@ def session(client: Client | str | None) -> Iterator[Client]:
             Client(cluster, set_as_default=False) as local,
         ):
             yield local
+
+
+def _worker_of_this_task() -> str | None:
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return None
+
+
+def _check_not_in_a_task() -> None:
+    address = _worker_of_this_task()
+    if address is not None:
+        raise RuntimeError(
+            "A coded fit in a Dask task would wait for the worker that runs the task "
+            f"({address}). Use 'with distributed.worker_client() as client:' in the task and pass "
+            "client=client, fit data in memory, or fit outside of tasks."
+        )
+
+
+def workers_of(client: Client) -> dict[str, Any]:
+    """Return what the scheduler says about each worker, by address.
+
+    ``Client.scheduler_info`` may return an empty answer instead: between its question and its
+    reading of the answer, the client's own periodic question can put another one there, which
+    names no worker.
+    """
+    scheduler: Any = client.scheduler
+    workers: dict[str, Any] = client.sync(scheduler.identity, n_workers=-1)["workers"]
+    return workers

@@ -6,16 +6,18 @@ import copy
 import warnings
 from contextlib import ExitStack
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from dask_gradcode.checkpoint import Checkpoint
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.linear_model.inputs import TakesAnyInput
 from dask_gradcode.linear_model.problem import Problem
+from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.losses import Layout
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import L1, LBFGS, GradientDescent, Nesterov, Optimizer, Solution
@@ -88,10 +90,43 @@ class CodedEstimator(TakesAnyInput):
 
     # ---- fitting
 
-    def _train(self, X: Any, y: Any, sample_weight: Any) -> tuple[Layout, Vector]:
-        """Fit and return the parameters, and where in them the coefficients are."""
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the model; returns when it is fitted.
+
+        Parameters
+        ----------
+        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
+            The features, or data placed by :func:`dask_gradcode.place`.
+        y : array-like or dask array of shape (n_samples,)
+            Labels of a classifier, numbers of a regressor; left out for placed data.
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
+            Weight of each row; left out for placed data.
+
+        Returns
+        -------
+        self
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input or parameters that cannot be used.
+        InsufficientWorkersError
+            If the cluster has, or keeps, too few workers.
+        KeyboardInterrupt
+            After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
+            if there was one, and nothing stays on the workers.
+        """
+        self._train(X, y, sample_weight)
+        return self
+
+    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
+        """Set the fitted attributes: coefficients and what belongs to them."""
+        raise NotImplementedError
+
+    def _train(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Fit and set the fitted attributes, after Ctrl-C to the best that has been reached."""
         self._validate_params()
-        self._refuse_what_comes_later()
         solver = self._solver()
         wait = UntilExact() if self.wait == "exact" else self.wait
         if solver.needs_exact and not wait.exact:
@@ -105,7 +140,10 @@ class CodedEstimator(TakesAnyInput):
                 "is None."
             )
         with ExitStack() as stack:
-            objective, problem, transport = self._objective(X, y, sample_weight, wait, stack)
+            checkpoint = self._checkpoint(solver, stack)
+            objective, problem, transport, describe = self._objective(
+                X, y, sample_weight, wait, stack
+            )
             loss = problem.loss
             layout = Layout(
                 self.n_features_in_, loss.n_outputs, loss.n_own, bool(self.fit_intercept)
@@ -118,17 +156,42 @@ class CodedEstimator(TakesAnyInput):
                 alpha=problem.alpha,
                 n_penalised=layout.n_slopes,
             )
-            solution = solver.minimize(
-                Recorder(smooth, self.history_, penalty),
-                self._start(problem, layout),
-                max_iter=self.max_iter,
-                tol=self.tol,
-                callback=self._report if self.verbose else None,
-                penalty=penalty,
-            )
-        self.n_iter_: Any = solution.n_iter
+            memory = {}
+            if checkpoint is not None:
+                memory = checkpoint.begin(
+                    {
+                        "code": repr(self.code_),
+                        "number of features": str(self.n_features_in_),
+                        **describe(),
+                    }
+                )
+            report = self._report if self.verbose else None
+            with Progress(checkpoint, self.checkpoint_every, memory, penalty, report) as progress:
+                progress.say_how(solver)
+                try:
+                    solution = solver.minimize(
+                        Recorder(smooth, self.history_, penalty),
+                        self._start(problem, layout),
+                        max_iter=self.max_iter,
+                        tol=self.tol,
+                        callback=progress,
+                        penalty=penalty,
+                        memory=memory,
+                    )
+                except KeyboardInterrupt:
+                    if progress.best is not None:
+                        self._keep(layout, progress.best, progress.n_iter)
+                    raise
+        self._keep(layout, solution.w, solution.n_iter)
         self._warn_unless_converged(solution)
-        return layout, solution.w
+
+    def _checkpoint(self, solver: Optimizer, stack: ExitStack) -> Checkpoint | None:
+        """Open the checkpoint, if there is one, and compare what can be compared already."""
+        if self.checkpoint is None:
+            return None
+        checkpoint = stack.enter_context(Checkpoint(self.checkpoint))
+        checkpoint.check(describe_fit(type(self).__name__, self.get_params(deep=False), solver))
+        return checkpoint
 
     def _solver(self) -> Optimizer:
         return self.solver if isinstance(self.solver, Optimizer) else SOLVERS[self.solver]()
@@ -157,10 +220,6 @@ class CodedEstimator(TakesAnyInput):
     def _own_start(self) -> Vector:
         """Return the loss's own parameters after the previous fit."""
         return np.empty(0)
-
-    def _refuse_what_comes_later(self) -> None:
-        if self.checkpoint is not None:
-            raise ValueError("checkpoint is not available in this version. Use checkpoint=None.")
 
     def _report(self, n_iter: int, w: Vector, seen: Evaluation) -> None:
         value, norm = seen.value, np.abs(seen.gradient).max(initial=0.0)

@@ -13,46 +13,23 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.prediction import Linear, predict_with
+from dask_gradcode.losses import Layout
+from dask_gradcode.typing import Vector
 
 __all__ = ["CodedClassifier"]
 
 
 class CodedClassifier(ClassifierMixin, CodedEstimator):
-    """Fits a linear classifier and predicts with it, lazily for dask input."""
+    """Predicts with a linear model of each class, lazily for dask input."""
 
     classes_: Any
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Fit the model; returns when it is fitted.
-
-        Parameters
-        ----------
-        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
-            The features, or data placed by :func:`dask_gradcode.place`.
-        y : array-like or dask array of shape (n_samples,)
-            Labels of any number of classes; left out for placed data.
-        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
-            Weight of each row; left out for placed data.
-
-        Returns
-        -------
-        self
-            The fitted estimator itself.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For input or parameters that cannot be used.
-        InsufficientWorkersError
-            If the cluster has, or keeps, too few workers.
-        """
-        layout, w = self._train(X, y, sample_weight)
+    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         self.coef_ = layout.coef(w).T.copy()
         self.intercept_ = (
             layout.intercept(w).copy() if self.fit_intercept else np.zeros(layout.n_outputs)
         )
-        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
-        return self
+        self.n_iter_ = np.array([n_iter], dtype=np.int32)
 
     def decision_function(self, X: Any) -> Any:
         """Return the signed distance of each row from the decision boundaries, times ``||coef_||``.
@@ -144,7 +121,7 @@ class CodedClassifier(ClassifierMixin, CodedEstimator):
         return mean_agreement(y, self.predict(X), sample_weight)
 
     def _bare(self) -> _Bare:
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         if len(self.classes_) == 2:
             linear = Linear(self.coef_[0], float(self.intercept_[0]))
         else:

@@ -21,6 +21,13 @@ _FIRST = """\
         When a round has enough messages.
 """
 
+_SOLVER = """\
+    fit_intercept : bool, default=True
+        Whether to fit an intercept for each output, which is not penalised.
+    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
+        What chooses the points at which rounds are run.
+"""
+
 _LAST = """\
     warm_start : bool, default=False
         Whether to start from the coefficients of the previous fit.
@@ -28,10 +35,14 @@ _LAST = """\
         Seeds the code (cyclic repetition draws a matrix), nothing else.
     verbose : int, default=0
         1 prints a line per iteration.
-    checkpoint : None
-        Not available in this version.
+    checkpoint : str or path-like, default=None
+        A directory, for this fit alone, where it saves how far it has come. If a fit like this one
+        (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, it
+        is gone on from: by Nesterov's method and gradient descent bit for bit, by L-BFGS as a warm
+        start. ``n_iter_`` counts all iterations, ``history_`` has the rounds since.
     checkpoint_every : int, default=10
-        Not available in this version.
+        Iterations between two saves: so many are lost at most when this process, the scheduler or
+        the machine dies. The end of a fit, an error and Ctrl-C save, too.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel; recorded in ``history_.transport``. ``"stream"`` is a connection to
         each worker, ``"tasks"`` a Dask task per message, and ``"auto"`` the stream where this
@@ -40,6 +51,15 @@ _LAST = """\
         A client or a scheduler's address. None: the current client. Where there is none, data in
         memory is fitted in this process, and dask data on a ``LocalCluster`` that lives as long as
         the fit. Clones share the client; pickles do not hold it.
+"""
+
+_REGRESSION = """\
+    coef_ : ndarray of shape (n_features,)
+        Coefficients.
+    intercept_ : float
+        Intercept.
+    n_iter_ : int
+        Iterations of the solver.
 """
 
 _ATTRIBUTES = """\
@@ -66,14 +86,15 @@ def documented(estimator: _Class) -> _Class:
     Parameters
     ----------
     estimator : type
-        Its docstring has the places ``<code parameters>``, ``<fit parameters>`` and
-        ``<fit attributes>``, each on a line of its own.
+        Its docstring has some of the places named below, each on a line of its own.
     """
     text = estimator.__doc__
     if text is not None:  # python -OO has none
         for place, shared in (
             ("<code parameters>", _FIRST),
+            ("<solver parameters>", _SOLVER),
             ("<fit parameters>", _LAST),
+            ("<regression attributes>", _REGRESSION),
             ("<fit attributes>", _ATTRIBUTES),
         ):
             text = text.replace(f"    {place}\n", shared)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.regressor import CodedRegressor
-from dask_gradcode.losses import Huber
+from dask_gradcode.losses import Huber, Layout
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -36,10 +36,7 @@ class CodedHuberRegressor(CodedRegressor):
         From how many scales on a residual counts as an outlier, at least 1.
     alpha : float, default=0.0001
         Strength of the penalty, as in scikit-learn.
-    fit_intercept : bool, default=True
-        Whether to fit an intercept, which is not penalised.
-    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
-        What chooses the points at which rounds are run.
+    <solver parameters>
     max_iter : int, default=1000
         Most iterations of the solver.
     tol : float, default=1e-5
@@ -48,15 +45,10 @@ class CodedHuberRegressor(CodedRegressor):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,)
-        Coefficients.
-    intercept_ : float
-        Intercept.
+    <regression attributes>
     scale_ : float
         The scale. Outliers are the rows with
         ``abs(y - model.predict(X)) > model.epsilon * model.scale_``.
-    n_iter_ : int
-        Iterations of the solver.
     <fit attributes>
 
     References
@@ -126,8 +118,9 @@ class CodedHuberRegressor(CodedRegressor):
             Huber(float(self.epsilon)), scale=1.0, alpha=2.0 * self.alpha, start=targets.mean
         )
 
-    def _keep(self, own: Vector) -> None:
-        self.scale_ = float(Huber.scale(own)[0][0])
+    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
+        super()._keep(layout, w, n_iter)
+        self.scale_ = float(Huber.scale(layout.own(w))[0][0])
 
     def _own_start(self) -> Vector:
         scale = self.scale_
@@ -135,7 +128,7 @@ class CodedHuberRegressor(CodedRegressor):
 
     def to_sklearn(self) -> HuberRegressor:
         """Return a fitted scikit-learn ``HuberRegressor``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         return self._to(
             HuberRegressor(
                 epsilon=self.epsilon,

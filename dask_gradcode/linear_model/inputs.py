@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from numbers import Integral
 from typing import Any, ClassVar
@@ -13,14 +14,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from dask_gradcode.checkpoint import Fact
 from dask_gradcode.codes import GradientCode, Uncoded
+from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.linear_model.problem import Problem
+from dask_gradcode.linear_model.progress import describe_data
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.rounds import WaitRule
 from dask_gradcode.targets import Targets, describe_targets
 
 __all__ = ["TakesAnyInput", "is_dask"]
+
+Describe = Callable[[], dict[str, Fact]]
 
 
 def is_dask(array: Any) -> bool:
@@ -45,8 +51,8 @@ class TakesAnyInput(BaseEstimator):
 
     def _objective(
         self, X: Any, y: Any, sample_weight: Any, wait: WaitRule, stack: ExitStack
-    ) -> tuple[Any, Problem, str]:
-        """Return the sum over rows, what to minimise, and how messages travel."""
+    ) -> tuple[Any, Problem, str, Describe]:
+        """Return the sum over rows, what to minimise, how messages travel, what the data is."""
         if not self._needs_cluster(X):
             return self._in_process(X, y, sample_weight, wait)
         from dask_gradcode.cluster import ClusterObjective
@@ -57,11 +63,16 @@ class TakesAnyInput(BaseEstimator):
         objective = stack.enter_context(
             ClusterObjective(data, problem.loss, wait=wait, transport=self.transport)
         )
-        return objective, problem, objective.transport
+        return (
+            objective,
+            problem,
+            objective.transport,
+            lambda: describe_data(data.targets, data.moments),
+        )
 
     def _in_process(
         self, X: Any, y: Any, sample_weight: Any, wait: WaitRule
-    ) -> tuple[Any, Problem, str]:
+    ) -> tuple[Any, Problem, str, Describe]:
         X, y = self._validate(X, y)
         targets = self._describe(y, sample_weight)
         problem = self._problem(targets)
@@ -70,7 +81,12 @@ class TakesAnyInput(BaseEstimator):
         self.code_ = Uncoded(1)
         block = Block(X, targets.encode(y), sample_weight)
         objective = InProcessObjective(self.code_, {0: block}, problem.loss, wait)
-        return objective, problem, "in-process"
+        return (
+            objective,
+            problem,
+            "in-process",
+            lambda: describe_data(targets, Moments.of(project(X))),
+        )
 
     def _placed(self, X: Any, y: Any, sample_weight: Any, stack: ExitStack) -> Any:
         from dask_gradcode.cluster.placing import place_data

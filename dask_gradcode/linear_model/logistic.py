@@ -42,12 +42,9 @@ class CodedLogisticRegression(CodedClassifier):
         Share of the sum of absolute values in the penalty (elastic net), which makes coefficients
         exactly zero. Above 0 it needs ``solver="nesterov"``, which is then FISTA, or
         ``"gradient-descent"``; as in scikit-learn, ``"lbfgs"`` with it is an error.
-    fit_intercept : bool, default=True
-        Whether to fit intercepts, which are not penalised.
     class_weight : dict or "balanced", default=None
         Weights of the classes, as in scikit-learn.
-    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
-        What chooses the points at which rounds are run.
+    <solver parameters>
     max_iter : int, default=100
         Most iterations of the solver.
     tol : float, default=1e-4
@@ -169,7 +166,7 @@ class CodedLogisticRegression(CodedClassifier):
 
     def to_sklearn(self) -> LogisticRegression:
         """Return a fitted scikit-learn ``LogisticRegression``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         return self._to(
             LogisticRegression(
                 C=self.C,

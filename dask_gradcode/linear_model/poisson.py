@@ -33,10 +33,7 @@ class CodedPoissonRegressor(CodedRegressor):
     <code parameters>
     alpha : float, default=1.0
         Strength of the penalty, as in scikit-learn.
-    fit_intercept : bool, default=True
-        Whether to fit an intercept, which is not penalised.
-    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
-        What chooses the points at which rounds are run.
+    <solver parameters>
     max_iter : int, default=1000
         Most iterations of the solver.
     tol : float, default=1e-4
@@ -45,12 +42,7 @@ class CodedPoissonRegressor(CodedRegressor):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,)
-        Coefficients.
-    intercept_ : float
-        Intercept.
-    n_iter_ : int
-        Iterations of the solver.
+    <regression attributes>
     <fit attributes>
 
     References
@@ -95,7 +87,7 @@ class CodedPoissonRegressor(CodedRegressor):
 
     def to_sklearn(self) -> PoissonRegressor:
         """Return a fitted scikit-learn ``PoissonRegressor``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         model = PoissonRegressor(
             alpha=self.alpha,
             fit_intercept=self.fit_intercept,

@@ -58,7 +58,7 @@ def predict_with(
     ndarray, dask array, dask Series or dask DataFrame
         A Series, or with columns a DataFrame, with the index of X, for a dask frame.
     """
-    check_is_fitted(estimator)
+    check_is_fitted(estimator, "coef_")
     if not is_dask(X):
         return function(validate_data(estimator, X, accept_sparse="csr", reset=False))
     from dask_gradcode.cluster.predict import lazily

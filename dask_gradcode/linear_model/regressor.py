@@ -1,4 +1,4 @@
-"""What every coded regressor does: parameters, fit, prediction, score."""
+"""What every coded regressor does: parameters, prediction, score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.prediction import Linear, predict_with
-from dask_gradcode.losses import Loss, Squared
+from dask_gradcode.losses import Layout, Loss, Squared
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -21,7 +21,7 @@ __all__ = ["CodedRegressor"]
 
 
 class CodedRegressor(RegressorMixin, CodedEstimator):
-    """Fits a linear regression with a ridge penalty and predicts with it, lazily for dask input."""
+    """Has a ridge penalty and predicts with a linear model, lazily for dask input."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **CodedEstimator._parameter_constraints,
@@ -68,35 +68,10 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         )
         self.alpha = alpha
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Fit the model; returns when it is fitted.
-
-        Parameters
-        ----------
-        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
-            The features, or data placed by :func:`dask_gradcode.place`.
-        y : array-like or dask array of shape (n_samples,)
-            Targets; left out for placed data.
-        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
-            Weight of each row; left out for placed data.
-
-        Returns
-        -------
-        self
-            The fitted estimator itself.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For input or parameters that cannot be used.
-        InsufficientWorkersError
-            If the cluster has, or keeps, too few workers.
-        """
-        layout, w = self._train(X, y, sample_weight)
+    def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         self.coef_ = layout.coef(w)[:, 0].copy()
         self.intercept_ = float(layout.intercept(w)[0]) if self.fit_intercept else 0.0
-        self._keep(layout.own(w))
-        return self
+        self.n_iter_ = n_iter
 
     def predict(self, X: Any) -> Any:
         """Return the prediction for each row.
@@ -111,7 +86,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         array of shape (n_samples,)
             Predictions. Lazy for dask input: an array, or for a frame a Series.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         linear = Linear(self.coef_, self.intercept_)
         return predict_with(self, self._mean_of(linear), X, np.empty(0))
 
@@ -137,7 +112,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
             return float(self._score_in_memory(X, y, sample_weight))
         from dask_gradcode.cluster.predict import share_explained
 
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         linear = predict_with(self, Linear(self.coef_, self.intercept_), X, np.empty(0))
         return share_explained(self._score_loss, self._link, y, linear, sample_weight)
 
@@ -154,9 +129,6 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
     def _mean_of(linear: Linear) -> Any:
         """Return the function from rows to predictions."""
         return linear
-
-    def _keep(self, own: Vector) -> None:
-        """Keep the loss's own parameters as fitted attributes."""
 
     def _score_in_memory(self, X: Any, y: Any, sample_weight: Any) -> float:
         return float(super().score(X, y, sample_weight))

@@ -27,10 +27,7 @@ class CodedRidge(CodedRegressor):
     <code parameters>
     alpha : float, default=1.0
         Strength of the penalty, as in scikit-learn.
-    fit_intercept : bool, default=True
-        Whether to fit an intercept, which is not penalised.
-    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
-        What chooses the points at which rounds are run.
+    <solver parameters>
     max_iter : int, default=1000
         Most iterations of the solver.
     tol : float, default=1e-4
@@ -40,12 +37,7 @@ class CodedRidge(CodedRegressor):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,)
-        Coefficients.
-    intercept_ : float
-        Intercept.
-    n_iter_ : int
-        Iterations of the solver.
+    <regression attributes>
     <fit attributes>
 
     References
@@ -67,5 +59,5 @@ class CodedRidge(CodedRegressor):
 
     def to_sklearn(self) -> Ridge:
         """Return a fitted scikit-learn ``Ridge``, for use without Dask."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         return self._to(Ridge(alpha=self.alpha, fit_intercept=self.fit_intercept, tol=self.tol))

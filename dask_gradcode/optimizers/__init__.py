@@ -1,6 +1,6 @@
 """Optimizers: what chooses the points at which rounds are run."""
 
-from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
+from dask_gradcode.optimizers.base import Callback, Memory, Optimizer, Solution
 from dask_gradcode.optimizers.gradient_descent import GradientDescent
 from dask_gradcode.optimizers.lbfgs import LBFGS
 from dask_gradcode.optimizers.nesterov import Nesterov
@@ -12,6 +12,7 @@ __all__ = [
     "NO_PENALTY",
     "Callback",
     "GradientDescent",
+    "Memory",
     "Nesterov",
     "Optimizer",
     "Solution",

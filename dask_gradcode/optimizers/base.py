@@ -5,17 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
-__all__ = ["Callback", "Optimizer", "Solution", "checked"]
+__all__ = ["Callback", "Memory", "Optimizer", "Solution", "checked", "recalled", "remember"]
 
 Callback = Callable[[int, Vector, Evaluation], None]
 """Called as ``callback(n_iter, w, evaluation)`` after each accepted iteration."""
+
+Memory = dict[str, Any]
+"""What an optimizer needs to go on after an iteration: arrays, ints and floats by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +59,12 @@ class Optimizer(ABC):
     ----------
     needs_exact : bool
         Whether it breaks down on approximate sums, as line searches with curvature do.
+    resumes_exactly : bool
+        Whether it goes on from a memory through the same iterates, bit for bit.
     """
 
     needs_exact: ClassVar[bool] = False
+    resumes_exactly: ClassVar[bool] = False
 
     @abstractmethod
     def minimize(
@@ -70,6 +76,7 @@ class Optimizer(ABC):
         tol: float = 1e-4,
         callback: Callback | None = None,
         penalty: L1 = NO_PENALTY,
+        memory: Memory | None = None,
     ) -> Solution:
         """Minimise.
 
@@ -80,7 +87,7 @@ class Optimizer(ABC):
         w0 : ndarray of shape (n_parameters,)
             Where to start; not modified.
         max_iter : int, default=100
-            Most accepted iterations.
+            Most accepted iterations, those before a resumption included.
         tol : float, default=1e-4
             Converged when ``max |gradient| <= tol``.
         callback : callable, optional
@@ -88,6 +95,10 @@ class Optimizer(ABC):
         penalty : L1, optional
             Added to the objective, and to the gradient that must be small its shortest subgradient.
             Zeros are exact. Evaluations, and the solution's value and gradient, are without it.
+        memory : dict, optional
+            Where it keeps, after each accepted iteration and before the callback, what it needs to
+            go on. If that is filled it goes on from there, and ``w0`` is not looked at. Arrays in
+            it are replaced, never changed.
 
         Returns
         -------
@@ -115,6 +126,24 @@ class Optimizer(ABC):
                 f"{self!r} needs a smooth objective and takes no L1 penalty (l1_ratio > 0). Use "
                 "Nesterov(), which is solver='nesterov', or GradientDescent()."
             )
+
+
+def remember(memory: Memory, n_iter: int, w: Vector, seen: Evaluation, **more: Any) -> None:
+    """Keep what is needed to go on: the point, what was seen there, and whatever ``more``."""
+    memory.update(  # in one call, which no Ctrl-C can cut in two
+        n_iter=n_iter,
+        w=w,
+        value=float(seen.value),
+        gradient=seen.gradient,
+        rounding=float(seen.rounding),
+        **more,
+    )
+
+
+def recalled(memory: Memory) -> tuple[int, Vector, Evaluation]:
+    """Return what ``remember`` kept, so that the point needs no second round."""
+    seen = Evaluation(memory["value"], memory["gradient"], rounding=memory["rounding"])
+    return memory["n_iter"], memory["w"], seen
 
 
 def checked(seen: Evaluation, n_iter: int) -> Evaluation:

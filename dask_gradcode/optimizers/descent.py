@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
-from dask_gradcode.optimizers.base import Callback, Solution, checked
+from dask_gradcode.optimizers.base import (
+    Callback,
+    Memory,
+    Solution,
+    checked,
+    recalled,
+    remember,
+)
 from dask_gradcode.optimizers.penalty import L1
 from dask_gradcode.optimizers.steps import Step
 from dask_gradcode.typing import Evaluation, Objective, Vector
@@ -28,26 +36,41 @@ class Descent(ABC):
         What was seen there.
     n_iter : int
         Accepted iterations.
+    keeps : tuple of str
+        The attributes that it needs to go on, besides these three.
     """
+
+    keeps: ClassVar[tuple[str, ...]] = ("length",)
+    seen: Evaluation
 
     def __init__(self, objective: Objective, w0: Vector, step: Step, penalty: L1) -> None:
         self._objective, self._step, self._penalty = objective, step, penalty
-        self._length = 1.0  # the step that backtracking tries first
+        self.length = 1.0  # the step that backtracking tries first
         self.w, self.n_iter = w0.copy(), 0
-        self.seen = checked(objective(self.w), 0)
 
     @abstractmethod
     def advance(self) -> bool:
         """Move ``w`` and ``seen`` on by one iteration; False if no step decreases the value."""
 
-    def run(self, max_iter: int, tol: float, callback: Callback | None) -> Solution:
+    def run(
+        self, max_iter: int, tol: float, callback: Callback | None, memory: Memory | None
+    ) -> Solution:
         """Iterate until the gradient is small or the iterations are used up."""
+        memory = {} if memory is None else memory
+        if memory:
+            self.n_iter, self.w, self.seen = recalled(memory)
+            for name in self.keeps:
+                setattr(self, name, memory[name])
+        else:
+            self.seen = checked(self._objective(self.w), 0)
         while not self._penalty.is_optimal(self.w, self.seen, tol):
             if self.n_iter >= max_iter:
                 return self._solution(False, "The iteration limit was reached.")
             if not self.advance():
                 return self._solution(False, "No step decreases the value.")
             self.n_iter += 1
+            more = {name: getattr(self, name) for name in self.keeps}
+            remember(memory, self.n_iter, self.w, self.seen, **more)
             if callback is not None:
                 callback(self.n_iter, self.w, self.seen)
         return self._solution(True, "The gradient is small.")
@@ -67,11 +90,11 @@ class Descent(ABC):
         for half of what the slope alone promises.
         """
         for _ in range(MAX_HALVINGS):
-            x = self.move(y, at_y.gradient, self._length)
+            x = self.move(y, at_y.gradient, self.length)
             there = self._objective(x)
-            if _is_below(x - y, at_y, there, self._length):
+            if _is_below(x - y, at_y, there, self.length):
                 return x, checked(there, self.n_iter + 1)
-            self._length *= 0.5
+            self.length *= 0.5
         return None
 
     def _solution(self, converged: bool, message: str) -> Solution:

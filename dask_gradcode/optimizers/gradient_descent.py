@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
+from dask_gradcode.optimizers.base import Callback, Memory, Optimizer, Solution
 from dask_gradcode.optimizers.descent import Descent
 from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.optimizers.steps import Step, check_step, fixed_step
@@ -41,6 +42,7 @@ class GradientDescent(Optimizer):
     """
 
     step: Step = "backtracking"
+    resumes_exactly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_step(self.step)
@@ -54,8 +56,9 @@ class GradientDescent(Optimizer):
         tol: float = 1e-4,
         callback: Callback | None = None,
         penalty: L1 = NO_PENALTY,
+        memory: Memory | None = None,
     ) -> Solution:
-        return _Steepest(objective, w0, self.step, penalty).run(max_iter, tol, callback)
+        return _Steepest(objective, w0, self.step, penalty).run(max_iter, tol, callback, memory)
 
     def check_penalty(self, penalty: L1) -> None:
         pass
@@ -72,5 +75,5 @@ class _Steepest(Descent):
         if found is None:
             return False
         self.w, self.seen = found
-        self._length *= 1.25
+        self.length *= 1.25
         return True

@@ -9,7 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import minimize
 
-from dask_gradcode.optimizers.base import Callback, Optimizer, Solution, checked
+from dask_gradcode.optimizers.base import (
+    Callback,
+    Memory,
+    Optimizer,
+    Solution,
+    checked,
+    recalled,
+    remember,
+)
 from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
@@ -22,6 +30,8 @@ class LBFGS(Optimizer):
 
     As in scikit-learn it has also converged when an iteration lowers the value by less than 64
     float64 roundings, however large the gradient still is.
+
+    From a memory it is a warm start: it goes on from the point, but learns curvature anew.
 
     Parameters
     ----------
@@ -58,12 +68,14 @@ class LBFGS(Optimizer):
         tol: float = 1e-4,
         callback: Callback | None = None,
         penalty: L1 = NO_PENALTY,
+        memory: Memory | None = None,
     ) -> Solution:
         self.check_penalty(penalty)
-        run = _Run(objective, callback)
-        if max_iter == 0:  # scipy would make one iteration
+        run = _Run(objective, callback, memory)
+        w0, before = (w0, 0) if run.start is None else (run.start, run.n_iter)
+        if max_iter <= before:  # scipy would make one iteration
             run.evaluate(w0.copy())
-            return run.solution(w0.copy(), 0, tol, status=1, message="max_iter is 0.")
+            return run.solution(w0.copy(), tol, 1, f"max_iter is {max_iter}.")
         result = minimize(
             run.evaluate,
             w0.copy(),
@@ -71,7 +83,7 @@ class LBFGS(Optimizer):
             jac=True,
             callback=run.accept,
             options={
-                "maxiter": max_iter,
+                "maxiter": max_iter - before,
                 "maxfun": 100 * max_iter,  # more than maxls trials an iteration: never binds
                 "maxls": 50,
                 "gtol": tol,
@@ -79,17 +91,24 @@ class LBFGS(Optimizer):
                 "maxcor": self.n_corrections,
             },
         )
-        return run.solution(result.x, int(result.nit), tol, result.status, str(result.message))
+        return run.solution(result.x, tol, result.status, str(result.message))
 
 
 class _Run:
     """What scipy evaluated, so that the accepted points need no second round."""
 
-    def __init__(self, objective: Objective, callback: Callback | None) -> None:
+    def __init__(
+        self, objective: Objective, callback: Callback | None, memory: Memory | None
+    ) -> None:
         self._objective, self._callback = objective, callback
+        self._memory = {} if memory is None else memory
         self._last: tuple[Vector, Evaluation] | None = None  # the newest evaluation
         self._accepted: tuple[Vector, Evaluation] | None = None
-        self._n_iter = 0
+        self.start: Vector | None = None
+        self.n_iter = 0
+        if self._memory:
+            self.n_iter, self.start, seen = recalled(self._memory)
+            self._last = self.start, seen
 
     def evaluate(self, w: Vector) -> tuple[float, Vector]:
         # A failing line search comes back to points that it has seen: no round for those.
@@ -98,7 +117,7 @@ class _Run:
                 self._last = known
                 break
         else:
-            self._last = w.copy(), checked(self._objective(w), self._n_iter + 1)
+            self._last = w.copy(), checked(self._objective(w), self.n_iter + 1)
         if self._accepted is None:
             self._accepted = self._last
         _, seen = self._last
@@ -108,15 +127,16 @@ class _Run:
         # An iteration ends with the point that was evaluated last.
         assert self._last is not None
         self._accepted = self._last
-        self._n_iter += 1
+        self.n_iter += 1
+        remember(self._memory, self.n_iter, *self._accepted)
         if self._callback is not None:
-            self._callback(self._n_iter, *self._accepted)
+            self._callback(self.n_iter, *self._accepted)
 
-    def solution(self, w: Vector, n_iter: int, tol: float, status: int, message: str) -> Solution:
+    def solution(self, w: Vector, tol: float, status: int, message: str) -> Solution:
         assert self._accepted is not None
         assert self._last is not None
         point, seen = self._last if np.array_equal(w, self._last[0]) else self._accepted
         # A line search that fails below the rounding of the gradient is the end of what float64
         # can tell, not a failure.
         converged = status == 0 or NO_PENALTY.is_optimal(w, seen, tol)
-        return Solution(point, seen.value, seen.gradient, n_iter, converged, message)
+        return Solution(point, seen.value, seen.gradient, self.n_iter, converged, message)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from dask_gradcode.optimizers.base import Callback, Optimizer, Solution
+from dask_gradcode.optimizers.base import Callback, Memory, Optimizer, Solution
 from dask_gradcode.optimizers.descent import Descent
 from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.optimizers.steps import Step, check_step, fixed_step
@@ -54,6 +55,7 @@ class Nesterov(Optimizer):
 
     step: Step = "backtracking"
     momentum: str = "nesterov"
+    resumes_exactly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_step(self.step)
@@ -74,10 +76,11 @@ class Nesterov(Optimizer):
         tol: float = 1e-4,
         callback: Callback | None = None,
         penalty: L1 = NO_PENALTY,
+        memory: Memory | None = None,
     ) -> Solution:
         self.check_penalty(penalty)
         run = _Paper if self.momentum == "paper" else _Accelerated
-        return run(objective, w0, self.step, penalty).run(max_iter, tol, callback)
+        return run(objective, w0, self.step, penalty).run(max_iter, tol, callback, memory)
 
     def check_penalty(self, penalty: L1) -> None:
         if self.momentum == "paper":
@@ -87,15 +90,17 @@ class Nesterov(Optimizer):
 class _Paper(Descent):
     """The authors' update; ``b`` and ``u`` as in their code."""
 
+    keeps = (*Descent.keeps, "u")
+
     def __init__(self, objective: Objective, w0: Vector, step: Step, penalty: L1) -> None:
         super().__init__(objective, w0, step, penalty)
-        self._u = self.w
+        self.u = self.w
 
     def advance(self) -> bool:
         b, theta = self.w, 2.0 / (self.n_iter + 2.0)
-        y = (1.0 - theta) * b + theta * self._u
+        y = (1.0 - theta) * b + theta * self.u
         self.w = y - fixed_step(self._step, self.n_iter) * self.seen.gradient
-        self._u = b + (self.w - b) / theta
+        self.u = b + (self.w - b) / theta
         self.seen = self.evaluate(self.w)
         return True
 
@@ -107,33 +112,35 @@ class _Accelerated(Descent):
     iterates ``w``; with backtracking the new point is evaluated anyway and is the iterate.
     """
 
+    keeps = (*Descent.keeps, "previous", "t", "factor")
+
     def __init__(self, objective: Objective, w0: Vector, step: Step, penalty: L1) -> None:
         super().__init__(objective, w0, step, penalty)
-        self._previous = self.w  # the end of the last gradient step
-        self._t, self._momentum = 1.0, 0.0
+        self.previous = self.w  # the end of the last gradient step
+        self.t, self.factor = 1.0, 0.0
 
     def advance(self) -> bool:
         if self._step == "backtracking":
             return self._search()
         x = self.move(self.w, self.seen.gradient, fixed_step(self._step, self.n_iter))
-        self._choose_momentum(self.w - x, x - self._previous)
-        self.w, self._previous = x + self._momentum * (x - self._previous), x
+        self._choose_momentum(self.w - x, x - self.previous)
+        self.w, self.previous = x + self.factor * (x - self.previous), x
         self.seen = self.evaluate(self.w)
         return True
 
     def _search(self) -> bool:
         # self.w is the last accepted point; the momentum leads from it to y
         y, at_y = self.w, self.seen
-        if self._momentum:
-            y = self.w + self._momentum * (self.w - self._previous)
+        if self.factor:
+            y = self.w + self.factor * (self.w - self.previous)
             at_y = self.evaluate(y)
         found = self.search(y, at_y)
         if found is None:
             return False
         self._choose_momentum(y - found[0], found[0] - self.w)
-        self._previous = self.w
+        self.previous = self.w
         self.w, self.seen = found
-        self._length *= 1.2
+        self.length *= 1.2
         return True
 
     def _choose_momentum(self, descent: Vector, step: Vector) -> None:
@@ -142,7 +149,7 @@ class _Accelerated(Descent):
         ``descent`` is what the gradient, and the penalty's step, have moved the point back by.
         """
         if descent @ step > 0.0:
-            self._t = 1.0
-        after = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * self._t**2))
-        self._momentum = float((self._t - 1.0) / after)
-        self._t = after
+            self.t = 1.0
+        after = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * self.t**2))
+        self.factor = float((self.t - 1.0) / after)
+        self.t = after

@@ -169,7 +169,7 @@ class Experiment:
                 client = stack.enter_context(Client(stack.enter_context(cluster)))
             else:
                 client = stack.enter_context(Client(self.options.client))
-            available = len(client.scheduler_info(n_workers=-1)["workers"])
+            available = len(client.ncores())
             if available < n:
                 print(f"\nleft out: n = {n}, as the cluster has {available} worker(s)")
             yield client if available >= n else None

@@ -25,6 +25,7 @@ from dask_gradcode import (
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
+    linear_model,
 )
 from dask_gradcode.codes import Uncoded
 from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov
@@ -41,6 +42,11 @@ ESTIMATORS = [
     CodedPoissonRegressor(),
     CodedHuberRegressor(),
 ]
+
+
+def test_every_estimator_is_listed_above() -> None:
+    public = {getattr(linear_model, name) for name in linear_model.__all__}
+    assert {type(estimator) for estimator in ESTIMATORS} == public
 
 
 # one check fits iris, for which scikit-learn's default of 100 iterations is too little, too

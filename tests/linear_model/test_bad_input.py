@@ -71,7 +71,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
         {"l1_ratio": 0.5, "solver": Nesterov(step=1.0, momentum="paper")},
         r"momentum='paper'\) needs a smooth objective .*\(l1_ratio > 0\).*'nesterov'",
     ),
-    "checkpoint": ({"checkpoint": "here"}, "checkpoint is not available in this version"),
+    "checkpoint": ({"checkpoint": 3}, r"'checkpoint' parameter .* Got 3 instead"),
     "class_weight": (
         {"class_weight": {0: 1, 5: 2}},
         r"The classes, \[1\], are not in class_w",

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
@@ -321,3 +323,58 @@ def test_a_fit_leaves_nothing_behind(optimizer: Optimizer) -> None:
     optimizer.minimize(first, W0, max_iter=20)
     optimizer.minimize(second, W0, max_iter=20)
     assert_array_equal(first.points, second.points)
+
+
+# ---------------------------------------------------------------- going on from a memory
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupted(optimizer: Optimizer, at: int, **options: Any) -> dict[str, Any]:
+    """Return a copy of the memory of a run whose objective fails in its ``at``-th evaluation."""
+    memory: dict[str, Any] = {}
+    with pytest.raises(Stop):
+        optimizer.minimize(Recorded(Stop(), at), W0, tol=1e-5, memory=memory, **options)
+    return {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in memory.items()}
+
+
+@every_optimizer
+@given(share=st.floats(0.0, 1.0))
+def test_interrupted_anywhere_and_resumed_it_is_as_if_undisturbed(
+    optimizer: Optimizer, share: float
+) -> None:
+    whole = Recorded()
+    undisturbed = optimizer.minimize(whole, W0, max_iter=1000, tol=1e-5)
+    at = 1 + round(share * (len(whole.points) - 1))
+    memory = interrupted(optimizer, at, max_iter=1000)
+    n_before = memory.get("n_iter", 0)
+    rest, calls = Recorded(), Calls()
+    resumed = optimizer.minimize(rest, W0, max_iter=1000, tol=1e-5, memory=memory, callback=calls)
+    assert resumed.converged == undisturbed.converged  # the paper's has no restarts: it is slow
+    assert [n for n, _, _ in calls] == list(range(n_before + 1, resumed.n_iter + 1))
+    if optimizer.resumes_exactly:
+        assert resumed.w.tobytes() == undisturbed.w.tobytes()
+        assert (resumed.n_iter, resumed.value) == (undisturbed.n_iter, undisturbed.value)
+        assert_array_equal(rest.points, whole.points[len(whole.points) - len(rest.points) :])
+    else:
+        assert_allclose(resumed.w, undisturbed.w, atol=2e-5)
+
+
+@every_optimizer
+def test_a_finished_run_goes_on_without_a_round(optimizer: Optimizer) -> None:
+    memory: dict[str, Any] = {}
+    first = optimizer.minimize(quadratic, W0, max_iter=3, tol=0.0, memory=memory)
+    recorded = Recorded()
+    again = optimizer.minimize(recorded, W0, max_iter=3, tol=0.0, memory=memory)
+    assert (again.n_iter, again.value, recorded.points) == (3, first.value, [])
+    assert_array_equal(again.w, first.w)
+
+
+@every_optimizer
+def test_a_memory_holds_arrays_and_plain_numbers(optimizer: Optimizer) -> None:
+    memory: dict[str, Any] = {}
+    optimizer.minimize(quadratic, W0, max_iter=5, memory=memory)
+    for held in memory.values():
+        assert isinstance(held, (int, float)) or held.dtype == np.float64

@@ -1,0 +1,142 @@
+"""How far a fit has come: its best point, and the checkpoint from which another fit goes on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dask_gradcode.checkpoint import Checkpoint, Fact
+from dask_gradcode.fingerprint import Moments
+from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer
+from dask_gradcode.targets import Targets
+from dask_gradcode.typing import Evaluation, Vector
+
+__all__ = ["Progress", "describe_data", "describe_fit"]
+
+logger = logging.getLogger("dask_gradcode")
+
+FREE = {"checkpoint", "checkpoint_every", "client", "max_iter", "tol", "transport", "verbose"}
+"""Parameters that move no iterate: a resumed fit may have others."""
+
+OTHERWISE = {"code", "n_stragglers", "n_workers", "random_state", "solver", "warm_start"}
+"""Parameters that stand for something which is compared itself, or for the start."""
+
+_MANY = 20  # labels that are listed
+
+
+class Progress:
+    """An optimizer's callback and its memory; as a context it saves what has been reached.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint or None
+        Where to save.
+    every : int
+        Iterations between two saves.
+    memory : dict
+        The optimizer's, as the checkpoint had it, or empty.
+    penalty : L1
+        Belongs to the objective.
+    report : callable or None
+        The next callback.
+
+    Attributes
+    ----------
+    best : ndarray of shape (n_parameters,) or None
+        The accepted point with the lowest objective.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None,
+        every: int,
+        memory: Memory,
+        penalty: L1,
+        report: Callback | None,
+    ) -> None:
+        self._checkpoint, self._every, self.memory = checkpoint, every, memory
+        self._penalty, self._report = penalty, report
+        self.best: Vector | None = memory.get("w")
+        self._lowest = memory.get("value", float("inf"))
+        if self.best is not None:
+            self._lowest += penalty.value(self.best)
+
+    @property
+    def n_iter(self) -> int:
+        """Accepted iterations."""
+        return int(self.memory.get("n_iter", 0))
+
+    def say_how(self, solver: Optimizer) -> None:
+        """Log how the fit goes on, if it does."""
+        if self.memory:
+            how = "bit for bit" if solver.resumes_exactly else "as a warm start"
+            logger.info("%r goes on %s after iteration %d.", solver, how, self.n_iter)
+
+    def __call__(self, n_iter: int, w: Vector, seen: Evaluation) -> None:
+        """Note an accepted iteration."""
+        value = seen.value + self._penalty.value(w)
+        if value <= self._lowest:
+            self._lowest, self.best = value, w
+        if n_iter % self._every == 0:
+            self._save()
+        if self._report is not None:
+            self._report(n_iter, w, seen)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        self._save()
+        if error is not None and self._checkpoint is not None:
+            saved = self._checkpoint.n_iter
+            what = "holds no iteration yet" if saved is None else f"is of iteration {saved}"
+            error.add_note(
+                f"The checkpoint {str(self._checkpoint.path)!r} {what}: the same fit with the "
+                "same checkpoint goes on from there."
+            )
+
+    def _save(self) -> None:
+        if self._checkpoint is not None and self.memory:
+            self._checkpoint.save(self.memory)
+
+
+def describe_fit(name: str, parameters: Mapping[str, Any], solver: Optimizer) -> dict[str, Fact]:
+    """Return what must be the same when a fit is resumed and is known before any work.
+
+    Parameters
+    ----------
+    name : str
+        The estimator.
+    parameters : mapping of str to object
+        As ``get_params`` gives them.
+    solver : Optimizer
+        In use.
+    """
+    compared = {key: parameters[key] for key in parameters.keys() - FREE - OTHERWISE}
+    texts = {key: repr(held) for key, held in sorted((compared | {"solver": solver}).items())}
+    # Functions are the same wherever this process happens to hold them.
+    nowhere = {key: re.sub(r" at 0x[0-9a-f]+", "", text) for key, text in texts.items()}
+    return {"estimator": name, **nowhere}
+
+
+def describe_data(targets: Targets, moments: Moments) -> dict[str, Fact]:
+    """Return by which facts a data set is known again.
+
+    Parameters
+    ----------
+    targets : Targets
+        Of the whole data set.
+    moments : Moments
+        Of the features' rows.
+    """
+    facts: dict[str, Fact] = {"number of rows": str(moments.n_rows)}
+    if targets.labels is not None and len(targets.labels) <= _MANY:
+        facts["labels"] = str(targets.labels.tolist())
+        facts["rows of each label"] = str(targets.counts.tolist())
+    return facts | {
+        "sums over X": moments,
+        "sums over y": targets.moments,
+        "sums over sample_weight": targets.weight_moments,
+    }
