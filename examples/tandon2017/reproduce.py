@@ -71,7 +71,7 @@ class Experiment:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.options = arguments
         self.X, self.X_test, self.y, self.y_test = amazon.load(arguments.data)
-        self.n_rounds = 15 if arguments.quick else 100
+        self.n_rounds, self.n_plain = (10, 10) if arguments.quick else (100, 30)
         self.progress = Progress()
         self.coefficients: list[dict[str, Any]] = []
         self._exact: dict[int, Vector] = {}  # the naive scheme's coefficients, by n_workers
@@ -213,7 +213,7 @@ class Experiment:
         """Return the median time of a naive iteration with nobody delayed, in seconds."""
         naive = SCHEMES[0]
         with place(self.X, self.y, code=naive.code(n, 0), client=client) as data:
-            run = self.run(client, data, naive, 0, None, "plain round", 30)
+            run = self.run(client, data, naive, 0, None, "plain round", self.n_plain)
         return float(np.median(np.diff(run.times[1:])))
 
     def heavy(self, plain: float) -> tuple[StragglerModel | None, float]:
@@ -265,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="train.csv of Amazon employee access")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--quick", action="store_true", help="15 rounds instead of 100")
+    parser.add_argument("--quick", action="store_true", help="10 rounds instead of 100")
     parser.add_argument("--figure", choices=FIGURES, action="append", help="only this one")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[10, 15, 20, 100, 1000], help="n_workers of tail"
@@ -297,7 +297,7 @@ def expected_rounds(experiment: Experiment, figures: list[str]) -> int:
     chosen = [size for figure in figures for size in sizes[figure]]
     runs = sum(scheme.feasible(n, s) for n, s in chosen for scheme in SCHEMES)
     plain = sum(len({n for n, _ in sizes[figure]}) for figure in figures)
-    return runs * experiment.n_rounds + plain * 30
+    return runs * experiment.n_rounds + plain * experiment.n_plain
 
 
 if __name__ == "__main__":
