@@ -49,7 +49,7 @@ from dask_gradcode.stragglers import (
     StragglerModel,
 )
 
-BUDGET, ROUNDS, SECONDS = 0.15, 31, 0.06  # of one pass over all the data, where workers wait
+BUDGET, ROUNDS, SECONDS = 0.15, 21, 0.06  # of one pass over all the data, where workers wait
 N_ROWS = 48_000
 
 
