@@ -199,11 +199,12 @@ class Fastest(WaitRule):
     n_workers: int
 
     def settle(self, round: Round, now: float) -> Decoding | None:
-        missing = round.missing_roles()
-        enough = round.code.n_workers - len(missing) >= self.n_workers
-        if enough or (round.arrived.any() and not round.pending.any()):
+        if round.n_complete >= self.n_workers:
             return round.decode()
-        return None
+        # only a loss can leave fewer: then all that came, if nothing more can
+        lossy = bool(round.losses or round.errors)
+        over = lossy and round.arrived.any() and not round.pending.any()
+        return round.decode() if over else None
 
     def check(self, code: GradientCode) -> None:
         if not 1 <= self.n_workers <= code.n_workers:
@@ -341,6 +342,8 @@ class Round:
         self.pending: Mask = np.ones(n_messages, dtype=bool)
         self.arrived_at: Vector = np.full(n_messages, np.nan)
         self.decodable = False
+        self._n_left = list(map(len, code.messages_of))  # messages, by role
+        self.n_complete = 0  # roles all of whose messages have arrived
 
     def feed(self, event: Event | None, now: float) -> Done | Wait | Ask | Stuck:
         """Take note of an event and say what to do next.
@@ -360,11 +363,13 @@ class Round:
         if self._decoding is not None:
             return Done()
         match event:
-            case Arrived(number, _, message, payload) if number == self.number:
+            case Arrived(number, role, message, payload) if number == self.number:
                 if self.arrived[message]:
                     return self._next(now)  # a second copy of an answer changes nothing
                 self.arrived[message], self.pending[message] = True, False
                 self.arrived_at[message] = now - self.started
+                self._n_left[role] -= 1
+                self.n_complete += self._n_left[role] == 0
                 self._sum.add(message, payload)
                 self.decodable = self._decoder.add(message)
             case Failed(number, role, message, error) if number == self.number:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array, hstack
+from sklearn.datasets import fetch_openml
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import OneHotEncoder
 
@@ -14,13 +15,14 @@ from sklearn.preprocessing import OneHotEncoder
 LEFT_OUT = {("ROLE_TITLE", "ROLE_FAMILY"), ("ROLE_ROLLUP_1", "ROLE_ROLLUP_2")}
 
 
-def load(path: str | Path) -> tuple[csr_array, csr_array, np.ndarray, np.ndarray]:
+def load(path: str | Path | None) -> tuple[csr_array, csr_array, np.ndarray, np.ndarray]:
     """Return the paper's features: 9 columns, 34 of their pairs, one-hot, and a constant.
 
     Parameters
     ----------
-    path : str or Path
-        ``train.csv`` of the Kaggle competition "Amazon.com - Employee Access Challenge".
+    path : str, Path or None
+        ``train.csv`` of the Kaggle competition "Amazon.com - Employee Access Challenge". None: the
+        same table from OpenML, which scikit-learn downloads once and keeps.
 
     Returns
     -------
@@ -29,10 +31,7 @@ def load(path: str | Path) -> tuple[csr_array, csr_array, np.ndarray, np.ndarray
     y_train, y_test : ndarray of shape (n_samples,)
         Whether access was granted.
     """
-    with open(path) as file:
-        names = file.readline().strip().split(",")
-        table = np.loadtxt(file, delimiter=",", dtype=np.int64)
-    columns = dict(zip(names, table.T, strict=True))
+    columns = _from_openml() if path is None else _from_csv(path)
     y = columns.pop("ACTION")
     pairs = [
         columns[a] * (columns[b].max() + 1) + columns[b]
@@ -43,3 +42,19 @@ def load(path: str | Path) -> tuple[csr_array, csr_array, np.ndarray, np.ndarray
     one_hot = OneHotEncoder(dtype=np.float64).fit_transform(everything)
     X = csr_array(hstack([one_hot, np.ones((len(y), 1))], format="csr"))
     return train_test_split(X, y, test_size=0.2, random_state=0)
+
+
+def _from_csv(path: str | Path) -> dict[str, np.ndarray]:
+    with open(path) as file:
+        names = file.readline().strip().split(",")
+        table = np.loadtxt(file, delimiter=",", dtype=np.int64)
+    return dict(zip(names, table.T, strict=True))
+
+
+def _from_openml() -> dict[str, np.ndarray]:
+    found = fetch_openml("Amazon_employee_access", version=1, as_frame=False, parser="liac-arff")
+    columns = {
+        name: column.astype(np.int64)
+        for name, column in zip(found.feature_names, np.asarray(found.data).T, strict=True)
+    }
+    return {"ACTION": np.asarray(found.target).astype(np.int64), **columns}

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-CORE = ["codes", "losses", "optimizers", "kernels", "messages", "rounds", "objective", "history"]
+CORE = ["codes", "losses", "optimizers", "stragglers", "kernels", "messages", "rounds"]
+CORE += ["objective", "history", "simulation"]
 HEAVY = ["dask", "distributed", "sklearn", "mpi4py", "dask_mpi", "pandas", "matplotlib"]
 
 

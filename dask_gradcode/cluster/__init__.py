@@ -1,7 +1,8 @@
 """Rounds on a Dask cluster: placed data, transports, and the objective that a fit minimises."""
 
+from dask_gradcode.cluster.faults import inject
 from dask_gradcode.cluster.objective import ClusterObjective
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.placing import place
 
-__all__ = ["ClusterObjective", "Placement", "place"]
+__all__ = ["ClusterObjective", "Placement", "inject", "place"]

@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary, WeakMethod, proxy
 from distributed import Client
 from distributed.scheduler import heartbeat_interval
 
+from dask_gradcode.cluster.session import workers_of
+
 __all__ = ["Liveness"]
 
 Callback = Callable[[str, str], None]
@@ -75,7 +77,7 @@ class Liveness:
 
     def addresses(self) -> list[str]:
         """Return the addresses of all workers; asks the scheduler."""
-        self._workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._workers = workers_of(self._client)
         self._asked = self.told = time.monotonic()
         return list(self._workers)
 

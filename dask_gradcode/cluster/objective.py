@@ -167,8 +167,8 @@ class ClusterObjective:
         if self._n_rounds - 2 not in self._recent:
             return roles
         _, last = self._recent[self._n_rounds - 2]
-        first = {role: self._data.code.messages_of[role][0] for role in roles}
-        return sorted(roles, key=lambda role: not last.used[first[role]])
+        final = {role: self._data.code.messages_of[role][-1] for role in roles}
+        return sorted(roles, key=lambda role: not last.used[final[role]])
 
     def _note(self, event: Event, now: float) -> None:
         """Remember what a transport's event means beyond the round that is running."""
@@ -199,7 +199,8 @@ class ClusterObjective:
         reasons = {role: str(error) for role, error in round_.errors.items()} | round_.losses
         missing = "\n".join(f"  role {role}: {reasons[role]}" for role in sorted(reasons))
         return InsufficientWorkersError(
-            f"{data.code!r} cannot decode without the workers that are missing:\n{missing}\n"
-            f"It is sure to survive {data.code.n_stragglers} missing worker(s). Place the data "
-            "anew on the workers that are left, or use a code with more n_stragglers."
+            f"The sum cannot be decoded without the workers that are missing:\n{missing}\n"
+            f"The code is {data.code!r}.\n"
+            f"It tolerates {data.code.tolerance}. Place the data anew on the workers that are "
+            "left, or use a code with more n_stragglers."
         )

@@ -22,7 +22,7 @@ from dask_gradcode.cluster.blocks import (
 )
 from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.session import session
+from dask_gradcode.cluster.session import session, workers_of
 from dask_gradcode.cluster.source import Source
 from dask_gradcode.cluster.waiting import collect_anywhere, located
 from dask_gradcode.codes import GradientCode, make_code
@@ -220,7 +220,7 @@ def spread(client: Client) -> list[str]:
 
 
 def _hosts(client: Client) -> dict[str, str]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = workers_of(client)
     return {address: worker["host"] for address, worker in workers.items()}
 
 
@@ -355,7 +355,7 @@ def _check_rows(n_rows: float, code: GradientCode) -> None:
 
 def _warn_of_memory(client: Client, code: GradientCode, where: Sequence[str], nbytes: int) -> None:
     """Warn when a worker's blocks would leave it too little memory to work in."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = workers_of(client)
     limits = [workers[address]["memory_limit"] for address in where if address in workers]
     limit = min((limit for limit in limits if limit), default=0)
     held = int(code.load * nbytes)

@@ -9,7 +9,7 @@ from typing import Any
 
 from distributed import Client, LocalCluster, get_worker
 
-__all__ = ["check_client", "current_client", "session"]
+__all__ = ["check_client", "current_client", "session", "workers_of"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -106,3 +106,15 @@ def _check_not_in_a_task() -> None:
             f"({address}). Use 'with distributed.worker_client() as client:' in the task and pass "
             "client=client, fit data in memory, or fit outside of tasks."
         )
+
+
+def workers_of(client: Client) -> dict[str, Any]:
+    """Return what the scheduler says about each worker, by address.
+
+    ``Client.scheduler_info`` may return an empty answer instead: between its question and its
+    reading of the answer, the client's own periodic question can put another one there, which
+    names no worker.
+    """
+    scheduler: Any = client.scheduler
+    workers: dict[str, Any] = client.sync(scheduler.identity, n_workers=-1)["workers"]
+    return workers

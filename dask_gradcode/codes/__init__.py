@@ -7,6 +7,7 @@ from dask_gradcode.codes.auto import make_code
 from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Judge, Message
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.fractional import FractionalRepetition
+from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.span import SpanDecoder
 from dask_gradcode.codes.uncoded import Uncoded
 
@@ -18,6 +19,7 @@ __all__ = [
     "GradientCode",
     "Judge",
     "Message",
+    "PartialStragglers",
     "SpanDecoder",
     "Uncoded",
     "make_code",

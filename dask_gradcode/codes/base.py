@@ -143,6 +143,11 @@ class GradientCode(ABC):
     def decoder(self) -> Decoder:
         """Return a fresh decoder, for one round."""
 
+    @property
+    def tolerance(self) -> str:
+        """Who may be missing although the sum is exact, in words for the texts of errors."""
+        return f"{self.n_stragglers} silent worker(s), whoever they are"
+
     @cached_property
     def encoding_matrix(self) -> Matrix:
         """``B`` of shape (n_messages, n_blocks): the coefficients of every message."""

@@ -90,16 +90,20 @@ class PrefixSum:
     ----------
     group_size : int
         How many neighbouring messages are equal.
+    n_single : int, default=0
+        How many messages before these are groups of their own.
     """
 
-    def __init__(self, group_size: int) -> None:
-        self._group_size = group_size
+    def __init__(self, group_size: int, n_single: int = 0) -> None:
+        self._group_size, self._n_single = group_size, n_single
         self._answers: dict[int, Payload] = {}  # of groups that are not yet added
         self._n_added = 0
         self._total: Vector | None = None
 
     def add(self, message: int, payload: Payload) -> None:
-        group = message // self._group_size
+        group = message
+        if message >= self._n_single:
+            group = self._n_single + (message - self._n_single) // self._group_size
         if group >= self._n_added:
             self._answers.setdefault(group, payload)
         while self._n_added in self._answers:

@@ -18,6 +18,7 @@ from dask_gradcode.codes import (
     CyclicRepetition,
     FractionalRepetition,
     GradientCode,
+    PartialStragglers,
     SpanDecoder,
     Uncoded,
 )
@@ -39,8 +40,15 @@ CODES: list[GradientCode] = [
     CyclicRepetition(10, 3),
     CyclicRepetition(10, 3, seed=7),
     CyclicRepetition(5, 4),
+    PartialStragglers(FractionalRepetition(4, 0), 1),
+    PartialStragglers(FractionalRepetition(6, 1), 2),
+    PartialStragglers(FractionalRepetition(9, 2), 1),
+    PartialStragglers(CyclicRepetition(7, 1), 3),
+    PartialStragglers(CyclicRepetition(8, 2), 2),
+    PartialStragglers(CyclicRepetition(6, 3, seed=7), 1),
 ]
-REPLICATED = [code for code in CODES if not isinstance(code, Uncoded)]
+PARTIAL = [code for code in CODES if isinstance(code, PartialStragglers)]
+REPLICATED = [code for code in CODES if not isinstance(code, Uncoded | PartialStragglers)]
 every_code = pytest.mark.parametrize("code", CODES, ids=repr)
 every_replicated_code = pytest.mark.parametrize("code", REPLICATED, ids=repr)
 
@@ -91,6 +99,23 @@ def test_the_sum_is_exact_after_any_allowed_loss(code: GradientCode) -> None:
     for lost in allowed_losses(code):
         mask = mask_without(code, lost)
         decoding = code.decode(mask)
+        assert decoding.residual < 1e-10
+        assert not decoding.weights[~mask].any()
+        arrived = {index: payloads[index] for index in np.flatnonzero(mask).tolist()}
+        assert_allclose(code.combine(decoding, arrived), blocks.sum(axis=0), atol=1e-9)
+
+
+@pytest.mark.parametrize("code", PARTIAL, ids=repr)
+def test_the_sum_is_exact_without_the_last_messages_of_any_slow_workers(
+    code: PartialStragglers,
+) -> None:
+    blocks = np.random.default_rng(0).normal(size=(code.n_blocks, 3))
+    payloads = encoded(code, blocks)
+    for slow in allowed_losses(code.inner):
+        mask = np.ones(len(code.messages), dtype=bool)
+        mask[[code.messages_of[worker][-1] for worker in slow]] = False
+        decoding = code.decode(mask)
+        assert code.can_decode(mask)
         assert decoding.residual < 1e-10
         assert not decoding.weights[~mask].any()
         arrived = {index: payloads[index] for index in np.flatnonzero(mask).tolist()}
@@ -223,7 +248,14 @@ def test_a_pickled_code_decodes_as_before_although_no_matrix_travels(code: Gradi
 
 
 @pytest.mark.parametrize(
-    "code", [Uncoded(1000), FractionalRepetition(1000, 3), CyclicRepetition(1000, 3)], ids=repr
+    "code",
+    [
+        Uncoded(1000),
+        FractionalRepetition(1000, 3),
+        CyclicRepetition(1000, 3),
+        PartialStragglers(CyclicRepetition(1000, 3), 4),
+    ],
+    ids=repr,
 )
 def test_a_large_code_is_decoded_exactly_and_its_pickle_stays_small(code: GradientCode) -> None:
     mask = mask_without(code, tuple(range(997, 997 + code.n_stragglers)))
@@ -235,9 +267,13 @@ def test_a_large_code_is_decoded_exactly_and_its_pickle_stays_small(code: Gradie
 def codes(draw: st.DrawFn) -> GradientCode:
     n_stragglers = draw(st.integers(0, 5))
     size = n_stragglers + 1
+    inner: FractionalRepetition | CyclicRepetition
     if draw(st.booleans()):
-        return FractionalRepetition(size * draw(st.integers(1, 60 // size)), n_stragglers)
-    return CyclicRepetition(draw(st.integers(size, 60)), n_stragglers, draw(st.integers(0, 3)))
+        inner = FractionalRepetition(size * draw(st.integers(1, 60 // size)), n_stragglers)
+    else:
+        inner = CyclicRepetition(draw(st.integers(size, 60)), n_stragglers, draw(st.integers(0, 3)))
+    n_private = draw(st.integers(0, 3))
+    return PartialStragglers(inner, n_private) if n_private else inner
 
 
 @given(code=codes(), data=st.data())

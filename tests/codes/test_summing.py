@@ -6,10 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    FractionalRepetition,
+    GradientCode,
+    PartialStragglers,
+    Uncoded,
+)
 from dask_gradcode.typing import Part, Payload
 
-CODES = [Uncoded(5), FractionalRepetition(8, 1), FractionalRepetition(9, 2), CyclicRepetition(7, 2)]
+CODES = [
+    Uncoded(5),
+    FractionalRepetition(8, 1),
+    FractionalRepetition(9, 2),
+    CyclicRepetition(7, 2),
+    PartialStragglers(FractionalRepetition(6, 2), 2),
+    PartialStragglers(CyclicRepetition(5, 1), 1),
+]
 
 
 def payloads_of(code: GradientCode, parts: bool) -> dict[int, Payload]:

@@ -128,7 +128,7 @@ def test_too_many_deaths_name_who_is_missing_and_leave_nothing(cluster: Client) 
         text = str(caught.value)
         for role in (0, 1):
             assert f"role {role}: {data.addresses[role]}: it left the cluster" in text
-        assert "sure to survive 1 missing worker(s)" in text
+        assert "tolerates 1 silent worker(s), whoever they are" in text
     wait_until(lambda: not gradcode_keys(cluster))
 
 

@@ -18,6 +18,7 @@ from distributed.core import Status
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.shard import Shard
+from dask_gradcode.cluster.transport.delays import delay
 from dask_gradcode.cluster.transport.released import Released
 from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
 from dask_gradcode.codes import GradientCode, Message
@@ -193,6 +194,8 @@ class _Visitor:
             self._read()
             return self._round != round_ or self._reader.begun() is Kind.BEGIN
 
+        if delay(self, shard.role, round_, job.code.n_workers) and superseded():
+            return None
         if self._payload.size != 1 + self._w.size:
             self._payload = np.zeros(1 + self._w.size)
         return shard.compute(

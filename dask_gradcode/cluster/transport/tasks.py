@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from distributed import Client, Future
+from distributed import Client, Future, get_worker
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.columns import Columns
@@ -18,6 +18,7 @@ from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Letter, Mailbox
 from dask_gradcode.cluster.shard import Shard
+from dask_gradcode.cluster.transport.delays import delay
 from dask_gradcode.cluster.transport.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.messages import Work
@@ -228,5 +229,9 @@ def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     """Compute a message on a worker; the body of a message task."""
     code, work = _read(order.job)
     stop = threading.Event()
+    worker: Any = get_worker()
+    _, fit, round_, role, _ = worker.get_current_task()
     with Released.told(stop.set):
+        if delay((fit, role), role, round_, code.n_workers) and stop.is_set():
+            return None
         return shard.compute(code, order.message, work, w, stop.is_set)

@@ -1,0 +1,239 @@
+"""Which code, how many workers and how many stragglers: simulated before machines are rented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    FractionalRepetition,
+    GradientCode,
+    PartialStragglers,
+    Uncoded,
+)
+from dask_gradcode.history import History
+from dask_gradcode.rounds import InsufficientWorkersError
+from dask_gradcode.simulation.recorded import recorded
+from dask_gradcode.simulation.rounds import simulate
+from dask_gradcode.stragglers import StragglerModel
+
+__all__ = ["Candidate", "Choice", "choose"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One code and what it would cost.
+
+    Parameters
+    ----------
+    code : GradientCode
+        The code.
+    n_stragglers : int
+        Its ``s``: of silent workers, or for :class:`PartialStragglers` of slow ones.
+    seconds : float
+        Mean time of a round; ``inf`` if some round would never end.
+    load : float
+        Largest share of the data on one worker.
+    memory : float
+        Bytes of data on that worker; NaN if the size of the data was not given.
+    """
+
+    code: GradientCode
+    n_stragglers: int
+    seconds: float
+    load: float
+    memory: float
+
+    @property
+    def family(self) -> str:
+        """The code's name: ``"fractional"``, ``"partial-cyclic"`` and so on."""
+        if isinstance(self.code, PartialStragglers):
+            return f"partial-{_NAMES[type(self.code.inner)]}"
+        return _NAMES[type(self.code)]
+
+
+_NAMES: dict[type[GradientCode], str] = {
+    Uncoded: "uncoded",
+    FractionalRepetition: "fractional",
+    CyclicRepetition: "cyclic",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Choice:
+    """Candidates in the order of their time per round, the fastest first; printed as a table.
+
+    Parameters
+    ----------
+    candidates : tuple of Candidate
+        Ranked.
+    """
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> GradientCode:
+        """The fastest code."""
+        return self.candidates[0].code
+
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """The table as columns, such as ``pandas.DataFrame`` takes."""
+        return {
+            "code": [c.family for c in self.candidates],
+            "n_workers": [c.code.n_workers for c in self.candidates],
+            "n_stragglers": [c.n_stragglers for c in self.candidates],
+            "seconds": [c.seconds for c in self.candidates],
+            "load": [c.load for c in self.candidates],
+            "memory": [c.memory for c in self.candidates],
+        }
+
+    def __repr__(self) -> str:
+        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>11}"]
+        for c in self.candidates:
+            memory = "-" if np.isnan(c.memory) else f"{c.memory / 2**20:,.1f} MiB"
+            lines.append(
+                f"{c.family:<20}{c.code.n_workers:>6}{c.n_stragglers:>4}{c.seconds:>11.4g}"
+                f"{c.load:>8.1%}{memory:>11}"
+            )
+        return "\n".join(lines)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw time per round against load; points are labelled with n and s.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes, optional
+            Where to draw. None: a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                "Choice.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
+            ) from error
+        if axes is None:
+            _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        for family in dict.fromkeys(c.family for c in self.candidates):
+            mine = [c for c in self.candidates if c.family == family and np.isfinite(c.seconds)]
+            axes.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
+            for c in mine:
+                text = f" {c.code.n_workers}, {c.n_stragglers}"
+                axes.annotate(text, (100 * c.load, c.seconds), fontsize=8)
+        axes.set(yscale="log", title="labels: n_workers, n_stragglers")
+        axes.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
+        axes.legend()
+        return axes.figure
+
+
+def choose(
+    stragglers: StragglerModel | History,
+    n_workers: int | Sequence[int],
+    *,
+    max_stragglers: int = 3,
+    work: float | None = None,
+    overhead: float = 0.0,
+    data_bytes: float | None = None,
+    n_rounds: int = 200,
+) -> Choice:
+    """Simulate codes for some numbers of workers and stragglers, and rank them.
+
+    The candidates are no code, fractional and cyclic repetition, and partial stragglers over both
+    with ``n_private = s + 1``, which allows stragglers to be twice as slow. What is not feasible,
+    such as fractional repetition where s + 1 does not divide n, is left out.
+
+    Parameters
+    ----------
+    stragglers : StragglerModel or History
+        How late workers are: a model, or what a fit has seen (see :func:`recorded`), also for more
+        workers than it had.
+    n_workers : int or sequence of int
+        How many workers there may be.
+    max_stragglers : int, default=3
+        Largest ``s`` to try.
+    work : float, optional
+        Seconds in which one worker alone would compute the whole data set. Needed with a model;
+        None: read from the history.
+    overhead : float, default=0.0
+        Seconds of every message for all that is not computing.
+    data_bytes : float, optional
+        Size of the data set, for the memory.
+    n_rounds : int, default=200
+        Rounds to simulate for each candidate.
+
+    Returns
+    -------
+    Choice
+        Ranked by the mean time of a round.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is missing or out of range.
+
+    Examples
+    --------
+    >>> from dask_gradcode.stragglers import ParetoDelay
+    >>> choose(ParetoDelay(1.5, 0.1), 4, work=0.2, max_stragglers=1, data_bytes=2**30)
+    code                     n   s    seconds    load     memory
+    fractional               4   1     0.3341   50.0%  512.0 MiB
+    cyclic                   4   1     0.4195   50.0%  512.0 MiB
+    partial-fractional       4   1     0.6217   33.3%  341.3 MiB
+    partial-cyclic           4   1     0.6235   33.3%  341.3 MiB
+    uncoded                  4   0     0.6367   25.0%  256.0 MiB
+    """
+    sizes = [n_workers] if isinstance(n_workers, int) else list(n_workers)
+    if not sizes:
+        raise ValueError("n_workers names no number of workers. Give one, or several.")
+    if isinstance(max_stragglers, bool) or max_stragglers < 0:
+        raise ValueError(f"max_stragglers must be an int >= 0, got {max_stragglers!r}.")
+    model: StragglerModel
+    if isinstance(stragglers, History):
+        model, measured = recorded(stragglers, max(sizes))
+        work = measured if work is None else work
+    elif isinstance(stragglers, StragglerModel):
+        model = stragglers
+    else:
+        raise TypeError(f"stragglers must be a StragglerModel or a History, got {stragglers!r}.")
+    if work is None:
+        raise ValueError(
+            "With a straggler model choose needs work: the seconds in which one worker alone would "
+            "compute the whole data set. A History would tell it."
+        )
+
+    def candidate(code: GradientCode, s: int) -> Candidate:
+        try:
+            history = simulate(code, model, n_rounds=n_rounds, work=work, overhead=overhead)
+            seconds = float(np.mean(history.columns["seconds"]))
+        except InsufficientWorkersError:
+            seconds = float("inf")
+        memory = float("nan") if data_bytes is None else code.load * data_bytes
+        return Candidate(code, s, seconds, code.load, memory)
+
+    found = [candidate(code, s) for n in sizes for code, s in _codes(n, max_stragglers)]
+    return Choice(tuple(sorted(found, key=lambda c: (c.seconds, c.load))))
+
+
+def _codes(n_workers: int, max_stragglers: int) -> Iterator[tuple[GradientCode, int]]:
+    yield Uncoded(n_workers), 0
+    for s in range(1, min(max_stragglers, n_workers - 1) + 1):
+        for family in (FractionalRepetition, CyclicRepetition):
+            with suppress(ValueError):  # there is none for these numbers
+                inner = family(n_workers, s)
+                yield inner, s
+                yield PartialStragglers(inner, s + 1), s

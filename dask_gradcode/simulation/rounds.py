@@ -1,0 +1,172 @@
+"""Whole runs on a virtual clock: rounds alone, or an objective that a solver can minimise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.history import History
+from dask_gradcode.messages import Block, Work, compute_payload
+from dask_gradcode.objective import evaluation
+from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.simulation.virtual import VirtualCluster
+from dask_gradcode.stragglers import StragglerModel
+from dask_gradcode.typing import Evaluation, Payload, Vector
+
+__all__ = ["SimulatedObjective", "simulate"]
+
+
+def simulate(
+    code: GradientCode,
+    straggler_model: StragglerModel,
+    *,
+    wait: WaitRule | None = None,
+    n_rounds: int = 100,
+    work: ArrayLike = 1.0,
+    overhead: float = 0.0,
+) -> History:
+    """Return how long rounds would take, without computing anything.
+
+    Rounds, decoders and wait rules are those of a cluster; only messages are empty and time is
+    virtual. Stragglers carry over: a delay that is not over when a round ends keeps its worker from
+    the next one.
+
+    Parameters
+    ----------
+    code : GradientCode
+        The code.
+    straggler_model : StragglerModel
+        When workers are late.
+    wait : WaitRule, optional
+        When a round has enough messages. None: until it is exact.
+    n_rounds : int, default=100
+        Number of rounds, one directly after the other.
+    work : float or array-like of shape (n_workers,), default=1.0
+        Seconds in which one worker alone would compute the whole data set; a message over a tenth
+        of the blocks takes a tenth of it.
+    overhead : float, default=0.0
+        Seconds of every message for all that is not computing.
+
+    Returns
+    -------
+    History
+        One record a round; value and gradient norm are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or the wait rule or the model does not fit the code.
+    InsufficientWorkersError
+        If a round would never end.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import FractionalRepetition, Uncoded
+    >>> from dask_gradcode.stragglers import FixedDelay
+    >>> late = FixedDelay(10.0, workers=[1])
+    >>> simulate(Uncoded(4), late, n_rounds=1).columns["seconds"]
+    [10.25]
+    >>> simulate(FractionalRepetition(4, 1), late, n_rounds=1).columns["seconds"]
+    [0.5]
+    """
+    if not isinstance(n_rounds, Integral) or isinstance(n_rounds, bool) or n_rounds < 1:
+        raise ValueError(f"n_rounds must be an int in the range [1, inf), got {n_rounds!r}.")
+    wait = wait or UntilExact()
+    wait.check(code)
+    cluster = VirtualCluster(code, straggler_model, work, overhead)
+    history = History(code, "simulated")
+    for _ in range(n_rounds):
+        round_ = cluster.run(wait, _nothing)
+        history.records.append(round_.record(np.nan, np.nan))
+    return history
+
+
+def _nothing(index: int) -> Payload:
+    return _EMPTY
+
+
+_EMPTY: Vector = np.zeros(0)
+
+
+class SimulatedObjective:
+    """The coded sum over all blocks, computed here, at the speed of virtual workers.
+
+    Interchangeable with the objectives of this process and of a cluster. Its records tell virtual
+    time, so that a solver's whole run shows what it would take on the cluster.
+
+    Parameters
+    ----------
+    code : GradientCode
+        How the sum is coded.
+    blocks : mapping of int to Block
+        All ``code.n_blocks`` blocks.
+    loss : Loss or callable
+        What to compute on each block.
+    straggler_model : StragglerModel
+        When workers are late.
+    wait : WaitRule, optional
+        When a round has enough messages. None: until it is exact.
+    work : float or array-like of shape (n_workers,), default=1.0
+        Seconds in which one worker alone would compute the whole data set.
+    overhead : float, default=0.0
+        Seconds of every message for all that is not computing.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`simulate`.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.losses import Logistic
+    >>> from dask_gradcode.stragglers import FixedDelay
+    >>> block = Block(np.array([[1.0], [-1.0]]), np.array([1.0, 0.0]))
+    >>> objective = SimulatedObjective(Uncoded(1), {0: block}, Logistic(), FixedDelay(3.0))
+    >>> seen = objective(np.zeros(1))
+    >>> seen.gradient, seen.record.seconds
+    (array([-1.]), 4.0)
+    """
+
+    def __init__(
+        self,
+        code: GradientCode,
+        blocks: Mapping[int, Block],
+        loss: Work,
+        straggler_model: StragglerModel,
+        *,
+        wait: WaitRule | None = None,
+        work: ArrayLike = 1.0,
+        overhead: float = 0.0,
+    ) -> None:
+        self._code, self._blocks, self._loss = code, blocks, loss
+        self._wait = wait or UntilExact()
+        self._wait.check(code)
+        self._cluster = VirtualCluster(code, straggler_model, work, overhead)
+        self._block_rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
+
+    @property
+    def seconds(self) -> float:
+        """Virtual time since the first round began."""
+        return self._cluster.now
+
+    def __call__(self, w: Vector) -> Evaluation:
+        """Run one round.
+
+        Raises
+        ------
+        InsufficientWorkersError
+            If it would never end.
+        """
+
+        def payload(index: int) -> Payload:
+            message = self._code.messages[index]
+            found = compute_payload(self._code, message, self._blocks, self._loss, w)
+            assert found is not None  # nobody told it to stop
+            return found
+
+        return evaluation(self._cluster.run(self._wait, payload, self._block_rows))

@@ -1,0 +1,220 @@
+"""The simulator against an event queue of its own, closed forms, and the other objectives."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    FractionalRepetition,
+    GradientCode,
+    PartialStragglers,
+    Uncoded,
+)
+from dask_gradcode.losses import Logistic
+from dask_gradcode.messages import Block
+from dask_gradcode.objective import InProcessObjective, Penalised
+from dask_gradcode.optimizers import LBFGS
+from dask_gradcode.rounds import Deadline, Fastest, InsufficientWorkersError
+from dask_gradcode.simulation import SimulatedObjective, simulate
+from dask_gradcode.stragglers import (
+    ExponentialDelay,
+    FixedDelay,
+    NeverAnswers,
+    ParetoDelay,
+    TraceDelay,
+)
+from helpers import logistic_data
+
+CODES: list[GradientCode] = [
+    Uncoded(4),
+    FractionalRepetition(4, 1),
+    FractionalRepetition(6, 2),
+    CyclicRepetition(5, 2),
+    PartialStragglers(FractionalRepetition(4, 1), 2),
+    PartialStragglers(CyclicRepetition(4, 1), 1),
+]
+every_code = pytest.mark.parametrize("code", CODES, ids=repr)
+
+
+def event_queue(code: GradientCode, delays: np.ndarray, work: float) -> list[float]:
+    """Play worker by worker what the simulator computes at once; the time of each round.
+
+    A worker looks for the newest round whenever it is free: after a delay, after each message, and
+    at once when a round begins while it computes or idles.
+    """
+    n_rounds = len(delays)
+    share = [len(message.blocks) / code.n_blocks for message in code.messages]
+    newest, started, times = 0, 0.0, []
+    arrived = np.zeros(len(code.messages), dtype=bool)
+    doing: list[tuple[str, int, int]] = [("", -1, 0)] * code.n_workers  # what, round, how far
+    ticket = [0] * code.n_workers  # an event with an older ticket has been given up
+    queue: list[tuple[float, int, int]] = []
+
+    def begin(worker: int, now: float) -> None:
+        doing[worker] = "delay", newest, 0
+        ticket[worker] += 1
+        heapq.heappush(queue, (now + delays[newest][worker], worker, ticket[worker]))
+
+    def compute(worker: int, place: int, now: float) -> None:
+        doing[worker] = "compute", newest, place
+        if place < len(code.messages_of[worker]):
+            ticket[worker] += 1
+            took = work * share[code.messages_of[worker][place]]
+            heapq.heappush(queue, (now + took, worker, ticket[worker]))
+        else:
+            doing[worker] = "idle", newest, 0
+
+    for worker in range(code.n_workers):
+        begin(worker, 0.0)
+    while len(times) < n_rounds:
+        now, worker, number = heapq.heappop(queue)
+        if number != ticket[worker]:
+            continue
+        what, round_, place = doing[worker]
+        if what == "delay":
+            if round_ == newest:
+                compute(worker, 0, now)
+            else:
+                begin(worker, now)
+            continue
+        arrived[code.messages_of[worker][place]] = True
+        if not code.can_decode(arrived):
+            compute(worker, place + 1, now)
+            continue
+        times.append(now - started)
+        newest, started, arrived[:] = newest + 1, now, False
+        if newest < n_rounds:
+            for other in range(code.n_workers):
+                if doing[other][0] != "delay":
+                    begin(other, now)
+    return times
+
+
+@every_code
+@given(data=st.data())
+def test_rounds_take_as_long_as_worker_by_worker(code: GradientCode, data: st.DataObject) -> None:
+    seconds = st.one_of(st.just(0.0), st.floats(0.001, 9.0))
+    row = st.lists(seconds, min_size=code.n_workers, max_size=code.n_workers)
+    delays = np.array(data.draw(st.lists(row, min_size=1, max_size=6)))
+    history = simulate(code, TraceDelay(delays), n_rounds=len(delays), work=0.7)
+    assert_allclose(history.columns["seconds"], event_queue(code, delays, 0.7), atol=1e-9)
+
+
+def test_the_uncoded_sum_waits_for_the_slowest() -> None:
+    model = ParetoDelay(1.5, 0.1, seed=3)
+    history = simulate(Uncoded(50), model, n_rounds=200, work=2.0, overhead=0.25)
+    slowest = [model.delays(number, 50).max() for number in range(200)]
+    assert_allclose(history.columns["seconds"], np.array(slowest) + 2.0 / 50 + 0.25)
+
+
+def test_the_fastest_are_waited_for_and_the_slow_carry_over() -> None:
+    trace = TraceDelay([[0.0, 0.0, 5.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
+    history = simulate(Uncoded(3), trace, wait=Fastest(2), n_rounds=3, work=3.0)
+    # round 1 (from 1.0): worker 2 is late until 5.0, worker 1 until 4.0
+    # round 2 (from 5.0): nobody is late, and worker 2 has just woken
+    assert history.columns["seconds"] == [1.0, 4.0, 1.0]
+    assert [record.exact for record in history] == [False] * 3
+    assert [record.late for record in history] == [(2,), (2,), (2,)]
+    assert "approximate" in repr(history)
+
+
+def test_a_deadline_ends_a_round_on_the_virtual_clock() -> None:
+    late = FixedDelay(10.0, workers=[0])
+    history = simulate(Uncoded(2), late, wait=Deadline(4.0), n_rounds=2, work=1.0)
+    assert history.columns["seconds"] == [4.0, 4.0]
+    assert history.columns["n_used"] == [1, 1]
+    all_late = simulate(Uncoded(2), FixedDelay(10.0), wait=Deadline(4.0), n_rounds=1, work=1.0)
+    assert all_late.columns["seconds"] == [10.5]  # at least one message is waited for
+
+
+@every_code
+def test_the_same_run_again_is_the_same_run(code: GradientCode) -> None:
+    runs = [simulate(code, ExponentialDelay(0.5, seed=7), n_rounds=30) for _ in range(2)]
+    assert runs[0].columns["seconds"] == runs[1].columns["seconds"]
+    for first, second in zip(*runs, strict=True):
+        assert_array_equal(first.arrived_at, second.arrived_at)
+
+
+def test_workers_may_differ_in_speed() -> None:
+    history = simulate(Uncoded(2), FixedDelay(0.0), n_rounds=1, work=[2.0, 8.0])
+    assert_allclose(history[0].arrived_at, [1.0, 4.0])
+
+
+def test_who_never_answers_is_done_without_or_named() -> None:
+    silent = NeverAnswers(workers=[1])
+    assert simulate(CyclicRepetition(5, 1), silent, n_rounds=3).columns["n_used"] == [4] * 3
+    fastest = simulate(Uncoded(3), silent, wait=Fastest(3), n_rounds=2, work=3.0)
+    assert fastest.columns["seconds"] == [1.0, 1.0]  # all that can come has come
+    for code in (Uncoded(3), PartialStragglers(FractionalRepetition(4, 1), 2)):
+        with pytest.raises(InsufficientWorkersError, match=r"worker\(s\) 1 never answer") as caught:
+            simulate(code, silent)
+        assert f"tolerates {code.tolerance}" in str(caught.value)
+
+
+def test_a_worker_that_fell_silent_stays_silent() -> None:
+    trace = TraceDelay([[0.0, np.inf, 0.0, 0.0]] + [[0.0] * 4] * 3)
+    history = simulate(FractionalRepetition(4, 1), trace, n_rounds=4)
+    assert all(np.isnan(record.arrived_at[1]) for record in history)
+
+
+@every_code
+def test_the_objective_computes_the_sum_and_tells_virtual_time(code: GradientCode) -> None:
+    X, y = logistic_data(120, 3)
+    borders = np.linspace(0, 120, code.n_blocks + 1).astype(int)
+    blocks = {
+        i: Block(X[start:stop], y[start:stop].astype(float))
+        for i, (start, stop) in enumerate(pairwise(borders.tolist()))
+    }
+    model = ExponentialDelay(1.0)
+    simulated = SimulatedObjective(code, blocks, Logistic(), model, work=0.5)
+
+    def coef(objective: SimulatedObjective | InProcessObjective) -> np.ndarray:
+        penalised = Penalised(objective, scale=1 / 120, alpha=1 / 120, n_penalised=3)
+        return LBFGS().minimize(penalised, np.zeros(3), tol=1e-9, max_iter=200).w
+
+    here = coef(InProcessObjective(code, blocks, Logistic()))
+    there = coef(simulated)
+    assert_allclose(there, here, rtol=1e-7)
+    if "Cyclic" not in repr(code):
+        assert_array_equal(there, here)
+    again = SimulatedObjective(code, blocks, Logistic(), model, work=0.5)
+    seconds = [again(np.zeros(3)).record.seconds for _ in range(5)]
+    rounds = simulate(code, model, work=0.5, n_rounds=5)
+    assert seconds == rounds.columns["seconds"]
+    assert again.seconds == pytest.approx(sum(seconds))
+
+
+BAD: list[tuple[Callable[[], object], str]] = [
+    (lambda: simulate(Uncoded(2), FixedDelay(1.0), n_rounds=0), "n_rounds must be .* got 0"),
+    (lambda: simulate(Uncoded(2), FixedDelay(1.0), n_rounds=1.5), "got 1.5"),  # type: ignore[arg-type]
+    (lambda: simulate(Uncoded(2), FixedDelay(1.0), work=0.0), "work must be seconds > 0"),
+    (lambda: simulate(Uncoded(2), FixedDelay(1.0), work=[1.0] * 3), "each of the 2 workers"),
+    (lambda: simulate(Uncoded(2), FixedDelay(1.0), overhead=-1.0), "overhead must be seconds"),
+    (lambda: simulate(Uncoded(2), FixedDelay(1.0), wait=Fastest(3)), "between 1 and the code's 2"),
+    (lambda: simulate(Uncoded(2), FixedDelay(1.0, workers=[2])), "none of 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), BAD)
+def test_what_makes_no_sense_is_refused(make: Callable[[], object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_coded_rounds_beat_uncoded_ones_under_a_heavy_tail() -> None:
+    """The paper's point, at a size no machine here could run."""
+    model = ParetoDelay(1.5, 0.01)
+    seconds = {
+        type(code).__name__: np.mean(simulate(code, model, work=1.0).columns["seconds"])
+        for code in (Uncoded(1000), CyclicRepetition(1000, 3), FractionalRepetition(1000, 3))
+    }
+    assert seconds["FractionalRepetition"] < seconds["CyclicRepetition"] < seconds["Uncoded"]
