@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--code", choices=CODES, default="fractional")
     parser.add_argument("--transport", choices=["auto", "stream", "tasks"], default="auto")
     options = parser.parse_args()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every death
+    logging.getLogger("distributed").setLevel(os.environ.get("CHAOS_LOG", "CRITICAL"))  # it tells of every death
 
     X, y = data_set()
     code = CODES[options.code]
