@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,29 @@ from dask_gradcode.typing import Evaluation, Objective, Vector
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["History", "Recorder"]
+__all__ = ["Change", "History", "Recorder"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A worker was lost in a fit, or restored.
+
+    Parameters
+    ----------
+    round : int
+        The first round without the worker, or with it again.
+    worker : int
+        The code worker, 0 to ``n_workers - 1``.
+    what : {"lost", "restored"}
+        What became of it.
+    cost : float
+        Seconds by which that round took longer than the median round; 0 if it did not.
+    """
+
+    round: int
+    worker: int
+    what: str
+    cost: float
 
 
 @dataclass(eq=False, repr=False)
@@ -61,8 +84,8 @@ class History:
         """The records as columns: what ``to_frame`` shows, without pandas.
 
         ``seconds`` is a round's time, ``grad_norm`` is ``max |gradient|``, and ``n_used``,
-        ``n_late`` and ``n_lost`` count workers: those decoded from, those that had not answered
-        when the round ended, those that could not answer.
+        ``n_late``, ``n_lost`` and ``n_restored`` count workers: those decoded from, those that had
+        not answered when the round ended, those that could not answer, and those that could again.
         """
         return {
             "round": [r.round for r in self],
@@ -72,10 +95,37 @@ class History:
             "n_used": [self._workers(r.used) for r in self],
             "n_late": [len(r.late) for r in self],
             "n_lost": [len(r.lost) for r in self],
+            "n_restored": [len(r.restored) for r in self],
             "residual": [r.residual for r in self],
             "amplification": [r.amplification for r in self],
             "exact": [r.exact for r in self],
         }
+
+    @property
+    def events(self) -> list[Change]:
+        """Who was lost, when, what that round cost, and from when on it was there again.
+
+        Examples
+        --------
+        >>> from dask_gradcode.codes import Uncoded
+        >>> History(Uncoded(2), "in-process").events
+        []
+        """
+        found: list[Change] = []
+        usual = median(record.seconds for record in self) if len(self) else 0.0
+        missing: set[int] = set()
+        for record in self:
+            cost = max(0.0, record.seconds - usual)
+            back = set(record.restored) | (missing - set(record.lost))
+            # one who was lost and replaced before a round could miss it is back all the same
+            for what, workers in (
+                ("lost", back - missing),
+                ("restored", back),
+                ("lost", set(record.lost) - (missing - back)),
+            ):
+                found += [Change(record.round, worker, what, cost) for worker in sorted(workers)]
+            missing = set(record.lost)
+        return found
 
     def _workers(self, used: Any) -> int:
         return len({self.code.messages[i].worker for i in np.flatnonzero(used)})

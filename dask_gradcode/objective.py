@@ -83,7 +83,7 @@ class InProcessObjective:
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round."""
         round_ = Round(
-            self._n_rounds, self._code, self._wait, time.perf_counter(), self._block_rows
+            self._n_rounds, self._code, self._wait, time.perf_counter(), self._block_rows, w
         )
         self._n_rounds += 1
         for index in map(int, self._order):

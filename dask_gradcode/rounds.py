@@ -13,6 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
+from dask_gradcode.codes.summing import Sum
+from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.typing import Mask, Payload, Vector
 
 __all__ = [
@@ -270,13 +272,15 @@ class RoundRecord:
     late : tuple of int
         Workers that had not answered when the round ended.
     lost : tuple of int
-        Workers that could not answer: dead, frozen or in error.
+        Workers that could not answer, or whose answer could not be right: dead, frozen, in error.
     residual : float
         ``max |weights @ B - 1|``: above rounding, the sum is approximate.
     amplification : float
         How much the decoding multiplied rounding errors.
     exact : bool
         Whether the sum is the exact one.
+    restored : tuple of int
+        Workers that had been lost and could answer again from this round on.
     """
 
     round: int
@@ -290,10 +294,14 @@ class RoundRecord:
     residual: float
     amplification: float
     exact: bool
+    restored: tuple[int, ...] = ()
 
 
 class Round:
     """The client's view of one round.
+
+    A message that is not finite although ``w`` is, is put aside and its worker counts as lost, as
+    long as others can do without it. If they cannot, whoever may return, the sum is not finite.
 
     Parameters
     ----------
@@ -307,6 +315,13 @@ class Round:
         When the round began, in seconds on the caller's clock.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
+    w : ndarray of shape (n_parameters,), optional
+        The point: messages must fit it in size. None: that is not checked.
+
+    Attributes
+    ----------
+    doubts : list of Doubt
+        What was sent and cannot be right.
 
     Examples
     --------
@@ -328,13 +343,18 @@ class Round:
         wait: WaitRule,
         started: float,
         block_rows: Vector | None = None,
+        w: Vector | None = None,
     ) -> None:
         self.number, self.code, self.wait, self.started = number, code, wait, started
         n_messages = len(code.messages)
         self._block_rows = np.ones(code.n_blocks) if block_rows is None else block_rows
         self._decoder = code.decoder()
         self._decoding: Decoding | None = None
-        self._sum = code.sum()
+        self._sum: Sum | None = code.sum()
+        self._inspector = Inspector(code, w)
+        self._aside: dict[int, Payload] = {}  # not finite
+        self.doubts: list[Doubt] = []
+        self.restored: set[int] = set()
         self.seconds = float("nan")
         self.errors: dict[int, BaseException] = {}
         self.losses: dict[int, str] = {}
@@ -361,17 +381,13 @@ class Round:
             Once Done, always Done.
         """
         if self._decoding is not None:
+            if isinstance(event, Arrived) and event.round == self.number:
+                self._note_late(event, now)
             return Done()
         match event:
-            case Arrived(number, role, message, payload) if number == self.number:
-                if self.arrived[message]:
-                    return self._next(now)  # a second copy of an answer changes nothing
-                self.arrived[message], self.pending[message] = True, False
-                self.arrived_at[message] = now - self.started
-                self._n_left[role] -= 1
-                self.n_complete += self._n_left[role] == 0
-                self._sum.add(message, payload)
-                self.decodable = self._decoder.add(message)
+            case Arrived(number, _, message, payload) if number == self.number:
+                if not self.arrived[message]:  # a second copy of an answer changes nothing
+                    self._take_in(message, payload, now)
             case Failed(number, role, message, error) if number == self.number:
                 self.pending[message] = False
                 self.errors[role] = error
@@ -382,18 +398,80 @@ class Round:
                 return self._ask_again(role, now)
         return self._next(now)
 
+    def accept(self, now: float) -> Done | Wait | Stuck:
+        """Take messages that were put aside for what they are: nobody is left to contradict them.
+
+        Parameters
+        ----------
+        now : float
+            Seconds on the same clock as ``started``.
+
+        Returns
+        -------
+        Done, Wait or Stuck
+            What to do next.
+        """
+        believed = {self.code.messages[message].worker for message in self._aside}
+        self.doubts = [doubt for doubt in self.doubts if not believed.issuperset(doubt.roles)]
+        for role in believed:
+            self.losses.pop(role, None)
+        for message, payload in list(self._aside.items()):
+            self._add(message, payload)
+        return self._next(now)
+
+    def _take_in(self, message: int, payload: Payload, now: float) -> None:
+        self.pending[message] = False
+        self.arrived_at[message] = now - self.started
+        doubt = self._doubt(message, payload)
+        if doubt is None or len(doubt.roles) > 1:  # of two that differ either may be right
+            self._add(message, payload)
+            return
+        self.losses[self.code.messages[message].worker] = doubt.what
+        if self._inspector.fits(payload):
+            self._aside[message] = payload
+
+    def _doubt(self, message: int, payload: Payload) -> Doubt | None:
+        doubt = self._inspector.doubt(message, payload)
+        if doubt is not None:
+            self.doubts.append(doubt)
+        return doubt
+
+    def _add(self, message: int, payload: Payload) -> None:
+        assert self._sum is not None
+        self._aside.pop(message, None)
+        self.arrived[message] = True
+        role = self.code.messages[message].worker
+        self._n_left[role] -= 1
+        self.n_complete += self._n_left[role] == 0
+        self._sum.add(message, payload)
+        self.decodable = self._decoder.add(message)
+
+    def _note_late(self, event: Arrived, now: float) -> None:
+        if np.isnan(self.arrived_at[event.message]):
+            self.arrived_at[event.message] = now - self.started
+            self._doubt(event.message, event.payload)
+
     def _next(self, now: float) -> Done | Wait | Stuck:
         self._decoding = self.wait.settle(self, now)
         if self._decoding is not None:
             self.seconds = now - self.started
             return Done()
         if self.wait.hopeless(self):
-            return Stuck(self.missing_roles())
+            return self.accept(now) if self._is_agreed() else Stuck(self.missing_roles())
         return Wait(self.wait.until(self.started))
+
+    def _is_agreed(self) -> bool:
+        """Say whether no return of a lost worker could do without the messages put aside."""
+        if not self._aside:
+            return False
+        others = np.ones(len(self.code.messages), dtype=bool)
+        others[list(self._aside)] = False
+        return not self.code.can_decode(others)
 
     def _ask_again(self, role: int, now: float) -> Done | Wait | Ask | Stuck:
         self.losses.pop(role, None)
         self.errors.pop(role, None)
+        self.restored.add(role)
         again = tuple(
             message
             for message in self.code.messages_of[role]
@@ -416,11 +494,18 @@ class Round:
         An approximate sum is scaled up to the whole data set by the rows that it counts.
         """
         decoding = self._settled()
+        if self._sum is None:
+            raise RuntimeError(f"The messages of round {self.number} have been let go.")
         total = self._sum.total(decoding)
         if not self.decodable:
             covered = decoding.weights @ self.code.encoding_matrix
             total = total * (self._block_rows.sum() / (covered @ self._block_rows))
         return total
+
+    def forget(self) -> None:
+        """Let go of the messages; what comes late can still be noted and compared."""
+        self._sum = None
+        self._aside.clear()
 
     def record(self, value: float, grad_norm: float) -> RoundRecord:
         """Return what the round did; ``arrived_at`` stays open for messages that come late."""
@@ -438,6 +523,7 @@ class Round:
             residual=decoding.residual,
             amplification=decoding.amplification,
             exact=self.decodable,
+            restored=tuple(sorted(self.restored)),
         )
 
     def _settled(self) -> Decoding:

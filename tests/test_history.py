@@ -57,6 +57,7 @@ COLUMNS: dict[str, list[Any]] = {
     "n_used": [2, 2],
     "n_late": [2, 1],
     "n_lost": [0, 1],
+    "n_restored": [0, 0],
     "residual": [0.0, 0.0],
     "amplification": [1.0, 2.0],
     "exact": [True, True],
@@ -88,6 +89,29 @@ def test_columns_are_the_records_as_lists() -> None:
 def test_used_messages_are_counted_by_worker() -> None:
     history = History(OwnThenNext(3), "tasks", [record(0, [0.1, 0.1, BLANK, 0.1, BLANK, BLANK])])
     assert history.columns["n_used"] == [2]
+
+
+def test_events_say_who_was_lost_and_restored_when_and_at_what_cost() -> None:
+    lost_restored = [((), ()), ((1, 2), ()), ((2,), ()), ((2,), (2,)), ((), (3,)), ((), ())]
+    records = [
+        record(i, [0.1, 0.1, 0.1, 0.1], lost=lost, restored=restored, seconds=seconds)
+        for i, ((lost, restored), seconds) in enumerate(
+            zip(lost_restored, [0.1, 5.1, 0.1, 0.1, 0.6, 0.05], strict=True)
+        )
+    ]
+    expected = [
+        (1, 1, "lost", 5.0),
+        (1, 2, "lost", 5.0),
+        (2, 1, "restored", 0.0),
+        (3, 2, "restored", 0.0),  # and lost again
+        (3, 2, "lost", 0.0),
+        (4, 3, "lost", 0.5),  # and replaced before any round missed it
+        (4, 2, "restored", 0.5),
+        (4, 3, "restored", 0.5),
+    ]
+    events = History(CODE, "tasks", records).events
+    assert [(e.round, e.worker, e.what, pytest.approx(e.cost)) for e in events] == expected
+    assert History(CODE, "tasks").events == []
 
 
 def test_the_frame_has_one_row_a_round() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds import (
     Arrived,
     Ask,
@@ -28,7 +30,7 @@ from dask_gradcode.rounds import (
     Wait,
     WaitRule,
 )
-from dask_gradcode.typing import Matrix, Vector
+from dask_gradcode.typing import Matrix, Part, Vector
 from helpers import OwnThenNext
 
 SMALL: list[GradientCode] = [
@@ -58,11 +60,15 @@ class Script:
     """A round that is told by number which messages arrive, one a second."""
 
     def __init__(
-        self, code: GradientCode, wait: WaitRule | None = None, block_rows: Vector | None = None
+        self,
+        code: GradientCode,
+        wait: WaitRule | None = None,
+        block_rows: Vector | None = None,
+        w: Vector | None = None,
     ) -> None:
         self.code, self.now = code, 100.0
         self.payloads = code.encoding_matrix @ sums(code)
-        self.round = Round(NUMBER, code, wait or UntilExact(), self.now, block_rows)
+        self.round = Round(NUMBER, code, wait or UntilExact(), self.now, block_rows, w)
 
     def arrived(self, message: int, number: int = NUMBER) -> Arrived:
         worker = self.code.messages[message].worker
@@ -71,6 +77,10 @@ class Script:
     def feed(self, event: Event | int | None) -> Any:
         self.now += 1.0
         return self.round.feed(self.arrived(event) if isinstance(event, int) else event, self.now)
+
+
+def with_payload(script: Script, message: int, payload: Any) -> Arrived:
+    return replace(script.arrived(message), payload=payload)
 
 
 def failed(code: GradientCode, message: int, number: int = NUMBER) -> Failed:
@@ -203,6 +213,127 @@ def test_a_stuck_round_goes_on_when_the_role_is_ready_again() -> None:
     assert script.feed(Ready(1)) == Ask(1, (1,))
     assert [script.feed(0), script.feed(1)] == [Wait(), Done()]
     assert script.round.record(0.0, 0.0).lost == ()
+
+
+# ---------------------------------------------------------------- messages that cannot be right
+
+NOT_FINITE = "it sent a message that is not finite"
+POINT = np.zeros(2)
+BAD = [np.array([1.0, np.nan, 2.0]), np.array([np.inf, 1.0, 2.0]), np.array([1.0, -np.inf, np.inf])]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+@pytest.mark.parametrize("code", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=repr)
+def test_a_message_that_is_not_finite_is_an_erasure(code: GradientCode, bad: Vector) -> None:
+    for liar in range(4):
+        script = Script(code, w=POINT)
+        assert script.feed(with_payload(script, liar, bad)) == Wait()
+        for message in set(range(4)) - {liar}:
+            answer = script.feed(message)
+        assert answer == Done()
+        assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-10)
+        assert script.round.record(0.0, 0.0).lost == (liar,)
+        assert script.round.doubts == [Doubt((liar,), code.messages[liar].blocks, NOT_FINITE)]
+
+
+def test_a_message_of_the_wrong_size_is_an_erasure() -> None:
+    script = Script(FractionalRepetition(2, 1), w=POINT)
+    for size in (2, 4):
+        assert script.feed(with_payload(script, 0, np.ones(size))) == Wait()
+    assert script.round.losses == {0: "it sent 4 numbers where 3 were expected"}
+    part = Part(np.ones(2), np.array([0, 3]), size=4)
+    assert script.feed(with_payload(script, 1, part)) == Stuck((0, 1))
+    assert script.feed(Ready(1)) == Ask(1, (1,))
+    assert script.feed(1) == Done()
+
+
+@pytest.mark.parametrize("code", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=repr)
+def test_a_sum_that_is_not_finite_is_believed_when_all_replicas_say_so(code: GradientCode) -> None:
+    script = Script(code, w=POINT)
+    script.payloads = script.payloads + np.where(code.encoding_matrix[:, :1] != 0, np.inf, 0.0)
+    for message in range(4):
+        answer = script.feed(message)
+        assert (answer == Done()) == (
+            message >= (2 if isinstance(code, FractionalRepetition) else 3)
+        )
+    assert not np.isfinite(script.round.result()).all()
+    assert script.round.record(0.0, 0.0).lost == ()
+    assert script.round.doubts == []
+
+
+def test_a_lost_replica_may_yet_contradict_a_message_that_is_not_finite() -> None:
+    code = FractionalRepetition(2, 1)
+    for returns in (True, False):
+        script = Script(code, w=POINT)
+        script.feed(Lost(1, "gone"))
+        assert script.feed(with_payload(script, 0, BAD[0])) == Stuck((0, 1))
+        if returns:
+            assert script.feed(Ready(1)) == Ask(1, (1,))
+            assert script.feed(1) == Done()
+            assert_array_equal(script.round.result(), sums(code).sum(axis=0))
+        else:
+            assert script.round.accept(script.now) == Done()
+            assert_array_equal(script.round.result(), BAD[0])
+
+
+def test_at_a_point_that_is_not_finite_neither_is_the_sum() -> None:
+    script = Script(Uncoded(2), w=np.array([np.inf, 0.0]))
+    assert script.feed(with_payload(script, 0, BAD[0])) == Wait()
+    assert script.feed(1) == Done()
+    assert script.round.doubts == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("changed", [0, 1, 2])
+def test_replicas_that_disagree_are_doubted(changed: int, late: bool) -> None:
+    code = FractionalRepetition(4, 1)
+    script = Script(code, w=POINT)
+    lie = script.payloads[1].copy()
+    lie[changed] += 1e-3
+    for event in (
+        [0, 2, with_payload(script, 1, lie)] if late else [0, with_payload(script, 1, lie)]
+    ):
+        script.feed(event)
+    assert script.feed(2) == Done()
+    blocks = code.messages[0].blocks
+    assert script.round.doubts == [
+        Doubt((0, 1), blocks, "they sent different sums of the same rows")
+    ]
+    assert_array_equal(script.round.result(), sums(code).sum(axis=0))
+
+
+@given(
+    values=st.lists(st.floats(-1e300, 1e300), min_size=3, max_size=3),
+    rounding=st.lists(st.floats(-1e-12, 1e-12), min_size=3, max_size=3),
+)
+def test_replicas_that_agree_to_rounding_are_not_doubted(
+    values: list[float], rounding: list[float]
+) -> None:
+    script = Script(FractionalRepetition(2, 1), w=POINT)
+    first = np.array(values)
+    second = first + np.array(rounding) * np.abs(first).max()
+    entries = np.arange(3, dtype=np.int32)
+    script.feed(with_payload(script, 0, first))
+    script.feed(with_payload(script, 1, Part(second, entries, size=3)))
+    assert script.round.doubts == []
+
+
+def test_messages_that_are_let_go_can_still_be_compared() -> None:
+    script = Script(FractionalRepetition(2, 1), w=POINT)
+    script.feed(0)
+    script.round.forget()
+    with pytest.raises(RuntimeError, match="have been let go"):
+        script.round.result()
+    assert script.feed(with_payload(script, 1, np.array([5.0, 5.0, 5.0]))) == Done()
+    assert [doubt.roles for doubt in script.round.doubts] == [(0, 1)]
+
+
+def test_the_record_says_who_is_there_again() -> None:
+    script = Script(FractionalRepetition(4, 1))
+    for event in (Lost(3, "gone"), 0, Ready(3), 3):
+        script.feed(event)
+    record = script.round.record(0.0, 0.0)
+    assert (record.lost, record.restored) == ((), (3,))
 
 
 def test_the_record_says_what_the_round_did() -> None:

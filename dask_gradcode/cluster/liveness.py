@@ -38,6 +38,7 @@ class Liveness:
         self._heartbeats: dict[str, tuple[float, float]] = {}
         self._workers: Mapping[str, Any] = {}  # as the scheduler told them last
         self._asked = self.told = -math.inf  # when it was asked, and when it answered
+        self._left: dict[str, float] = {}  # when watched workers left: an answer may be older
 
     @classmethod
     def of(cls, client: Client) -> Liveness:
@@ -70,6 +71,8 @@ class Liveness:
     def _notice(self, address: str, event: tuple[float, Any]) -> None:
         _, what = event
         if isinstance(what, dict) and what.get("action") == "remove-worker":
+            self._left[address] = time.monotonic()
+            self._know(self._workers, -math.inf)
             for known in list(self._callbacks.get(address, [])):
                 callback = known()
                 if callback is not None:
@@ -77,8 +80,9 @@ class Liveness:
 
     def addresses(self) -> list[str]:
         """Return the addresses of all workers; asks the scheduler."""
-        self._workers = workers_of(self._client)
-        self._asked = self.told = time.monotonic()
+        self._asked = time.monotonic()
+        self._know(workers_of(self._client), self._asked)
+        self.told = time.monotonic()
         return list(self._workers)
 
     def recently(self, max_age: float) -> Mapping[str, Any]:
@@ -93,9 +97,15 @@ class Liveness:
         return self._workers
 
     async def _ask(self) -> None:
+        asked = time.monotonic()
         with suppress(OSError, AttributeError):  # no scheduler any more
             identity = await self._client.scheduler.identity(n_workers=-1)
-            self._workers, self.told = identity["workers"], time.monotonic()
+            self._know(identity["workers"], asked)
+            self.told = time.monotonic()
+
+    def _know(self, workers: Mapping[str, Any], asked: float) -> None:
+        left = {address for address, when in self._left.items() if when > asked}
+        self._workers = {a: worker for a, worker in workers.items() if a not in left}
 
     def absent(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return which of some workers are gone and which are frozen, with the reason in words.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
-
-import numpy as np
 
 from dask_gradcode.cluster.crew import Crew
 from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement import Placement
+from dask_gradcode.inspection import Doubt
 from dask_gradcode.messages import Work
 from dask_gradcode.objective import evaluation
 from dask_gradcode.rounds import (
@@ -86,6 +86,7 @@ class ClusterObjective:
         self._wait.check(data.code)
         self._n_rounds = 0
         self._recent: dict[int, tuple[Round, RoundRecord]] = {}
+        self._told: set[Doubt] = set()
         self._crew = Crew(data, work, transport)
         self._transport = self._crew.transport
         logger.info("%r: messages travel as %s", data, self._transport.name)
@@ -119,7 +120,7 @@ class ClusterObjective:
         """
         data = self._data
         data.check_open()
-        round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows)
+        round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows, w)
         self._n_rounds += 1
         patience = Patience(data, round_)
         now = round_.started
@@ -127,7 +128,10 @@ class ClusterObjective:
         events: Sequence[Event] = ()
         while not isinstance(step, Done):
             if isinstance(step, Stuck) and (self._is_final(round_) or patience.is_over(now)):
-                raise self._why_stuck(round_)
+                step = round_.accept(now)
+                if isinstance(step, Stuck):
+                    raise self._why_stuck(round_)
+                continue
             events = self._transport.poll(patience.next_look(step, time.monotonic()))
             now = time.monotonic()
             for event in events:
@@ -139,6 +143,8 @@ class ClusterObjective:
                 if isinstance(step, Ask):
                     self._transport.ask(step.role, step.messages)
         seen = evaluation(round_)
+        round_.forget()
+        self._tell(round_)
         self._recent[round_.number] = round_, seen.record
         self._recent.pop(round_.number - 64, None)
         for event in events:  # some may have come together with the last that was needed
@@ -175,9 +181,24 @@ class ClusterObjective:
         if isinstance(event, Lost):
             self._crew.left(event.role)
         elif isinstance(event, Arrived) and event.round in self._recent:
-            round_, record = self._recent[event.round]
-            if np.isnan(record.arrived_at[event.message]):
-                record.arrived_at[event.message] = now - round_.started
+            round_, _ = self._recent[event.round]
+            round_.feed(event, now)
+            self._tell(round_)
+
+    def _tell(self, round_: Round) -> None:
+        """Warn once of each thing that a worker has sent and that cannot be right."""
+        for doubt in round_.doubts:
+            if doubt in self._told:
+                continue
+            self._told.add(doubt)
+            where = " and ".join(
+                f"role {role} on {self._data.addresses[role]}" for role in doubt.roles
+            )
+            text = f"Round {round_.number}, blocks {list(doubt.blocks)}, {where}: {doubt.what}."
+            logger.warning(text)
+            if len(doubt.roles) > 1:
+                warnings.warn(f"{text} One of them may be faulty.", stacklevel=3)
+        round_.doubts.clear()
 
     def _is_final(self, round_: Round) -> bool:
         """Say whether waiting cannot help: the work on some block has failed on all who have it."""

@@ -179,6 +179,14 @@ class GradientCode(ABC):
             indices[message.worker].append(index)
         return tuple(map(tuple, indices))
 
+    @cached_property
+    def equal_messages(self) -> Mapping[int, int]:
+        """The first of its equals for each message that several workers send."""
+        equals: dict[Any, list[int]] = {}
+        for index, message in enumerate(self.messages):
+            equals.setdefault((message.blocks, message.coefficients), []).append(index)
+        return {index: group[0] for group in equals.values() if len(group) > 1 for index in group}
+
     def blocks_of(self, worker: int) -> tuple[int, ...]:
         """Return the blocks that a worker holds, ascending."""
         held = (self.messages[index].blocks for index in self.messages_of[worker])

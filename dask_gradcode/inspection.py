@@ -1,0 +1,131 @@
+"""Whether a message can be right: its size, whether it is finite, and what its replicas say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.typing import Part, Payload, Vector
+
+__all__ = ["Doubt", "Inspector"]
+
+AGREEMENT = 1e-6
+"""How far equal messages may differ, relative to their norm: float32 blocks round that much."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that was sent and cannot be right.
+
+    Parameters
+    ----------
+    roles : tuple of int
+        Who sent it: one worker, or two that contradict each other.
+    blocks : tuple of int
+        The blocks that it is about.
+    what : str
+        What is wrong.
+    """
+
+    roles: tuple[int, ...]
+    blocks: tuple[int, ...]
+    what: str
+
+
+@dataclass(frozen=True)
+class _Digest:
+    """Numbers in which two payloads that differ, differ too: one or two passes over a payload."""
+
+    n_values: int
+    norm: float
+    mark: float | None
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.norm)
+
+    def agrees(self, other: _Digest) -> bool:
+        bound = AGREEMENT * max(self.norm, other.norm)
+        if abs(self.norm - other.norm) > bound:
+            return False
+        if self.mark is None or other.mark is None or self.n_values != other.n_values:
+            return True  # of the zeros in between not all are sent: there are no marks to compare
+        return abs(self.mark - other.mark) <= bound
+
+
+class Inspector:
+    """Looks at the messages of one round; keeps three numbers of each, but no payload.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Says which messages are equal.
+    w : ndarray of shape (n_parameters,), optional
+        The point. None: sizes are not checked, and ``w`` counts as finite.
+    """
+
+    def __init__(self, code: GradientCode, w: Vector | None = None) -> None:
+        self._code = code
+        self._size = None if w is None else 1 + w.size
+        self._w_is_finite = w is None or bool(np.isfinite(w).all())
+        self._first: dict[int, tuple[int, _Digest]] = {}  # by the first of equal messages
+
+    def fits(self, payload: Payload) -> bool:
+        """Say whether a payload has the right size."""
+        return self._size is None or payload.size == self._size
+
+    def doubt(self, message: int, payload: Payload) -> Doubt | None:
+        """Return why a message cannot be right, or that it contradicts an equal one.
+
+        Parameters
+        ----------
+        message : int
+            Its index in ``code.messages``.
+        payload : ndarray or Part
+            What came.
+        """
+        sent = self._code.messages[message]
+        if not self.fits(payload):
+            what = f"it sent {payload.size} numbers where {self._size} were expected"
+            return Doubt((sent.worker,), sent.blocks, what)
+        values = payload.values if isinstance(payload, Part) else payload
+        equal_to = self._code.equal_messages.get(message)
+        digest = _digest(values, marked=equal_to is not None)
+        if not digest.finite:
+            what = "it sent a message that is not finite"
+            return Doubt((sent.worker,), sent.blocks, what) if self._w_is_finite else None
+        if equal_to is None:
+            return None
+        other, before = self._first.setdefault(equal_to, (message, digest))
+        if before.agrees(digest):
+            return None
+        roles = self._code.messages[other].worker, sent.worker
+        return Doubt(roles, sent.blocks, "they sent different sums of the same rows")
+
+
+def _digest(values: Vector, *, marked: bool) -> _Digest:
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = float(values @ values)
+    norm = math.sqrt(square) if math.isfinite(square) else _careful_norm(values)
+    mark = None
+    if marked and math.isfinite(norm):
+        mark = float(values @ _probe(1 << values.size.bit_length())[: values.size])
+    return _Digest(values.size, norm, mark)
+
+
+def _careful_norm(values: Vector) -> float:
+    """Return the norm where squares overflow; not finite if and only if a value is not."""
+    largest = float(np.abs(values).max())
+    if not math.isfinite(largest):
+        return math.nan
+    return min(largest * float(np.linalg.norm(values / largest)), float(np.finfo(float).max))
+
+
+@lru_cache(maxsize=1)
+def _probe(size: int) -> Vector:
+    """Return numbers whose product with a difference is about as large as that difference."""
+    return np.random.default_rng(0).standard_normal(size)

@@ -1,0 +1,307 @@
+"""Train while another thread kills and freezes workers, and compare with an undisturbed fit.
+
+    python examples/chaos.py --seed 1 --faults 5
+    python examples/chaos.py --seed 0 1 2 3 4 5 6 7 8 9 --faults 5   # and a table of all
+
+The seed decides which workers are hurt, how, and in which rounds. At most ``s`` workers are hurt
+at once, and the next only after all roles of the code are placed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import psutil
+from distributed import Client, LocalCluster
+from sklearn.exceptions import ConvergenceWarning
+
+from dask_gradcode import CodedLogisticRegression, place
+from dask_gradcode.cluster import Placement
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
+from dask_gradcode.optimizers import Nesterov, Solution
+from dask_gradcode.typing import Evaluation, Objective, Vector
+
+SIGNALS = {"kill": signal.SIGKILL, "segfault": signal.SIGSEGV, "freeze": signal.SIGSTOP}
+CODES: dict[str, GradientCode] = {
+    "fractional": FractionalRepetition(4, 1),
+    "cyclic": CyclicRepetition(4, 2),
+}
+BOUND = 60.0
+"""Seconds after which a role that has not been placed again counts as lost."""
+
+
+# ---------------------------------------------------------------- what shall go wrong
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to the worker of a role when a round begins; a frozen worker is woken again."""
+
+    round: int
+    what: str
+    role: int
+    woken_after: int = 0  # rounds
+
+    def __str__(self) -> str:
+        until = f" for {self.woken_after} rounds" if self.woken_after else ""
+        return f"{self.what} role {self.role}{until}"
+
+
+def schedule(seed: int, n_faults: int, code: GradientCode) -> list[Fault]:
+    """Return faults by ascending round; at most ``s`` of one round, each of another role."""
+    rng = np.random.default_rng(seed)
+    faults: list[Fault] = []
+    round_ = 0
+    while len(faults) < n_faults:
+        round_ += int(rng.integers(2, 8))
+        n_at_once = min(int(rng.integers(1, code.n_stragglers + 1)), n_faults - len(faults))
+        for role in sorted(rng.choice(code.n_workers, n_at_once, replace=False).tolist()):
+            what = str(rng.choice(list(SIGNALS)))
+            woken_after = int(rng.integers(5, 200)) if what == "freeze" else 0
+            faults.append(Fault(round_, what, role, woken_after))
+    return faults
+
+
+# ---------------------------------------------------------------- making it go wrong
+
+
+@dataclass
+class Report:
+    """What became of a fault."""
+
+    fault: Fault
+    address: str
+    pid: int
+    happened: bool = False
+    survived: bool = False
+    seconds: float = math.nan  # until its role was placed again, or its worker awake
+    rounds: int = 0  # that were run meanwhile
+
+
+class Chaos:
+    """Hurts workers from a thread of its own, by a schedule that goes by the rounds of a fit.
+
+    A round in which a fault is due is repeated until all earlier faults are over: so each fault
+    finds all roles placed, and rounds go on while it is mended.
+
+    Parameters
+    ----------
+    client : Client
+        The client.
+    data : Placement
+        What is trained on.
+    faults : sequence of Fault
+        By ascending round.
+    """
+
+    def __init__(self, client: Client, data: Placement, faults: Sequence[Fault]) -> None:
+        self._client, self._data = client, data
+        self._blows = [list(blow) for _, blow in groupby(faults, key=lambda fault: fault.round)]
+        self._news = threading.Condition()
+        self._round = -1  # of the fit
+        self._n_rounds = 0  # with those that were repeated
+        self._n_over = 0  # blows
+        self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
+        self.reports: list[Report] = []
+
+    def around(self, objective: Objective) -> Objective:
+        """Return the same objective, under fire."""
+        self._thread.start()
+
+        def evaluate(w: Vector) -> Evaluation:
+            due = self._round + 1
+            if any(blow[0].round == due for blow in self._blows):
+                self._mend(sum(blow[0].round < due for blow in self._blows), objective, w)
+            with self._news:
+                self._round = due
+            return self._counted(objective(w))
+
+        return evaluate
+
+    def end(self, objective: Objective, w: Vector) -> None:
+        """Go on with rounds until the last fault is over."""
+        self._mend(len(self._blows), objective, w)
+        self._thread.join()
+
+    def _mend(self, n_blows: int, objective: Objective, w: Vector) -> None:
+        while self._n_over < n_blows and self._thread.is_alive():
+            self._counted(objective(w))
+
+    def _counted(self, seen: Evaluation) -> Evaluation:
+        with self._news:
+            self._n_rounds += 1
+            self._news.notify_all()
+        return seen
+
+    # ---- in the thread
+
+    def _run(self) -> None:
+        for blow in self._blows:
+            self._wait(lambda due=blow[0].round: self._round >= due)
+            self._strike(blow)
+            self._n_over += 1
+
+    def _strike(self, blow: Sequence[Fault]) -> None:
+        began, first_round = time.monotonic(), self._n_rounds
+        where = {fault.role: self._data.addresses[fault.role] for fault in blow}
+        pids = self._client.run(os.getpid, workers=list(where.values()))
+        reports = [Report(fault, where[fault.role], pids[where[fault.role]]) for fault in blow]
+        self.reports += reports
+        for report in reports:
+            os.kill(report.pid, SIGNALS[report.fault.what])
+        for report in reports:
+            report.happened = self._wait(lambda report=report: is_hurt(report))
+        for report in sorted(reports, key=lambda report: report.fault.woken_after):
+            if report.fault.what == "freeze":
+                until = first_round + report.fault.woken_after
+                self._wait(lambda until=until: self._n_rounds >= until)
+                os.kill(report.pid, signal.SIGCONT)
+        for report in reports:
+            report.survived = self._wait(lambda report=report: self._is_mended(report))
+            report.seconds = time.monotonic() - began
+            report.rounds = self._n_rounds - first_round
+
+    def _is_mended(self, report: Report) -> bool:
+        role = report.fault.role
+        replaced = self._data.addresses[role] != report.address
+        return role not in self._data.lost and (replaced or report.fault.what == "freeze")
+
+    def _wait(self, is_so: Callable[[], bool]) -> bool:
+        """Look after every round, and in between, whether something is so."""
+        end = time.monotonic() + BOUND
+        with self._news:
+            while not is_so() and time.monotonic() < end:
+                self._news.wait(0.1)
+        return is_so()
+
+
+def is_hurt(report: Report) -> bool:
+    """Say whether a signal has done what it should."""
+    try:
+        status = psutil.Process(report.pid).status()
+    except psutil.NoSuchProcess:
+        return report.fault.what != "freeze"
+    return status == (
+        psutil.STATUS_STOPPED if report.fault.what == "freeze" else psutil.STATUS_ZOMBIE
+    )
+
+
+@dataclass(frozen=True)
+class UnderFire(Nesterov):
+    """Nesterov's method, while workers are hurt."""
+
+    chaos: Chaos | None = None
+
+    def minimize(self, objective: Objective, w0: Vector, **options: object) -> Solution:
+        assert self.chaos is not None
+        solution = super().minimize(self.chaos.around(objective), w0, **options)
+        self.chaos.end(objective, solution.w)
+        return solution
+
+
+# ---------------------------------------------------------------- the experiment
+
+
+@dataclass
+class Outcome:
+    """A fit under fire, beside the same one undisturbed."""
+
+    reports: list[Report]
+    fit: CodedLogisticRegression
+    difference: float  # of a coefficient to the undisturbed fit's, at most
+    amplification: float  # of rounding errors by decoding, at most
+
+
+def fit_under_fire(
+    client: Client, data: Placement, faults: Sequence[Fault], transport: str
+) -> Outcome:
+    """Fit twice, first undisturbed and then under fire, for the same number of iterations."""
+    chaos = Chaos(client, data, faults)
+    fits = []
+    for solver in (Nesterov(step=1.0), UnderFire(step=1.0, chaos=chaos)):
+        model = CodedLogisticRegression(
+            solver=solver, tol=0.0, max_iter=faults[-1].round + 10, transport=transport
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are counted out
+            fits.append(model.fit(data))
+    calm, under_fire = fits
+    difference = max(
+        np.abs(under_fire.coef_ - calm.coef_).max(),
+        np.abs(under_fire.intercept_ - calm.intercept_).max(),
+    )
+    amplification = max(record.amplification for record in under_fire.history_)
+    return Outcome(chaos.reports, under_fire, float(difference), amplification)
+
+
+def data_set(n_rows: int = 20_000, n_features: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and labels of a logistic model."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, n_features))
+    y = X @ rng.standard_normal(n_features) + rng.logistic(size=n_rows) > 0
+    return X, y.astype(int)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more")
+    parser.add_argument("--faults", type=int, default=5, metavar="M", help="for each seed")
+    parser.add_argument("--code", choices=CODES, default="fractional")
+    parser.add_argument("--transport", choices=["auto", "stream", "tasks"], default="auto")
+    options = parser.parse_args()
+    logging.getLogger("distributed").setLevel(
+        os.environ.get("CHAOS_LOG", "CRITICAL")
+    )  # it tells of every death
+
+    X, y = data_set()
+    code = CODES[options.code]
+    print(f"{X.shape[0]:,} rows x {X.shape[1]} features, {code}, transport={options.transport!r}")
+    rows = []
+    for seed in options.seed:
+        with (
+            LocalCluster(
+                n_workers=code.n_workers, threads_per_worker=1, dashboard_address=":0"
+            ) as cluster,
+            Client(cluster) as client,
+            place(X, y, code=code) as data,
+        ):
+            faults = schedule(seed, options.faults, code)
+            outcome = fit_under_fire(client, data, faults, options.transport)
+        show(seed, outcome)
+        survived = sum(report.survived and report.happened for report in outcome.reports)
+        rows.append((seed, len(faults), survived, len(faults) - survived, outcome.difference))
+    print("\n| seed | faults tried | survived | lost | difference of a coefficient |")
+    print("|---|---|---|---|---|")
+    for row in rows:
+        print("| {} | {} | {} | {} | {:.1e} |".format(*row))
+    tried, survived, lost = (sum(row[i] for row in rows) for i in (1, 2, 3))
+    worst = max(row[4] for row in rows)
+    print(f"| all | {tried} | {survived} | {lost} | {worst:.1e} |")
+
+
+def show(seed: int, outcome: Outcome) -> None:
+    """Print what was done to the workers in one fit, and what became of it."""
+    print(f"\nseed {seed}, {len(outcome.fit.history_)} rounds")
+    for report in outcome.reports:
+        end = "mended" if report.survived else "NOT MENDED"
+        happened = "" if report.happened else " (did not happen)"
+        print(
+            f"  round {report.fault.round:3d}: {report.fault!s:30}{happened} {end} after "
+            f"{report.seconds:4.1f} s, {report.rounds} rounds meanwhile"
+        )
+    print(f"  largest difference of a coefficient: {outcome.difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
