@@ -49,7 +49,8 @@ class _Digest:
         return math.isfinite(self.norm)
 
     def agrees(self, other: _Digest) -> bool:
-        bound = AGREEMENT * max(self.norm, other.norm)
+        # below that squares underflow, and so does the norm
+        bound = max(AGREEMENT * max(self.norm, other.norm), 1e-150)
         if abs(self.norm - other.norm) > bound:
             return False
         if self.mark is None or other.mark is None or self.n_values != other.n_values:
