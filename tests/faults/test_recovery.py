@@ -42,10 +42,18 @@ W = np.zeros(8)
 every_transport = pytest.mark.parametrize("transport", ["tasks", "stream"])
 
 
-@pytest.fixture
-def cluster() -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def nursed() -> Iterator[Client]:
+    """Four workers that are started again by their nannies."""
     with local_cluster(4) as client:
         yield client
+
+
+@pytest.fixture
+def cluster(nursed: Client) -> Client:
+    """The same, all of them there."""
+    nursed.wait_for_workers(4, timeout=60)
+    return nursed
 
 
 def kill(client: Client, data: Placement, *roles: int) -> None:
@@ -115,13 +123,14 @@ def test_blocks_of_which_no_replica_is_left_are_computed_again(
     wait_until(lambda: not gradcode_keys(cluster))
 
 
-def test_the_wait_for_workers_that_never_come_is_bounded(cluster: Client) -> None:
-    restart_no_more(cluster)
+def test_the_wait_for_workers_that_never_come_is_bounded() -> None:
     with (
+        local_cluster(4) as cluster,
         dask.config.set({"gradcode.timeouts.recover": "1s"}),
         place(X, Y, code=PAIRS) as data,
         ClusterObjective(data, count_rows) as objective,
     ):
+        restart_no_more(cluster)
         kill(cluster, data, 0)
         assert objective(W).value == len(Y)
         kill(cluster, data, 1)
@@ -129,7 +138,6 @@ def test_the_wait_for_workers_that_never_come_is_bounded(cluster: Client) -> Non
             objective(W)
         for role in (0, 1):
             assert f"role {role}: {data.addresses[role]}: it left the cluster" in str(caught.value)
-    wait_until(lambda: not gradcode_keys(cluster))
 
 
 @every_transport
@@ -202,8 +210,9 @@ def close_worker(client: Client, address: str) -> None:
 
 
 @every_transport
-def test_a_cluster_may_grow_and_shrink(cluster: Client, transport: str) -> None:
+def test_a_cluster_may_grow_and_shrink(transport: str) -> None:
     with (
+        local_cluster(4) as cluster,
         place(X, Y, code=PAIRS) as data,
         ClusterObjective(data, count_rows, transport=transport) as objective,
     ):
@@ -220,7 +229,7 @@ def test_a_cluster_may_grow_and_shrink(cluster: Client, transport: str) -> None:
 
 
 @every_transport
-def test_a_worker_that_lies_is_named(client: Client, transport: str) -> None:
+def test_a_worker_that_lies_is_named(cluster: Client, transport: str) -> None:
     with place(X, Y, code=PAIRS) as data:
         liar = data.addresses[1]
 
@@ -244,7 +253,7 @@ def test_a_worker_that_lies_is_named(client: Client, transport: str) -> None:
 @every_transport
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_worker_that_sends_what_is_not_finite_is_done_without(
-    client: Client, bad: float, transport: str
+    cluster: Client, bad: float, transport: str
 ) -> None:
     with place(X, Y, code=CyclicRepetition(4, 1)) as data:
         liar = data.addresses[3]
@@ -256,7 +265,7 @@ def test_a_worker_that_sends_what_is_not_finite_is_done_without(
             rounds_until(objective, lambda: objective(W + 1).record.lost == (3,))
 
 
-def test_a_sum_that_is_not_finite_is_the_sum(client: Client) -> None:
+def test_a_sum_that_is_not_finite_is_the_sum(cluster: Client) -> None:
     def work(w: Vector, block: Block) -> tuple[float, Vector]:
         return np.inf, w
 
