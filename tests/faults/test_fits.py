@@ -104,11 +104,11 @@ def test_a_worker_killed_in_mid_fit_changes_nothing(cluster: Client, code: Gradi
 
 def test_too_many_deaths_name_who_is_missing_and_leave_nothing(cluster: Client) -> None:
     restart_no_more(cluster)
-    with (
-        dask.config.set({"gradcode.timeouts.recover": "1s"}),
-        place(X, Y, code=FractionalRepetition(4, 1)) as data,
-    ):
-        with pytest.raises(InsufficientWorkersError) as caught:
+    with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        with (
+            dask.config.set({"gradcode.timeouts.recover": "1s"}),
+            pytest.raises(InsufficientWorkersError) as caught,
+        ):
             fit(data, kill(cluster, data, 0, 1))
         text = str(caught.value)
         for role in (0, 1):

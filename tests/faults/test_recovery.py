@@ -126,7 +126,6 @@ def test_blocks_of_which_no_replica_is_left_are_computed_again(
 def test_the_wait_for_workers_that_never_come_is_bounded() -> None:
     with (
         local_cluster(4) as cluster,
-        dask.config.set({"gradcode.timeouts.recover": "1s"}),
         place(X, Y, code=PAIRS) as data,
         ClusterObjective(data, count_rows) as objective,
     ):
@@ -134,7 +133,10 @@ def test_the_wait_for_workers_that_never_come_is_bounded() -> None:
         kill(cluster, data, 0)
         assert objective(W).value == len(Y)
         kill(cluster, data, 1)
-        with pytest.raises(InsufficientWorkersError) as caught:
+        with (
+            dask.config.set({"gradcode.timeouts.recover": "1s"}),
+            pytest.raises(InsufficientWorkersError) as caught,
+        ):
             objective(W)
         for role in (0, 1):
             assert f"role {role}: {data.addresses[role]}: it left the cluster" in str(caught.value)
