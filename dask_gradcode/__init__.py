@@ -6,6 +6,7 @@ neither Dask nor scikit-learn.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ __all__ = [
     "InsufficientWorkersError",
     "place",
 ]
+
+# Python prints warnings of loggers without a handler; whether to show ours is the user's choice.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOME = {
     "CodedHuberRegressor": "dask_gradcode.linear_model",

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import dask
 import numpy as np
 import psutil
 from distributed import Client, LocalCluster
@@ -260,9 +261,9 @@ def main() -> None:
     parser.add_argument("--code", choices=CODES, default="fractional")
     parser.add_argument("--transport", choices=["auto", "stream", "tasks"], default="auto")
     options = parser.parse_args()
-    logging.getLogger("distributed").setLevel(
-        os.environ.get("CHAOS_LOG", "CRITICAL")
-    )  # it tells of every death
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every death
+    # A LocalCluster closes a nanny for good that is restarting its worker 15 s after a death.
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
 
     X, y = data_set()
     code = CODES[options.code]

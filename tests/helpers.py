@@ -7,11 +7,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import dask
 import numpy as np
 from distributed import Client, LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
@@ -22,10 +23,11 @@ from dask_gradcode.codes import GradientCode, Message, SpanDecoder
 from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
-from dask_gradcode.optimizers import LBFGS
-from dask_gradcode.typing import Matrix, Vector
+from dask_gradcode.optimizers import LBFGS, Solution
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
 
 __all__ = [
+    "Interfering",
     "OwnThenNext",
     "assert_same_model",
     "count_rows",
@@ -36,6 +38,7 @@ __all__ = [
     "logistic_data",
     "pid_of",
     "reference",
+    "restart_no_more",
     "tight",
     "wait_until",
 ]
@@ -114,14 +117,42 @@ class OwnThenNext(GradientCode):
         return SpanDecoder(self)
 
 
+@dataclass(frozen=True)
+class Interfering(LBFGS):
+    """L-BFGS that does something to the cluster right before one of its rounds."""
+
+    round: int = 3
+    act: Callable[[], Any] = field(default=lambda: None)
+
+    def minimize(self, objective: Objective, w0: Vector, **options: Any) -> Solution:
+        n_rounds = 0
+
+        def interfered(w: Vector) -> Evaluation:
+            nonlocal n_rounds
+            if n_rounds == self.round:
+                self.act()
+            n_rounds += 1
+            return objective(w)
+
+        return super().minimize(interfered, w0, **options)
+
+
 @contextmanager
 def local_cluster(n_workers: int) -> Iterator[Client]:
     """Start worker processes for one test that may harm them."""
     with (
+        # else a nanny is closed for good that is restarting its worker 15 s after a death
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+def restart_no_more(client: Client) -> None:
+    """Let workers that die stay dead."""
+    for nanny in client.cluster.workers.values():
+        nanny.auto_restart = False
 
 
 def pid_of(client: Client, address: str) -> int:

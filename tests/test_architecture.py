@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-CORE = ["codes", "losses", "optimizers", "stragglers", "kernels", "messages", "rounds"]
-CORE += ["objective", "history", "simulation"]
+CORE = ["codes", "losses", "optimizers", "stragglers", "kernels", "messages", "inspection"]
+CORE += ["rounds", "objective", "history", "simulation"]
 HEAVY = ["dask", "distributed", "sklearn", "mpi4py", "dask_mpi", "pandas", "matplotlib"]
 
 
@@ -36,6 +36,14 @@ def test_an_estimator_in_this_process_loads_no_dask() -> None:
 def test_nobody_needs_mpi() -> None:
     everything = "from dask_gradcode import CodedLogisticRegression, place; import dask_gradcode"
     assert not loaded_after(everything) & {"mpi4py", "dask_mpi"}
+
+
+def test_the_log_is_not_printed_unless_asked_for() -> None:
+    warn = "logging.getLogger('dask_gradcode').warning('lost')"
+    for ask, printed in (("", ""), ("logging.basicConfig();", "WARNING:dask_gradcode:lost\n")):
+        code = f"import logging, dask_gradcode; {ask} {warn}"
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (out.stdout, out.stderr) == ("", printed)
 
 
 def test_public_names_are_found_and_unknown_ones_are_not() -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import dask
@@ -20,9 +19,9 @@ from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, pla
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
 from dask_gradcode.messages import Block
-from dask_gradcode.optimizers import LBFGS, Solution
-from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.typing import Vector
 from helpers import (
+    Interfering,
     count_rows,
     frozen,
     gradcode_keys,
@@ -30,6 +29,7 @@ from helpers import (
     local_cluster,
     logistic_data,
     pid_of,
+    restart_no_more,
     wait_until,
 )
 
@@ -42,26 +42,6 @@ X, Y = logistic_data(4000, 8)
 def cluster() -> Iterator[Client]:
     with local_cluster(4) as client:
         yield client
-
-
-@dataclass(frozen=True)
-class Interfering(LBFGS):
-    """L-BFGS that does something to the cluster right before one of its rounds."""
-
-    round: int = 3
-    act: Callable[[], Any] = field(default=lambda: None)
-
-    def minimize(self, objective: Objective, w0: Vector, **options: Any) -> Solution:
-        n_rounds = 0
-
-        def interfered(w: Vector) -> Evaluation:
-            nonlocal n_rounds
-            if n_rounds == self.round:
-                self.act()
-            n_rounds += 1
-            return objective(w)
-
-        return super().minimize(interfered, w0, **options)
 
 
 def fit(data: Placement, act: Callable[[], Any] = lambda: None) -> CodedLogisticRegression:
@@ -109,6 +89,7 @@ def test_cyclic_coefficients_agree_to_rounding_whoever_is_frozen(client: Client,
 
 @pytest.mark.parametrize("code", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=repr)
 def test_a_worker_killed_in_mid_fit_changes_nothing(cluster: Client, code: GradientCode) -> None:
+    restart_no_more(cluster)
     with place(X, Y, code=code) as data:
         model = fit(data, kill(cluster, data, 2))
         assert data.lost.keys() == {2}
@@ -122,8 +103,12 @@ def test_a_worker_killed_in_mid_fit_changes_nothing(cluster: Client, code: Gradi
 
 
 def test_too_many_deaths_name_who_is_missing_and_leave_nothing(cluster: Client) -> None:
+    restart_no_more(cluster)
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
-        with pytest.raises(InsufficientWorkersError) as caught:
+        with (
+            dask.config.set({"gradcode.timeouts.recover": "1s"}),
+            pytest.raises(InsufficientWorkersError) as caught,
+        ):
             fit(data, kill(cluster, data, 0, 1))
         text = str(caught.value)
         for role in (0, 1):
@@ -133,6 +118,7 @@ def test_too_many_deaths_name_who_is_missing_and_leave_nothing(cluster: Client) 
 
 
 def test_deaths_beyond_s_are_survived_where_the_code_happens_to_allow_it(cluster: Client) -> None:
+    restart_no_more(cluster)
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
         model = fit(data, kill(cluster, data, 0, 3))  # of different groups
     expected = in_process_coef(X, Y, FractionalRepetition(4, 1), tol=1e-8)
@@ -140,6 +126,7 @@ def test_deaths_beyond_s_are_survived_where_the_code_happens_to_allow_it(cluster
 
 
 def test_a_worker_lost_before_the_fit_is_an_erasure_from_its_first_round(cluster: Client) -> None:
+    restart_no_more(cluster)
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
         kill(cluster, data, 1)()
         model = fit(data)
