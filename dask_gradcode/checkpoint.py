@@ -135,7 +135,9 @@ class Checkpoint:
             return {}
         index = self._read_index()
         try:
-            with np.load(self.path / index["arrays"], allow_pickle=False) as arrays:
+            # from memory: NumPy leaves a file that is no archive open
+            packed = io.BytesIO((self.path / index["arrays"]).read_bytes())
+            with np.load(packed, allow_pickle=False) as arrays:
                 state = index["scalars"] | {name: arrays[name] for name in arrays.files}
         except Exception as error:  # zip, numpy and the file system each have their own
             raise self._damaged(index["arrays"]) from error

@@ -136,8 +136,7 @@ def test_sparse_rows_of_many_classes_travel_by_columns(client: Client, transport
     model = tight(tol=1e-8, transport=transport)
     with place(X, y, code=FractionalRepetition(4, 1)) as data:
         cut = data.columns.of(Multinomial(tuple(range(6)))).cut(np.zeros(6 * 4000 + 6))
-        assert [*cut] == [0, 1, 2, 3]
-        assert max(w.size for w in cut.values()) < 0.75 * 6 * 4000
+        assert max(cut(role).size for role in range(4)) < 0.75 * 6 * 4000
         model.fit(data)
     assert model.history_.transport == transport
     assert_same_model(model, tight(tol=1e-8).fit(X, y), atol=1e-6)
