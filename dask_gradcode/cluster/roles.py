@@ -140,17 +140,20 @@ class Roles:
             now = time.monotonic()
             took += [now - began] * (n_lost - len(self.lost))
             heard = now if len(self.lost) < n_lost else heard
-            if is_late(now - began, took, self._code.n_workers) and self._can_decode():
-                logger.warning("Rounds begin without %s, who may join later", self.lost)
-                return
+            late = is_late(now - began, took, self._code.n_workers)
             if self.lost and now - looked > LOOK_EVERY:
                 looked = now
                 gone, frozen = self._liveness.absent({*self.addresses.values(), *sources.values()})
                 self.tend()
                 self._avoid(gone | frozen, sources)
                 hopeless = self._hopeless(frozen)
-                if hopeless and now - heard > seconds("gradcode.timeouts.recover"):
+                late = late or len(hopeless) == len(self.lost)
+                overdue = now - heard > seconds("gradcode.timeouts.recover")
+                if hopeless and overdue and not self._can_decode():
                     raise missing("Placing data", hopeless)
+            if self.lost and late and self._can_decode():
+                logger.warning("Rounds begin without %s, who may join later", self.lost)
+                return
 
     def _can_decode(self) -> bool:
         available = np.zeros(len(self._code.messages), dtype=bool)
