@@ -149,6 +149,11 @@ class Roles:
                 hopeless = self._hopeless(frozen)
                 late = late or len(hopeless) == len(self.lost)
                 overdue = now - heard > seconds("gradcode.timeouts.recover")
+                if now - heard > seconds("gradcode.timeouts.round"):
+                    raise TimeoutError(
+                        f"Placing data: workers live but have not answered for {now - heard:.0f} s "
+                        f"(dask.config key gradcode.timeouts.round). Waiting for {self.lost}."
+                    )
                 if hopeless and overdue and not self._can_decode():
                     raise missing("Placing data", hopeless)
             if self.lost and late and self._can_decode():

@@ -174,6 +174,12 @@ def collect_anywhere(
                 awake = set(addresses) - set(frozen)
                 if frozen and awake:
                     elsewhere(awake)
+                if now - heard > seconds("gradcode.timeouts.round"):
+                    waiting = [ticket for ticket in errands if ticket not in results]
+                    raise TimeoutError(
+                        f"{what}: workers live but have not answered for {now - heard:.0f} s "
+                        f"(dask.config key gradcode.timeouts.round). Waiting for {waiting}."
+                    )
                 if not addresses or (frozen and now - heard > seconds("gradcode.timeouts.recover")):
                     raise missing(what, frozen)
     finally:
