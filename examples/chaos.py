@@ -27,7 +27,7 @@ import psutil
 from distributed import Client, LocalCluster
 from sklearn.exceptions import ConvergenceWarning
 
-from dask_gradcode import CodedLogisticRegression, place
+from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, place
 from dask_gradcode.cluster import Placement
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
 from dask_gradcode.optimizers import Nesterov, Solution
@@ -278,7 +278,12 @@ def main() -> None:
             place(X, y, code=code) as data,
         ):
             faults = schedule(seed, options.faults, code)
-            outcome = fit_under_fire(client, data, faults, options.transport)
+            try:
+                outcome = fit_under_fire(client, data, faults, options.transport)
+            except InsufficientWorkersError as error:
+                print(f"\nseed {seed}: {error}")
+                rows.append((seed, len(faults), 0, len(faults), math.nan))
+                continue
         show(seed, outcome)
         survived = sum(report.survived and report.happened for report in outcome.reports)
         rows.append((seed, len(faults), survived, len(faults) - survived, outcome.difference))

@@ -27,7 +27,7 @@ __all__ = ["Roles"]
 logger = logging.getLogger("dask_gradcode")
 
 _TRIES = 3
-"""How often the same error may end the placing of a role before it is left alone."""
+"""How often an error may end the placing of a role before it is left alone; deaths do not count."""
 
 
 @dataclass
@@ -288,7 +288,8 @@ class Roles:
             seat.coming = None
             if letter.error is not None:
                 shard.release()
-                seat.tries += 1
+                if not isinstance(letter.error, OSError):  # or a worker that it needed has gone
+                    seat.tries += 1
                 seat.why = f"{seat.address}: placing it failed with {letter.error!r}"
                 logger.warning("Role %d is not placed: %s", role, seat.why)
                 return

@@ -89,6 +89,7 @@ def test_a_fit_under_fire_ends_with_the_same_result_and_leaves_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(400)
 @every_way
 @every_code
