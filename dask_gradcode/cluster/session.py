@@ -114,7 +114,18 @@ def workers_of(client: Client) -> dict[str, Any]:
     ``Client.scheduler_info`` may return an empty answer instead: between its question and its
     reading of the answer, the client's own periodic question can put another one there, which
     names no worker.
+
+    Raises
+    ------
+    ConnectionError
+        If the scheduler cannot be reached, after Dask's own ``distributed.comm.timeouts.connect``.
     """
     scheduler: Any = client.scheduler
-    workers: dict[str, Any] = client.sync(scheduler.identity, n_workers=-1)["workers"]
+    try:
+        workers: dict[str, Any] = client.sync(scheduler.identity, n_workers=-1)["workers"]
+    except OSError as error:  # Dask's own errors of connections are OSErrors, time-outs too
+        raise ConnectionError(
+            f"The scheduler {scheduler.address} cannot be reached: {error!r}. It may be dead; its "
+            "workers end with it. Start a new cluster."
+        ) from error
     return workers
