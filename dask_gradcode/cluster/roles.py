@@ -208,8 +208,10 @@ class Roles:
         workers = self._liveness.recently(0.25 if vacant else 2.0)
         if not vacant and len(workers) <= len(self._seats):
             return  # nobody is missing, or there is nobody to spare
-        _, frozen = self._liveness.judge(workers)
         with self._lock:
+            # anew: until the lock was had a death may have vacated a seat, whose worker is no spare
+            workers = self._liveness.recently(2.0)
+            _, frozen = self._liveness.judge(workers)
             seats = self._seats.values()
             for seat in seats:  # it may have died before its death was watched for
                 if seat.address not in workers and self._liveness.told > seat.begun:

@@ -105,6 +105,7 @@ def test_a_worker_killed_in_mid_fit_changes_nothing(cluster: Client, code: Gradi
 def test_too_many_deaths_name_who_is_missing_and_leave_nothing(cluster: Client) -> None:
     restart_no_more(cluster)
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        dead = dict(data.addresses)
         with (
             dask.config.set({"gradcode.timeouts.recover": "1s"}),
             pytest.raises(InsufficientWorkersError) as caught,
@@ -112,7 +113,7 @@ def test_too_many_deaths_name_who_is_missing_and_leave_nothing(cluster: Client) 
             fit(data, kill(cluster, data, 0, 1))
         text = str(caught.value)
         for role in (0, 1):
-            assert f"role {role}: {data.addresses[role]}: it left the cluster" in text
+            assert f"role {role}: {dead[role]}: it left the cluster" in text
         assert "tolerates 1 silent worker(s), whoever they are" in text
     wait_until(lambda: not gradcode_keys(cluster))
 

@@ -130,6 +130,7 @@ def test_the_wait_for_workers_that_never_come_is_bounded() -> None:
         ClusterObjective(data, count_rows) as objective,
     ):
         restart_no_more(cluster)
+        dead = dict(data.addresses)
         kill(cluster, data, 0)
         assert objective(W).value == len(Y)
         kill(cluster, data, 1)
@@ -139,7 +140,7 @@ def test_the_wait_for_workers_that_never_come_is_bounded() -> None:
         ):
             objective(W)
         for role in (0, 1):
-            assert f"role {role}: {data.addresses[role]}: it left the cluster" in str(caught.value)
+            assert f"role {role}: {dead[role]}: it left the cluster" in str(caught.value)
 
 
 @every_transport
