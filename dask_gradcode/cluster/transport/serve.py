@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import selectors
 import socket
+import sys
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -88,6 +89,9 @@ def detach(comm: Any) -> socket.socket:
     """Take the socket out of a TCP connection of distributed, which is then closed to Dask."""
     sock: socket.socket = comm.stream.socket.dup()
     comm.abort()
+    if sys.platform == "linux":
+        # Dask has the kernel give up a peer that takes nothing for 30 s: a frozen worker may wake
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
     return sock
 
 
