@@ -56,8 +56,8 @@ def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
             transport.begin(number, w, {role: (role,) for role in range(4)})
             answered: set[int] = set()
             while not answered >= roles:
-                # The beginning of a round newer than any that has come whole is on its way: its rest
-                # may need the slow worker to read, which it cannot before the gate is open.
+                # The beginning of a round newer than any that has come whole is on its way; its
+                # rest may need the slow worker to read, which it cannot before the gate is open.
                 begun = number == n_rounds and 0 not in transport._unsent
                 if begun and (slowest._now or not slowest._next):
                     newer.set()
