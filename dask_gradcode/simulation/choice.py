@@ -103,18 +103,18 @@ class Choice:
             )
         return "\n".join(lines)
 
-    def plot(self, axes: Any = None) -> Any:
+    def plot(self, ax: Any = None) -> Any:
         """Draw time per round against load; points are labelled with n and s.
 
         Parameters
         ----------
-        axes : matplotlib Axes, optional
+        ax : matplotlib Axes, optional
             Where to draw. None: a new figure.
 
         Returns
         -------
-        matplotlib.figure.Figure
-            The figure.
+        matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -127,18 +127,18 @@ class Choice:
             raise ImportError(
                 "Choice.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
             ) from error
-        if axes is None:
-            _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        if ax is None:
+            _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
         for family in dict.fromkeys(c.family for c in self.candidates):
             mine = [c for c in self.candidates if c.family == family and np.isfinite(c.seconds)]
-            axes.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
+            ax.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
             for c in mine:
                 text = f" {c.code.n_workers}, {c.n_stragglers}"
-                axes.annotate(text, (100 * c.load, c.seconds), fontsize=8)
-        axes.set(yscale="log", title="labels: n_workers, n_stragglers")
-        axes.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
-        axes.legend()
-        return axes.figure
+                ax.annotate(text, (100 * c.load, c.seconds), fontsize=8)
+        ax.set(yscale="log", title="labels: n_workers, n_stragglers")
+        ax.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
+        ax.legend()
+        return ax
 
 
 def choose(
