@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,9 @@ class Choice:
         return "\n".join(lines)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw time per round against load; points are labelled with n and s.
+        """Draw time per round against load, the best with n and s beside them.
+
+        The best are those than which no other is both faster and lighter.
 
         Parameters
         ----------
@@ -123,27 +126,43 @@ class Choice:
         """
         try:
             import matplotlib.pyplot as plt
+            from matplotlib.ticker import LogFormatter
         except ImportError as error:
             raise ImportError(
                 "Choice.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
             ) from error
         if axes is None:
             _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        for family in dict.fromkeys(c.family for c in self.candidates):
-            mine = [c for c in self.candidates if c.family == family and np.isfinite(c.seconds)]
+        finite = [c for c in self.candidates if np.isfinite(c.seconds)]
+        for family in dict.fromkeys(c.family for c in finite):
+            mine = [c for c in finite if c.family == family]
             axes.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
-            for c in mine:
-                text = f" {c.code.n_workers}, {c.n_stragglers}"
-                axes.annotate(text, (100 * c.load, c.seconds), fontsize=8)
-        axes.set(yscale="log", title="labels: n_workers, n_stragglers")
+        for c in self._frontier():  # labels at all points would hide one another
+            text = f"{c.code.n_workers}, {c.n_stragglers}"
+            at, offset = (100 * c.load, c.seconds), (-3, -3)
+            axes.annotate(
+                text, at, offset, textcoords="offset points", fontsize=8, ha="right", va="top"
+            )
+        axes.set(yscale="log", title="labels: n_workers, n_stragglers of the best")
+        axes.yaxis.set_major_formatter(LogFormatter())  # 0.1, not a power of ten
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         axes.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
+        axes.margins(0.08)
         axes.legend()
         return axes.figure
+
+    def _frontier(self) -> list[Candidate]:
+        """Return those that are lighter than all faster ones."""
+        best: list[Candidate] = []
+        for c in self.candidates:
+            if np.isfinite(c.seconds) and (not best or c.load < best[-1].load):
+                best.append(c)
+        return best
 
 
 def choose(
     stragglers: StragglerModel | History,
-    n_workers: int | Sequence[int],
+    n_workers: int | Iterable[int],
     *,
     max_stragglers: int = 3,
     work: float | None = None,
@@ -162,7 +181,7 @@ def choose(
     stragglers : StragglerModel or History
         How late workers are: a model, or what a fit has seen (see :func:`recorded`), also for more
         workers than it had.
-    n_workers : int or sequence of int
+    n_workers : int or iterable of int
         How many workers there may be.
     max_stragglers : int, default=3
         Largest ``s`` to try.
@@ -197,10 +216,11 @@ def choose(
     partial-cyclic           4   1     0.6235   33.3%  341.3 MiB
     uncoded                  4   0     0.6367   25.0%  256.0 MiB
     """
-    sizes = [n_workers] if isinstance(n_workers, int) else list(n_workers)
+    sizes = list(n_workers) if isinstance(n_workers, Iterable) else [n_workers]
     if not sizes:
         raise ValueError("n_workers names no number of workers. Give one, or several.")
-    if isinstance(max_stragglers, bool) or max_stragglers < 0:
+    whole = isinstance(max_stragglers, Integral) and not isinstance(max_stragglers, bool)
+    if not whole or max_stragglers < 0:
         raise ValueError(f"max_stragglers must be an int >= 0, got {max_stragglers!r}.")
     model: StragglerModel
     if isinstance(stragglers, History):
