@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask.config
 
-from dask_gradcode.launch.cluster import loopback
-from dask_gradcode.launch.rank import outward_interface
+from dask_gradcode.launch.interfaces import any_port, loopback, outward_interface
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -125,7 +124,7 @@ def mpi_client(
             nthreads=nthreads,
             memory_limit=memory_limit,
             dashboard=False,
-            dashboard_address=None,  # else it would listen everywhere
+            dashboard_address=any_port(interface),
             worker_class="distributed.Nanny",
             exit=False,
         )
