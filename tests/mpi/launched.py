@@ -83,7 +83,7 @@ class Launched:
 
     def members(self) -> list[psutil.Process]:
         """Return all processes of the launch that have not ended, wherever they have moved."""
-        return [process for process in psutil.process_iter() if self._owns(process)]
+        return [process for process in psutil.process_iter() if self.owns(process)]
 
     def with_argument(self, argument: str) -> list[psutil.Process]:
         """Return its Python processes that have an argument on their command line."""
@@ -93,7 +93,7 @@ class Launched:
             if argument in process.cmdline() and "python" in Path(process.cmdline()[0]).name
         ]
 
-    def _owns(self, process: psutil.Process) -> bool:
+    def owns(self, process: psutil.Process) -> bool:
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
@@ -130,19 +130,21 @@ def by_mpirun(
     assert MPIRUN is not None
     crowd = [*MPI.options, *MPI.crowd]
     command = [MPIRUN, "-n", str(n), *crowd, *options, sys.executable, str(script), *arguments]
-    with _checked(command) as launch:
+    # mpirun waits for its ranks, not for their children, which end after them
+    with _checked(command, patience=20) as launch:
         yield launch
 
 
 @contextmanager
-def _checked(command: Sequence[str], **environment: str) -> Iterator[Launched]:
+def _checked(command: Sequence[str], patience: float = 0, **environment: str) -> Iterator[Launched]:
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         launch = Launched(command, directory, TMPDIR=temporary, **environment)
         try:
             yield launch
             assert launch.process.poll() is not None, "the test has not waited for the end"
-            left = launch.members()
+            _, left = psutil.wait_procs(launch.members(), timeout=patience)
+            left = [process for process in left if launch.owns(process)]
             assert not left, [process.cmdline() for process in left]
             assert not list(directory.glob("dask-gradcode-*")), "a private directory is left"
         finally:
