@@ -94,17 +94,19 @@ class Choice:
         }
 
     def __repr__(self) -> str:
-        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>11}"]
+        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>13}"]
         for c in self.candidates:
             memory = "-" if np.isnan(c.memory) else f"{c.memory / 2**20:,.1f} MiB"
             lines.append(
                 f"{c.family:<20}{c.code.n_workers:>6}{c.n_stragglers:>4}{c.seconds:>11.4g}"
-                f"{c.load:>8.1%}{memory:>11}"
+                f"{c.load:>8.1%}{memory:>13}"
             )
         return "\n".join(lines)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw time per round against load; points are labelled with n and s.
+        """Draw time per round against load.
+
+        The candidates that no other one beats in both are labelled with n and s.
 
         Parameters
         ----------
@@ -132,13 +134,25 @@ class Choice:
         for family in dict.fromkeys(c.family for c in self.candidates):
             mine = [c for c in self.candidates if c.family == family and np.isfinite(c.seconds)]
             axes.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
-            for c in mine:
-                text = f" {c.code.n_workers}, {c.n_stragglers}"
-                axes.annotate(text, (100 * c.load, c.seconds), fontsize=8)
-        axes.set(yscale="log", title="labels: n_workers, n_stragglers")
+        for c in self._unbeaten():
+            text = f" n={c.code.n_workers}, s={c.n_stragglers}"
+            axes.annotate(text, (100 * c.load, c.seconds), fontsize=8)
+        axes.set(yscale="log", title="labelled: no other is faster with as little data")
         axes.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
+        axes.yaxis.set_major_formatter("{x:g}")
+        low, high = axes.get_ylim()
+        if high < 20 * low:  # else there would be too many of them
+            axes.yaxis.set_minor_formatter("{x:g}")
         axes.legend()
         return axes.figure
+
+    def _unbeaten(self) -> list[Candidate]:
+        """Return the candidates that have less load than every faster one."""
+        found: list[Candidate] = []
+        for c in self.candidates:
+            if np.isfinite(c.seconds) and (not found or c.load < found[-1].load):
+                found.append(c)
+        return found
 
 
 def choose(
@@ -190,12 +204,12 @@ def choose(
     --------
     >>> from dask_gradcode.stragglers import ParetoDelay
     >>> choose(ParetoDelay(1.5, 0.1), 4, work=0.2, max_stragglers=1, data_bytes=2**30)
-    code                     n   s    seconds    load     memory
-    fractional               4   1     0.3341   50.0%  512.0 MiB
-    cyclic                   4   1     0.4195   50.0%  512.0 MiB
-    partial-fractional       4   1     0.6217   33.3%  341.3 MiB
-    partial-cyclic           4   1     0.6235   33.3%  341.3 MiB
-    uncoded                  4   0     0.6367   25.0%  256.0 MiB
+    code                     n   s    seconds    load       memory
+    fractional               4   1     0.3341   50.0%    512.0 MiB
+    cyclic                   4   1     0.4195   50.0%    512.0 MiB
+    partial-fractional       4   1     0.6217   33.3%    341.3 MiB
+    partial-cyclic           4   1     0.6235   33.3%    341.3 MiB
+    uncoded                  4   0     0.6367   25.0%    256.0 MiB
     """
     sizes = [n_workers] if isinstance(n_workers, int) else list(n_workers)
     if not sizes:

@@ -64,6 +64,19 @@ def test_the_table_and_the_plot_show_all_of_it() -> None:
     assert drawn == choice.columns["seconds"]
 
 
+def test_the_plot_labels_what_nothing_beats() -> None:
+    choice = choose(MODEL, [6, 8], work=0.5, max_stragglers=2, n_rounds=10)
+    labels = [text.get_text().strip() for text in choice.plot().axes[0].texts]
+    unbeaten = [
+        f"n={c.code.n_workers}, s={c.n_stragglers}"
+        for c in choice.candidates
+        if not any(o.seconds <= c.seconds and o.load < c.load for o in choice.candidates)
+        and not any(o.seconds < c.seconds and o.load <= c.load for o in choice.candidates)
+    ]
+    assert labels == unbeaten
+    assert 1 < len(labels) < len(choice.candidates)
+
+
 @pytest.mark.parametrize("code", [Uncoded(4), FractionalRepetition(4, 1)], ids=repr)
 def test_from_a_history_the_simulator_makes_the_same_history(code: Any) -> None:
     past = simulate(code, FixedDelay(3.0, workers=[1]), work=0.7, n_rounds=40)
