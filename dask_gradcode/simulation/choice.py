@@ -95,12 +95,12 @@ class Choice:
         }
 
     def __repr__(self) -> str:
-        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>11}"]
+        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>13}"]
         for c in self.candidates:
             memory = "-" if np.isnan(c.memory) else f"{c.memory / 2**20:,.1f} MiB"
             lines.append(
                 f"{c.family:<20}{c.code.n_workers:>6}{c.n_stragglers:>4}{c.seconds:>11.4g}"
-                f"{c.load:>8.1%}{memory:>11}"
+                f"{c.load:>8.1%}{memory:>13}"
             )
         return "\n".join(lines)
 
@@ -209,12 +209,12 @@ def choose(
     --------
     >>> from dask_gradcode.stragglers import ParetoDelay
     >>> choose(ParetoDelay(1.5, 0.1), 4, work=0.2, max_stragglers=1, data_bytes=2**30)
-    code                     n   s    seconds    load     memory
-    fractional               4   1     0.3341   50.0%  512.0 MiB
-    cyclic                   4   1     0.4195   50.0%  512.0 MiB
-    partial-fractional       4   1     0.6217   33.3%  341.3 MiB
-    partial-cyclic           4   1     0.6235   33.3%  341.3 MiB
-    uncoded                  4   0     0.6367   25.0%  256.0 MiB
+    code                     n   s    seconds    load       memory
+    fractional               4   1     0.3341   50.0%    512.0 MiB
+    cyclic                   4   1     0.4195   50.0%    512.0 MiB
+    partial-fractional       4   1     0.6217   33.3%    341.3 MiB
+    partial-cyclic           4   1     0.6235   33.3%    341.3 MiB
+    uncoded                  4   0     0.6367   25.0%    256.0 MiB
     """
     sizes = list(n_workers) if isinstance(n_workers, Iterable) else [n_workers]
     if not sizes:
