@@ -57,7 +57,7 @@ def test_the_table_and_the_plot_show_all_of_it() -> None:
     assert len(repr(choice).splitlines()) == 1 + len(choice.candidates)
     assert "256.0 MiB" not in repr(choose(MODEL, 4, work=0.5, n_rounds=2))
     assert pd.DataFrame(choice.columns).shape == (len(choice.candidates), 6)
-    axes = choice.plot().axes[0]
+    axes = choice.plot()
     assert axes.get_xlabel() == "data on one worker (%)"
     assert axes.get_ylabel() == "mean time of a round (s)"
     drawn = sorted(y for line in axes.lines for y in line.get_ydata())
@@ -73,7 +73,7 @@ def test_in_the_plot_those_are_labelled_that_no_other_beats() -> None:
         and not any(o.seconds < c.seconds and o.load <= c.load for o in choice.candidates)
     ]
     assert len(best) < len(choice.candidates)
-    labels = [text.get_text() for text in choice.plot().axes[0].texts]
+    labels = [text.get_text() for text in choice.plot().texts]
     assert labels == [f"{c.code.n_workers}, {c.n_stragglers}" for c in best]
 
 
