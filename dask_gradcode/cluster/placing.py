@@ -318,6 +318,9 @@ class _Errand:
         self._absent = [None] * (len(names) - len(self.names))  # there may be no sample weights
         self._attempts: list[list[Future[Any]]] = []
 
+    def __str__(self) -> str:
+        return f"chunk {self._index} of {' and '.join(self.names)}"
+
     def __call__(self, workers: Sequence[str] | None) -> Future[Any]:
         """Begin; on some of the workers, if they are given."""
         if workers is None:
