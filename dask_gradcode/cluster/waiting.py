@@ -126,7 +126,7 @@ def collect_anywhere(
         The client.
     errands : mapping of ticket to callable
         ``errand(workers)`` begins a task on some of the workers, or anywhere for None, and returns
-        its future, the result of which is a :class:`Located`. ``str(errand)`` is its name in errors.
+        its future, the result of which is a :class:`Located`; ``str(errand)`` is what errors say.
     what : str
         What the tasks do, for the texts of errors.
 

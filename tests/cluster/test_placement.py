@@ -229,9 +229,12 @@ def test_an_error_in_the_users_graph_comes_through(client: Client) -> None:
 
 
 def test_too_few_workers_or_rows(client: Client) -> None:
-    with pytest.raises(
-        InsufficientWorkersError,
-        match=r"needs 6 workers, the cluster at tcp://.* has 4.*wait_for_workers\(6\)",
+    with (
+        dask.config.set({"gradcode.timeouts.workers": "0s"}),
+        pytest.raises(
+            InsufficientWorkersError,
+            match=r"needs 6 workers, the cluster at tcp://.* has 4.*wait_for_workers\(6\)",
+        ),
     ):
         place(X, Y, n_workers=6)
     with pytest.raises(ValueError, match="into 4 blocks, but it has only 3 rows"):
