@@ -25,7 +25,7 @@ if sys.version_info < (3, 12):
     def _unlocked(item: cached_property[Any]) -> tuple[Any, ...]:
         return cached_property, (item.func,), {"attrname": item.attrname, "__doc__": item.__doc__}
 
-    copyreg.pickle(cached_property, _unlocked)  # type: ignore[arg-type]
+    copyreg.pickle(cached_property, _unlocked)
 
 
 @dataclass(frozen=True)
