@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -11,10 +13,19 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from dask_gradcode.codes.card import code_card
 from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
 from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
 __all__ = ["Decoder", "Decoding", "GradientCode", "Judge", "Message"]
+
+if sys.version_info < (3, 12):
+    # There a cached_property has a lock, so a code that a script or notebook defines, and that
+    # therefore travels by value, could not be pickled.
+    def _unlocked(item: cached_property[Any]) -> tuple[Any, ...]:
+        return cached_property, (item.func,), {"attrname": item.attrname, "__doc__": item.__doc__}
+
+    copyreg.pickle(cached_property, _unlocked)
 
 
 @dataclass(frozen=True)
@@ -270,6 +281,10 @@ class GradientCode(ABC):
                 f"A mask of messages must have shape ({len(self.messages)},), got {mask.shape}."
             )
         return mask
+
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: n, s, load, ``B`` as a grid, which worker holds what."""
+        return code_card(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # Matrices and factors are derived: they are computed anew where they are needed, and a code

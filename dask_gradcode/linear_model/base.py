@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,14 +15,29 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from dask_gradcode.checkpoint import Checkpoint
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history import History, Recorder
+from dask_gradcode.linear_model.callbacks import (
+    CallbackSupportMixin,
+    FitTasks,
+    Stopped,
+    with_callbacks,
+)
 from dask_gradcode.linear_model.inputs import TakesAnyInput
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
+from dask_gradcode.linear_model.report import check_verbose, reporter
 from dask_gradcode.losses import Layout
 from dask_gradcode.objective import Penalised
-from dask_gradcode.optimizers import L1, LBFGS, GradientDescent, Nesterov, Optimizer, Solution
+from dask_gradcode.optimizers import (
+    L1,
+    LBFGS,
+    Callback,
+    GradientDescent,
+    Nesterov,
+    Optimizer,
+    Solution,
+)
 from dask_gradcode.rounds import UntilExact, WaitRule
-from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.typing import Vector
 
 __all__ = ["CodedEstimator"]
 
@@ -33,7 +48,7 @@ SOLVERS: dict[str, type[Optimizer]] = {
 }
 
 
-class CodedEstimator(TakesAnyInput):
+class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
     """Trains a penalised linear model by coded rounds; a subclass says what it minimises."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -47,7 +62,7 @@ class CodedEstimator(TakesAnyInput):
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "verbose": ["verbose", StrOptions({"bar"})],
         "checkpoint": [str, HasMethods(["__fspath__"]), None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "transport": [StrOptions({"auto", "tasks", "stream"})],
@@ -66,7 +81,7 @@ class CodedEstimator(TakesAnyInput):
         tol: float,
         warm_start: bool,
         random_state: Any,
-        verbose: int,
+        verbose: Any,
         checkpoint: Any,
         checkpoint_every: int,
         transport: str,
@@ -117,15 +132,21 @@ class CodedEstimator(TakesAnyInput):
             After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
             if there was one, and nothing stays on the workers.
         """
-        self._train(X, y, sample_weight)
+        solution = self._train(X, y, sample_weight)
+        if solution is not None:
+            self._warn_unless_converged(solution)
         return self
 
     def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         """Set the fitted attributes: coefficients and what belongs to them."""
         raise NotImplementedError
 
-    def _train(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Fit and set the fitted attributes, after Ctrl-C to the best that has been reached."""
+    @with_callbacks
+    def _train(self, X: Any, y: Any, sample_weight: Any) -> Solution | None:
+        """Fit and set the fitted attributes, after Ctrl-C to the best that has been reached.
+
+        Returns None if a callback of scikit-learn's has ended it.
+        """
         self._validate_params()
         solver = self._solver()
         wait = UntilExact() if self.wait == "exact" else self.wait
@@ -139,6 +160,8 @@ class CodedEstimator(TakesAnyInput):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
+        check_verbose(self.verbose)
+        tasks = FitTasks(self, X, y, sample_weight)
         with ExitStack() as stack:
             checkpoint = self._checkpoint(solver, stack)
             objective, problem, transport, describe = self._objective(
@@ -165,12 +188,14 @@ class CodedEstimator(TakesAnyInput):
                         **describe(),
                     }
                 )
-            report = self._report if self.verbose else None
-            with Progress(checkpoint, self.checkpoint_every, memory, penalty, report) as progress:
+            report = stack.enter_context(self._reporter())
+            reports = [tasks.accepted] if report is None else [report, tasks.accepted]
+            with Progress(checkpoint, self.checkpoint_every, memory, penalty, reports) as progress:
                 progress.say_how(solver)
+                solution = None
                 try:
                     solution = solver.minimize(
-                        Recorder(smooth, self.history_, penalty),
+                        tasks.watched(Recorder(smooth, self.history_, penalty), layout),
                         self._start(problem, layout),
                         max_iter=self.max_iter,
                         tol=self.tol,
@@ -178,12 +203,19 @@ class CodedEstimator(TakesAnyInput):
                         penalty=penalty,
                         memory=memory,
                     )
+                except Stopped:
+                    self._keep(layout, memory["w"], progress.n_iter)
                 except KeyboardInterrupt:
                     if progress.best is not None:
                         self._keep(layout, progress.best, progress.n_iter)
                     raise
-        self._keep(layout, solution.w, solution.n_iter)
-        self._warn_unless_converged(solution)
+        if solution is not None:
+            self._keep(layout, solution.w, solution.n_iter)
+        tasks.end()
+        return solution
+
+    def _reporter(self) -> AbstractContextManager[Callback | None]:
+        return reporter(self.verbose, type(self).__name__, self.history_, self.max_iter)
 
     def _checkpoint(self, solver: Optimizer, stack: ExitStack) -> Checkpoint | None:
         """Open the checkpoint, if there is one, and compare what can be compared already."""
@@ -221,16 +253,6 @@ class CodedEstimator(TakesAnyInput):
         """Return the loss's own parameters after the previous fit."""
         return np.empty(0)
 
-    def _report(self, n_iter: int, w: Vector, seen: Evaluation) -> None:
-        value, norm = seen.value, np.abs(seen.gradient).max(initial=0.0)
-        text = ""
-        if seen.record is not None:
-            record = seen.record
-            value, norm = record.value, record.grad_norm
-            text = f", {record.seconds:.3f} s, late {record.late}, lost {record.lost}"
-        text = f"iteration {n_iter}: value {value:.8g}, max |gradient| {norm:.2e}{text}"
-        print(f"[{type(self).__name__}] {text}")
-
     def _warn_unless_converged(self, solution: Solution) -> None:
         if solution.converged:
             return
@@ -245,7 +267,7 @@ class CodedEstimator(TakesAnyInput):
             f"{name} failed to converge after {solution.n_iter} iteration(s):\n"
             f"{solution.message}\n{more}\nYou might also want to scale the data.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
     def _to(self, model: Any) -> Any:

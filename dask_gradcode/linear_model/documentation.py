@@ -33,8 +33,10 @@ _LAST = """\
         Whether to start from the coefficients of the previous fit.
     random_state : int, RandomState or None, default=None
         Seeds the code (cyclic repetition draws a matrix), nothing else.
-    verbose : int, default=0
-        1 prints a line per iteration.
+    verbose : int or "bar", default=0
+        1 prints a line per iteration: value, gradient, seconds, workers used, late and lost.
+        ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). From scikit-learn
+        1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other callbacks.
     checkpoint : str or path-like, default=None
         A directory, for this fit alone, where it saves how far it has come. If a fit like this one
         (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, it

@@ -86,7 +86,7 @@ class CodedHuberRegressor(CodedRegressor):
         tol: float = 1e-5,
         warm_start: bool = False,
         random_state: Any = None,
-        verbose: int = 0,
+        verbose: Any = 0,
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",

@@ -106,7 +106,7 @@ class CodedLogisticRegression(CodedClassifier):
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: Any = None,
-        verbose: int = 0,
+        verbose: Any = 0,
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dask_gradcode.checkpoint import Checkpoint, Fact
@@ -39,8 +39,8 @@ class Progress:
         The optimizer's, as the checkpoint had it, or empty.
     penalty : L1
         Belongs to the objective.
-    report : callable or None
-        The next callback.
+    reports : sequence of callable
+        The next callbacks.
 
     Attributes
     ----------
@@ -54,10 +54,10 @@ class Progress:
         every: int,
         memory: Memory,
         penalty: L1,
-        report: Callback | None,
+        reports: Sequence[Callback],
     ) -> None:
         self._checkpoint, self._every, self.memory = checkpoint, every, memory
-        self._penalty, self._report = penalty, report
+        self._penalty, self._reports = penalty, reports
         self.best: Vector | None = memory.get("w")
         self._lowest = memory.get("value", float("inf"))
         if self.best is not None:
@@ -81,8 +81,8 @@ class Progress:
             self._lowest, self.best = value, w
         if n_iter % self._every == 0:
             self._save()
-        if self._report is not None:
-            self._report(n_iter, w, seen)
+        for report in self._reports:
+            report(n_iter, w, seen)
 
     def __enter__(self) -> Progress:
         return self

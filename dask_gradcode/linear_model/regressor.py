@@ -43,7 +43,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: Any = None,
-        verbose: int = 0,
+        verbose: Any = 0,
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Train on EC2 from the head instance. Edit the lines marked EDIT. Not run on EC2 by us.
 #   bash examples/ec2/launch.sh          examples/mpi/train.py
-#   bash examples/ec2/launch.sh paper    the paper's experiment; needs DATA=train.csv, and 20 workers
+#   bash examples/ec2/launch.sh paper    the paper's experiment; needs DATA=train.csv and 20 workers.
+#                                        What follows goes to reproduce.py: --natural --figure tail
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source .venv/bin/activate                      # EDIT: the environment that all instances have

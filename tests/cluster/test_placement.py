@@ -14,11 +14,12 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
-from distributed import Client, Event
+from distributed import Client, Event, get_worker
 from numpy.testing import assert_array_equal
 
 from dask_gradcode import InsufficientWorkersError, place
 from dask_gradcode.cluster import ClusterObjective
+from dask_gradcode.cluster.mailbox import Mailbox
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
@@ -59,6 +60,11 @@ SOURCES = {
         da.from_array(X, chunks=(13, 3))[da.from_array(np.arange(97), chunks=13) < 90],
         da.from_array(Y, chunks=13)[da.from_array(np.arange(97), chunks=13) < 90],
         None,
+    ),
+    "dask, y from persisted X": lambda: (
+        (lazy := da.from_array(np.column_stack([X, Y]), chunks=(20, 4)).persist())[:, :3],
+        lazy[:, 3],
+        da.from_array(WEIGHT, chunks=97).persist(),
     ),
     "dask, with empty chunks": lambda: (
         da.from_array(X, chunks=((50, 0, 47), 3)),
@@ -127,17 +133,32 @@ def test_labels_that_are_not_numbers_are_encoded_on_the_workers(client: Client) 
             assert objective(np.zeros(1)).value == pytest.approx(Y.sum())
 
 
-def test_each_source_chunk_is_computed_once(client: Client, tmp_path: Path) -> None:
+def test_each_source_chunk_is_computed_once_by_one_who_keeps_it(
+    client: Client, tmp_path: Path
+) -> None:
     log = tmp_path / "computed"
 
     def record(chunk: Any) -> Any:
         with log.open("a") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write(f"{np.flatnonzero((chunk[0] == X).all(axis=1))[0]} {get_worker().address}\n")
         return chunk
 
     source = da.from_array(X, chunks=(10, 3)).map_blocks(record, meta=np.empty((0, 3)))
-    with place(source, da.from_array(Y, chunks=30), code=FractionalRepetition(4, 1)) as data:
-        assert len(log.read_text().splitlines()) == source.numblocks[0]
+    y = source[:, 0] > 0  # for which Dask would compute the chunks again, if asked apart
+    code = FractionalRepetition(4, 1)
+    with place(source, y, code=code) as data:
+        computed = [line.split() for line in log.read_text().splitlines()]
+        assert sorted(int(row) for row, _ in computed) == list(range(0, 97, 10))
+        ends = np.cumsum(data.block_rows)
+        for row, address in computed:
+            holders = [
+                role
+                for role in range(4)
+                for block in code.blocks_of(role)
+                if ends[block] - data.block_rows[block] - 9 <= int(row) < ends[block]
+            ]
+            assert address in {data.addresses[role] for role in holders}
+        assert len({address for _, address in computed}) == 4  # all take part
         with ClusterObjective(data, lambda w, block: (1.0, w)) as objective:
             objective(np.zeros(1))
     assert len(log.read_text().splitlines()) == source.numblocks[0]
@@ -228,9 +249,12 @@ def test_an_error_in_the_users_graph_comes_through(client: Client) -> None:
 
 
 def test_too_few_workers_or_rows(client: Client) -> None:
-    with pytest.raises(
-        InsufficientWorkersError,
-        match=r"needs 6 workers, the cluster at tcp://.* has 4.*wait_for_workers\(6\)",
+    with (
+        dask.config.set({"gradcode.timeouts.workers": "0s"}),
+        pytest.raises(
+            InsufficientWorkersError,
+            match=r"needs 6 workers, the cluster at tcp://.* has 4.*wait_for_workers\(6\)",
+        ),
     ):
         place(X, Y, n_workers=6)
     with pytest.raises(ValueError, match="into 4 blocks, but it has only 3 rows"):
@@ -313,3 +337,44 @@ def test_a_worker_that_dies_during_placement_is_replaced() -> None:
             assert victim not in data.addresses.values()  # its nanny has started another
             with ClusterObjective(data, count_rows) as objective:
                 assert objective(np.zeros(1)).value == 97.0
+
+
+@pytest.mark.parametrize("source", ["ndarray", "dask, chunked differently"])
+def test_a_worker_that_dies_with_what_it_has_found_is_done_without(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has looked at a chunk, and dies before it has handed over what it saw."""
+    fetch, killed = Mailbox._fetch, []
+
+    async def kill_first(self: Mailbox, future: Any) -> Any:
+        if not killed:
+            scheduler: Any = self._client.scheduler
+            ((killed_now,),) = (await scheduler.who_has(keys=[future.key])).values()
+            killed.append(killed_now)
+            os.kill(pids[killed_now], signal.SIGKILL)
+        return await fetch(self, future)
+
+    with local_cluster(4) as client:
+        pids = client.run(os.getpid)
+        X_, y_, _ = SOURCES[source]()
+        monkeypatch.setattr(Mailbox, "_fetch", kill_first)
+        with (
+            place(X_, y_, n_stragglers=1) as data,
+            ClusterObjective(data, count_rows) as objective,
+        ):
+            assert len(killed) == 1
+            assert objective(np.zeros(1)).value == 97.0
+        wait_until(lambda: not gradcode_keys(client))
+
+
+@pytest.mark.parametrize("error", [ConnectionError, FileNotFoundError])
+def test_an_error_of_reading_data_is_no_loss_of_a_worker(
+    client: Client, error: type[OSError]
+) -> None:
+    def read(chunk: Any) -> Any:
+        raise error("no such store")
+
+    lazy = da.from_array(X, chunks=(50, 3)).map_blocks(read, dtype=float, meta=np.empty((0, 0)))
+    with pytest.raises(error, match="no such store"):
+        place(lazy, Y)
+    wait_until(lambda: not gradcode_keys(client))

@@ -218,13 +218,6 @@ def joblib_round_trip(model: Any, folder: Any) -> Any:
     return joblib.load(folder / "model.joblib")
 
 
-def test_verbose_prints_a_line_an_iteration(capsys: pytest.CaptureFixture[str]) -> None:
-    model = tight(verbose=1).fit(X, Y)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == model.n_iter_[0]
-    assert lines[0].startswith("[CodedLogisticRegression] iteration 1: value ")
-
-
 @pytest.mark.parametrize(
     "solver", [Nesterov(step=0.5), GradientDescent(step=lambda t: 1.0)], ids=["fixed", "schedule"]
 )

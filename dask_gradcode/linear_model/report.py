@@ -1,0 +1,128 @@
+"""What a fit says while it runs: a line an iteration, or a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from dask_gradcode.history import History
+from dask_gradcode.html import ranges
+from dask_gradcode.optimizers import Callback
+from dask_gradcode.typing import Evaluation, Vector
+
+__all__ = ["check_verbose", "reporter"]
+
+_NAMED = 8  # late or lost workers; more are counted
+
+
+def check_verbose(verbose: Any) -> None:
+    """Raise ImportError if what ``verbose`` asks for needs a package that is not installed."""
+    if verbose != "bar":
+        return
+    try:
+        from rich import get_console
+
+        if get_console().is_jupyter:
+            import ipywidgets  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "verbose='bar' needs rich, and ipywidgets in a notebook: pip install "
+            "'dask-gradcode[progress]' ipywidgets. verbose=1 prints lines instead."
+        ) from error
+
+
+@contextmanager
+def reporter(verbose: Any, name: str, history: History, max_iter: int) -> Iterator[Callback | None]:
+    """Lend an optimizer's callback that says what ``verbose`` asks for, or None.
+
+    Parameters
+    ----------
+    verbose : bool, int or "bar"
+        True or a positive int prints a line per iteration, ``"bar"`` draws a progress bar.
+    name : str
+        The estimator.
+    history : History
+        Where its rounds are recorded.
+    max_iter : int
+        Most iterations.
+    """
+    if verbose == "bar":
+        with _bar(history, max_iter) as draw:
+            yield draw
+    elif verbose:
+        line = _Line(history)
+
+        def say(n_iter: int, w: Vector, seen: Evaluation) -> None:
+            # at once also where output is a file, which is where one looks for a hanging fit
+            print(f"[{name}] iteration {n_iter}: {line(seen)}", flush=True)
+
+        yield say
+    else:
+        yield None
+
+
+class _Line:
+    """Puts in words what the rounds since the previous iteration did."""
+
+    def __init__(self, history: History) -> None:
+        self._history, self._n_told = history, 0
+
+    def __call__(self, seen: Evaluation) -> str:
+        rounds = self._history.records[self._n_told :]
+        self._n_told += len(rounds)
+        if not rounds:  # all of it was known from an earlier round
+            norm = np.abs(seen.gradient).max(initial=0.0)
+            return f"value {seen.value:.8g}, max |gradient| {norm:.2e}"
+        code, last = self._history.code, rounds[-1]
+        used = {code.messages[index].worker for index in np.flatnonzero(last.used)}
+        trials = "" if len(rounds) == 1 else f" in {len(rounds)} rounds"
+        missing = [
+            f"{what} {_who(workers)}"
+            for what, workers in (("late", last.late), ("lost", last.lost))
+            if workers
+        ]
+        return ", ".join(
+            [
+                f"value {last.value:.8g}",
+                f"max |gradient| {last.grad_norm:.2e}",
+                f"{sum(record.seconds for record in rounds):.3f} s{trials}",
+                f"{len(used)} of {code.n_workers} workers used",
+                *missing,
+            ]
+        )
+
+
+def _who(workers: Sequence[int]) -> str:
+    return f"{len(workers)} workers" if len(workers) > _NAMED else f"[{ranges(workers)}]"
+
+
+@contextmanager
+def _bar(history: History, max_iter: int) -> Iterator[Callback]:
+    """Lend a callback that draws a bar in a terminal or a notebook."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=8),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[line]}", markup=False),
+    ]
+    with Progress(*columns) as progress:
+        task = progress.add_task("iteration", total=max_iter, line="")
+
+        def draw(n_iter: int, w: Vector, seen: Evaluation) -> None:
+            # 80 characters in all; the time is on the left, and who is late is in the history
+            record = history[-1]
+            counts = {"late": len(record.late), "lost": len(record.lost)}
+            missing = "".join(f", {n} {what}" for what, n in counts.items() if n)
+            line = f"value {record.value:.6g}, |g| {record.grad_norm:.1e}{missing}"
+            progress.update(task, completed=n_iter, line=line)
+
+        yield draw
+        # It may have converged long before: what is done is all that there was to do.
+        done = int(progress.tasks[0].completed)
+        progress.update(task, total=max(done, 1), completed=max(done, 1))
