@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from dask.utils import format_bytes
-from distributed import Client, Future
+from distributed import Client, Future, span
 
 from dask_gradcode.cluster.assigning import anywhere, homes, hosts_of, near, spread
 from dask_gradcode.cluster.blocks import (
@@ -21,6 +22,7 @@ from dask_gradcode.cluster.blocks import (
     describe_y,
 )
 from dask_gradcode.cluster.building import Builder
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.session import session, workers_of
 from dask_gradcode.cluster.source import Source
@@ -130,7 +132,7 @@ def place_data(
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
     if np.isnan(X.shape[0]):
         logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
-    with ExitStack() as stack:
+    with span("place"), ExitStack() as stack:
         lent = stack.enter_context(session(client))
         addresses = spread(lent)
         if not addresses:
@@ -282,6 +284,7 @@ class _Errand:
             *chunks,
             *self._absent,
             self._estimator,
+            key=task_key("inspect", uuid.uuid4().hex[:12], self._index),
             workers=workers,
             pure=False,
         )
