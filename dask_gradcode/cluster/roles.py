@@ -17,6 +17,7 @@ from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.config import seconds
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Letter, Mailbox, Vanished
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.shard import Shard
 from dask_gradcode.cluster.transport import Serving
 from dask_gradcode.cluster.waiting import LOOK_EVERY, is_late, missing
@@ -271,7 +272,13 @@ class Roles:
                 if not self._builder.has(*chunk):
                     self._builder.recompute(*chunk, awake)
             shard = self._builder.from_source(seat.role, address, seat.epoch)
-        look = self._client.submit(_look_at, shard, workers=[address], pure=False)
+        look = self._client.submit(
+            _look_at,
+            shard,
+            key=task_key("look", self._uid, seat.role, seat.epoch),
+            workers=[address],
+            pure=False,
+        )
         seat.coming = shard, look
         self._mailbox.expect({(seat.role, seat.epoch): look})
 
