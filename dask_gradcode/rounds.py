@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
@@ -209,10 +210,11 @@ class Fastest(WaitRule):
         return round.decode() if over else None
 
     def check(self, code: GradientCode) -> None:
-        if not 1 <= self.n_workers <= code.n_workers:
+        whole = isinstance(self.n_workers, Integral) and not isinstance(self.n_workers, bool)
+        if not whole or not 1 <= self.n_workers <= code.n_workers:
             raise ValueError(
                 f"Fastest needs n_workers between 1 and the code's {code.n_workers}, "
-                f"got {self.n_workers}."
+                f"got {self.n_workers!r}."
             )
 
 
@@ -236,8 +238,8 @@ class Deadline(WaitRule):
     seconds: float
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise ValueError(f"Deadline needs seconds > 0, got {self.seconds}.")
+        if not isinstance(self.seconds, Real) or not self.seconds > 0:
+            raise ValueError(f"Deadline needs seconds > 0, got {self.seconds!r}.")
 
     def settle(self, round: Round, now: float) -> Decoding | None:
         over = now >= self.until(round.started) or not round.pending.any()

@@ -16,7 +16,7 @@ from distributed import Client, Future
 from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.config import seconds
 from dask_gradcode.cluster.liveness import Liveness
-from dask_gradcode.cluster.mailbox import Letter, Mailbox
+from dask_gradcode.cluster.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.shard import Shard
 from dask_gradcode.cluster.transport import Serving
 from dask_gradcode.cluster.waiting import LOOK_EVERY, is_late, missing
@@ -143,7 +143,7 @@ class Roles:
             n_lost = len(self.lost)
             for letter in self._mailbox.take(LOOK_EVERY):
                 self._take_in(letter)
-                if letter.error is not None and not isinstance(letter.error, ConnectionError):
+                if letter.error is not None and not isinstance(letter.error, Vanished):
                     raise letter.error
             now = time.monotonic()
             took += [now - began] * (n_lost - len(self.lost))
@@ -298,7 +298,7 @@ class Roles:
             seat.coming = None
             if letter.error is not None:
                 shard.release()
-                if not isinstance(letter.error, OSError):  # or a worker that it needed has gone
+                if not isinstance(letter.error, Vanished):  # or a worker that it needed has gone
                     seat.tries += 1
                 seat.why = f"{seat.address}: placing it failed with {letter.error!r}"
                 logger.warning("Role %d is not placed: %s", role, seat.why)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -16,6 +18,14 @@ from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
 from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
 __all__ = ["Decoder", "Decoding", "GradientCode", "Judge", "Message"]
+
+if sys.version_info < (3, 12):
+    # There a cached_property has a lock, so a code that a script or notebook defines, and that
+    # therefore travels by value, could not be pickled.
+    def _unlocked(item: cached_property[Any]) -> tuple[Any, ...]:
+        return cached_property, (item.func,), {"attrname": item.attrname, "__doc__": item.__doc__}
+
+    copyreg.pickle(cached_property, _unlocked)
 
 
 @dataclass(frozen=True)

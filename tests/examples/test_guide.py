@@ -1,0 +1,82 @@
+"""The guide's code is a code like any other, and what its pages show is what happens."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "examples" / "guide"
+
+
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # pickle looks there
+    spec.loader.exec_module(module)
+    return module
+
+
+GROUPS = loaded(GUIDE / "group_repetition.py")
+CONTRACT = loaded(ROOT / "tests" / "codes" / "test_every_code.py")
+CODES = [GROUPS.GroupRepetition(n, s) for n, s in ((1, 0), (4, 1), (5, 1), (7, 2), (8, 3), (5, 4))]
+
+
+def promises() -> Iterator[tuple[str, Callable[..., None], dict[str, Any]]]:
+    """Yield the tests of the contract over all codes, once for each of their other arguments."""
+    for name, test in vars(CONTRACT).items():
+        marks = {mark.args[0]: mark.args[1] for mark in getattr(test, "pytestmark", ())}
+        if marks.pop("code", None) is CONTRACT.CODES:
+            for values in product(*marks.values()):
+                yield name, test, dict(zip(marks, values, strict=True))
+
+
+@pytest.mark.parametrize("code", CODES, ids=repr)
+def test_the_guides_code_keeps_what_every_code_promises(
+    code: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CONTRACT, "GroupRepetition", GROUPS.GroupRepetition, raising=False)
+    kept = set()
+    for name, test, others in promises():
+        test(code=code, **others)
+        kept.add(name)
+    assert len(kept) >= 10
+
+
+def test_the_guides_code_refuses_more_stragglers_than_workers() -> None:
+    with pytest.raises(ValueError, match=r"needs 0 <= n_stragglers < n_workers, got n_workers=2"):
+        GROUPS.GroupRepetition(2, 2)
+
+
+@pytest.mark.cluster
+def test_the_guides_code_trains_from_a_script_while_a_worker_never_answers() -> None:
+    command = [sys.executable, str(GUIDE / "group_repetition.py")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert run.returncode == 0, run.stderr
+    assert "GroupRepetition(n_workers=5, n_stragglers=1)" in run.stdout
+    assert float(run.stdout.split()[-1]) < 1e-4
+
+
+@pytest.mark.parametrize("page", sorted(GUIDE.glob("*.[mp][dy]")), ids=lambda page: page.name)
+def test_examples_on_the_pages_show_what_happens(page: Path) -> None:
+    text = page.read_text()
+    shown = re.findall(r"^```pycon\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    if page.suffix == ".py":
+        shown = [text.split('"""')[3]]
+    names = {} if page.suffix == ".md" else vars(loaded(page)).copy()
+    test = doctest.DocTestParser().get_doctest("\n".join(shown), names, page.name, str(page), 0)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=said.append)
+    assert not said, "".join(said)
