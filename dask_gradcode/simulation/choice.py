@@ -126,7 +126,6 @@ class Choice:
         """
         try:
             import matplotlib.pyplot as plt
-            from matplotlib.ticker import LogFormatter
         except ImportError as error:
             raise ImportError(
                 "Choice.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
@@ -144,8 +143,10 @@ class Choice:
                 text, at, offset, textcoords="offset points", fontsize=8, ha="right", va="top"
             )
         ax.set(yscale="log", title="labels: n_workers, n_stragglers of the best")
-        ax.yaxis.set_major_formatter(LogFormatter())  # 0.1, not a power of ten
-        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+        ax.yaxis.set_major_formatter("{x:g}")  # 0.1, not a power of ten
+        low, high = ax.get_ylim()
+        if high < 20 * low:  # beyond that they would cover each other
+            ax.yaxis.set_minor_formatter("{x:g}")
         ax.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
         ax.margins(0.08)
         ax.legend()
