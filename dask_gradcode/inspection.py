@@ -109,6 +109,8 @@ class Inspector:
 
 
 def _digest(values: Vector, *, marked: bool) -> _Digest:
+    if not values.size:  # as all are in a simulation, where this is most of the time
+        return _EMPTY
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(values @ values)
     norm = math.sqrt(square) if math.isfinite(square) else _careful_norm(values)
@@ -116,6 +118,9 @@ def _digest(values: Vector, *, marked: bool) -> _Digest:
     if marked and math.isfinite(norm):
         mark = float(values @ _probe(1 << values.size.bit_length())[: values.size])
     return _Digest(values.size, norm, mark)
+
+
+_EMPTY = _Digest(0, 0.0, 0.0)
 
 
 def _careful_norm(values: Vector) -> float:

@@ -30,6 +30,11 @@ def load(path: str | Path | None) -> tuple[csr_array, csr_array, np.ndarray, np.
         Four fifths of the rows, and the rest.
     y_train, y_test : ndarray of shape (n_samples,)
         Whether access was granted.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or OpenML not be reached.
     """
     columns = _from_openml() if path is None else _from_csv(path)
     y = columns.pop("ACTION")
@@ -52,7 +57,15 @@ def _from_csv(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _from_openml() -> dict[str, np.ndarray]:
-    found = fetch_openml("Amazon_employee_access", version=1, as_frame=False, parser="liac-arff")
+    try:
+        found = fetch_openml(
+            "Amazon_employee_access", version=1, as_frame=False, parser="liac-arff"
+        )
+    except OSError as error:  # URLError and the like
+        raise OSError(
+            f"The data could not be fetched from OpenML ({error}). Download train.csv of Kaggle's "
+            '"Amazon.com - Employee Access Challenge" and give its path with --data.'
+        ) from error
     columns = {
         name: column.astype(np.int64)
         for name, column in zip(found.feature_names, np.asarray(found.data).T, strict=True)

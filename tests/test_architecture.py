@@ -9,7 +9,7 @@ import sys
 import pytest
 
 CORE = ["codes", "losses", "optimizers", "stragglers", "kernels", "messages", "inspection"]
-CORE += ["rounds", "objective", "history", "simulation"]
+CORE += ["rounds", "objective", "history", "simulation", "html"]
 HEAVY = ["dask", "distributed", "sklearn", "mpi4py", "dask_mpi", "pandas", "matplotlib"]
 
 

@@ -1,53 +1,22 @@
-"""What a fit remembers of its rounds: as columns, as a frame, as a picture."""
+"""What a fit remembers of its rounds: as columns, as a frame, in one line."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.codes import Uncoded
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
-from dask_gradcode.rounds import RoundRecord
 from dask_gradcode.typing import Evaluation, Vector
 from helpers import OwnThenNext, count_rows
-
-CODE = FractionalRepetition(4, 1)
-BLANK = np.nan
-
-
-def record(number: int, arrived_at: list[float], **changes: Any) -> RoundRecord:
-    seen = np.isfinite(arrived_at)
-    facts: dict[str, Any] = {
-        "round": number,
-        "value": 10.0 - number,
-        "grad_norm": 0.5,
-        "seconds": 0.25 * (number + 1),
-        "arrived_at": np.array(arrived_at),
-        "used": seen,
-        "late": (),
-        "lost": (),
-        "residual": 0.0,
-        "amplification": 1.0,
-        "exact": True,
-    }
-    return RoundRecord(**(facts | changes))
-
-
-def two_rounds() -> History:
-    first = record(0, [0.25, BLANK, 0.125, BLANK], late=(1, 3))
-    second = record(1, [BLANK, 0.5, 0.25, BLANK], late=(0,), lost=(3,), amplification=2.0)
-    return History(CODE, "tasks", [first, second])
-
+from histories import BLANK, CODE, record, two_rounds
 
 COLUMNS: dict[str, list[Any]] = {
     "round": [0, 1],
@@ -62,15 +31,6 @@ COLUMNS: dict[str, list[Any]] = {
     "amplification": [1.0, 2.0],
     "exact": [True, True],
 }
-
-
-@pytest.fixture
-def agg() -> Iterator[None]:
-    """Draw without a screen, and close every figure."""
-    with matplotlib.rc_context({"backend": "agg"}):
-        plt.switch_backend("agg")
-        yield
-        plt.close("all")
 
 
 def test_a_history_is_a_sequence_of_records() -> None:
@@ -132,69 +92,6 @@ def test_the_repr_counts_rounds_and_says_whether_they_are_exact() -> None:
     assert repr(history) == f"History(3 rounds, approximate, {code}, transport='tasks')"
 
 
-@pytest.mark.usefixtures("agg")
-def test_the_upper_picture_is_the_time_of_each_round() -> None:
-    times = two_rounds().plot().axes[0]
-    (line,) = times.lines
-    assert_array_equal(line.get_xdata(), [0, 1])
-    assert_array_equal(line.get_ydata(), [0.25, 0.5])
-    assert times.get_ylabel() == "time of a round (s)"
-    assert times.get_title() == repr(CODE)
-
-
-@pytest.mark.usefixtures("agg")
-def test_the_lower_picture_is_when_each_message_arrived_and_blank_if_never() -> None:
-    figure = two_rounds().plot()
-    arrivals, colours = figure.axes[1:]
-    (image,) = arrivals.images
-    shown = image.get_array()
-    assert_array_equal(shown.mask, [[False, True], [True, False], [False, False], [True, True]])
-    assert_array_equal(shown.filled(0.0), [[0.25, 0.0], [0.0, 0.5], [0.125, 0.25], [0.0, 0.0]])
-    assert image.origin == "lower"
-    assert arrivals.get_xlabel() == "round"
-    assert arrivals.get_ylabel() == "worker (grey: never arrived)"
-    assert colours.get_ylabel() == "arrived after (s)"
-
-
-@pytest.mark.usefixtures("agg")
-def test_blank_is_painted_as_the_grey_behind() -> None:
-    figure = two_rounds().plot()
-    arrivals = figure.axes[1]
-    figure.canvas.draw()
-    (image,) = arrivals.images
-    assert image.to_rgba(image.get_array())[0, 1, 3] == 0.0
-    assert arrivals.get_facecolor() == matplotlib.colors.to_rgba("0.85")
-
-
-@pytest.mark.usefixtures("agg")
-@pytest.mark.parametrize(
-    ("code", "workers"),
-    [(CODE, ["0", "1", "2", "3"]), (OwnThenNext(2), ["0", "0", "1", "1"])],
-    ids=["one message a worker", "two messages a worker"],
-)
-def test_each_row_is_a_message_that_bears_its_workers_number(
-    code: GradientCode, workers: list[str]
-) -> None:
-    history = History(code, "tasks", [record(0, [0.1, 0.2, 0.3, BLANK])])
-    arrivals = history.plot().axes[1]
-    assert [label.get_text() for label in arrivals.get_yticklabels()] == workers
-    assert_array_equal(arrivals.get_yticks(), range(4))
-
-
-@pytest.mark.usefixtures("agg")
-def test_a_picture_can_be_drawn_into_given_axes() -> None:
-    figure, axes = plt.subplots(1, 2)
-    assert two_rounds().plot(axes) is figure
-    assert len(axes[0].lines) == len(axes[1].images) == 1
-
-
-@pytest.mark.usefixtures("agg")
-def test_a_history_without_rounds_is_an_empty_picture() -> None:
-    times, arrivals = History(CODE, "tasks").plot().axes
-    assert times.lines[0].get_xdata().size == 0
-    assert not arrivals.images
-
-
 @pytest.mark.parametrize(
     ("module", "method", "extra"),
     [("pandas", "to_frame", "dataframe"), ("matplotlib.pyplot", "plot", "plot")],
@@ -208,6 +105,31 @@ def test_a_missing_package_is_named_with_how_to_install_it(
     with pytest.raises(ImportError, match=text):
         getattr(two_rounds(), method)()
     assert two_rounds().columns == COLUMNS
+
+
+def test_the_summary_is_one_line_of_what_it_cost_and_what_was_survived() -> None:
+    how = "with FractionalRepetition(n_workers=4, n_stragglers=1), tasks"
+    assert str(History(CODE, "tasks")) == f"no rounds {how}"
+    history = two_rounds()
+    assert str(history) == history.summary()
+    assert history.summary() == (
+        "2 rounds in 0.75 s (median 0.375 s, longest 0.5 s), 1.5 workers late a round, "
+        f"1 lost and 0 restored, every sum exact; {how}"
+    )
+    rough = record(2, [0.1, BLANK, BLANK, BLANK], exact=False, restored=(3,))
+    history.records.append(rough)
+    assert "1 lost and 1 restored, 1 sums approximate" in history.summary()
+    assert "\n" not in history.summary()
+
+
+def test_arrivals_are_those_of_the_last_message_of_each_worker() -> None:
+    assert_array_equal(
+        two_rounds().arrivals, [[0.25, BLANK, 0.125, BLANK], [BLANK, 0.5, 0.25, BLANK]]
+    )
+    arrived_at = [0.2, 0.1, BLANK, 0.1, BLANK, BLANK]
+    history = History(OwnThenNext(3), "tasks", [record(0, arrived_at)])
+    assert_array_equal(history.arrivals, [[0.2, 0.1, BLANK]])
+    assert History(CODE, "tasks").arrivals.shape == (0, 4)
 
 
 def test_the_recorder_keeps_what_the_solver_sees_not_the_bare_sum() -> None:

@@ -156,25 +156,27 @@ class ClusterObjective:
         step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
         for role in self._crew.renew():
             step = round_.feed(Ready(role), round_.started)
-        roles = self._order()
+        roles, n_likely = self._order()
         for role in sorted(set(range(self._data.code.n_workers)) - set(roles)):
             why = self._data.lost.get(role, "its connection has ended")
             step = round_.feed(Lost(role, why), round_.started)
         messages = self._data.code.messages_of
-        self._transport.begin(round_.number, w, {role: messages[role] for role in roles})
+        asks = {role: messages[role] for role in roles}
+        self._transport.begin(round_.number, w, asks, n_likely)
         return step
 
-    def _order(self) -> list[int]:
-        """Return the roles, first those whose answers came first and were used in the last round.
+    def _order(self) -> tuple[list[int], int | None]:
+        """Return the roles, first those who were used in the last round, and how many these are.
 
         Sending takes time: whoever is likely to be needed shall get ``w`` before whoever is not.
+        None where nothing is known.
         """
         roles = self._crew.roles
         if self._n_rounds - 2 not in self._recent:
-            return roles
+            return roles, None
         _, last = self._recent[self._n_rounds - 2]
-        final = {role: self._data.code.messages_of[role][-1] for role in roles}
-        return sorted(roles, key=lambda role: not last.used[final[role]])
+        used = {role for role in roles if last.used[self._data.code.messages_of[role][-1]]}
+        return sorted(roles, key=lambda role: role not in used), len(used)
 
     def _note(self, event: Event, now: float) -> None:
         """Remember what a transport's event means beyond the round that is running."""

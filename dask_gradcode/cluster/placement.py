@@ -13,6 +13,7 @@ from dask.delayed import delayed
 from distributed import Client, Future
 
 from dask_gradcode.cluster.building import Builder
+from dask_gradcode.cluster.card import placement_card
 from dask_gradcode.cluster.columns import Columns
 from dask_gradcode.cluster.roles import Roles
 from dask_gradcode.cluster.shard import Shard
@@ -72,6 +73,10 @@ class Placement:
             f"{state}{', closed' if not self.shards else ''})"
         )
 
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: which worker plays which role, with how much data."""
+        return placement_card(self)
+
     @property
     def addresses(self) -> dict[int, str]:
         """The worker of each role: where it is, was, or is being placed."""
@@ -102,6 +107,11 @@ class Placement:
         if self._owned is not None:
             owned, self._owned = self._owned, None
             owned.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed."""
+        return self._owned is not None
 
     def check_open(self) -> None:
         """Raise RuntimeError if the placement or its client is closed."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from dask.utils import format_bytes
 from distributed import Client, Future
-from scipy.optimize import linear_sum_assignment
 
+from dask_gradcode.cluster.assigning import anywhere, homes, hosts_of, near, spread
 from dask_gradcode.cluster.blocks import (
     balance,
     check_inputs,
@@ -30,7 +30,7 @@ from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.targets import Targets
 
-__all__ = ["choose_code", "place", "place_data", "spread"]
+__all__ = ["choose_code", "place", "place_data"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -147,7 +147,10 @@ def place_data(
                 "fewer."
             )
         _check_rows(X.shape[0], chosen)
-        source = Source(lent, X, y, sample_weight, chosen.n_blocks)
+        used = addresses[: chosen.n_workers]
+        # Where spares could compute chunks too, Dask is not told where to.
+        home = homes(chosen, used) if len(used) == len(addresses) else anywhere
+        source = Source(lent, X, y, sample_weight, chosen.n_blocks, home)
         stack.callback(source.release)
         facts, where = _describe(lent, source, estimator)
         x_facts, y_facts = facts["X"], facts["y"]
@@ -158,10 +161,9 @@ def place_data(
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.release)
         nbytes = sum(fact.nbytes for fact in x_facts)
-        _warn_of_memory(lent, chosen, addresses[: chosen.n_workers], nbytes)
+        _warn_of_memory(lent, chosen, used, nbytes)
         builder = Builder(lent, data.uid, chosen, source, lengths, borders, targets)
-        used = addresses[: chosen.n_workers]
-        data.build(builder, near(used, _hosts(lent), builder, where), where)
+        data.build(builder, near(used, hosts_of(lent), builder, where), where)
         data.own(stack.pop_all())
     return data
 
@@ -205,57 +207,6 @@ def choose_code(
     if n_stragglers is None:
         n_stragglers = 0 if code == "uncoded" or n == 1 else 1
     return make_code(code, n, n_stragglers, 0 if seed is None else seed)
-
-
-def spread(client: Client) -> list[str]:
-    """Return the workers' addresses, hosts in turn: a block's replicas go to different hosts.
-
-    Codes give replicas to neighbouring roles, so neighbours come from different hosts.
-    """
-    by_host: dict[str, list[str]] = {}
-    for address, host in sorted(_hosts(client).items()):
-        by_host.setdefault(host, []).append(address)
-    rounds = max(map(len, by_host.values()), default=0)
-    return [host[i] for i in range(rounds) for host in by_host.values() if i < len(host)]
-
-
-def _hosts(client: Client) -> dict[str, str]:
-    workers = workers_of(client)
-    return {address: worker["host"] for address, worker in workers.items()}
-
-
-def near(
-    addresses: Sequence[str],
-    hosts: Mapping[str, str],
-    builder: Builder,
-    where: Mapping[tuple[str, int], str],
-) -> list[str]:
-    """Return the worker of each role, so that as many rows as can be are there already.
-
-    Parameters
-    ----------
-    addresses : sequence of str
-        A worker for each role. Which host a role is on stays as it is here.
-    hosts : mapping of str to str
-        The host of each worker.
-    builder : Builder
-        Says which rows a role needs of a chunk.
-    where : mapping of tuple of str and int to str
-        The worker that holds each chunk, by array and index.
-    """
-    rows = np.zeros((len(addresses), len(addresses)))  # of a role that are at an address already
-    for (name, chunk), address in where.items():
-        if name == "X" and address in addresses:
-            rows[addresses.index(address)] += [
-                builder.overlap(role, name, chunk) for role in range(len(addresses))
-            ]
-    found = list(addresses)
-    for host in set(hosts.values()):
-        here = [i for i, address in enumerate(addresses) if hosts.get(address) == host]
-        workers, roles = linear_sum_assignment(rows[np.ix_(here, here)], maximize=True)
-        for worker, role in zip(workers, roles, strict=True):
-            found[here[role]] = addresses[here[worker]]
-    return found
 
 
 # ---------------------------------------------------------------- checks

@@ -68,6 +68,8 @@ class Roles:
         Grows whenever a role is lost or placed.
     columns : dict of int to ndarray of int or None
         The columns that each role sees, entered once it has been placed; None: all.
+    nbytes : dict of int to int
+        The bytes of each role's blocks, entered once it has been placed.
     meta : ndarray or csr_array of shape (0, n_features)
         An empty array like a block's features.
     """
@@ -82,6 +84,7 @@ class Roles:
         self._watched: set[str] = set()
         self.version = 0
         self.columns: dict[int, Any] = {}
+        self.nbytes: dict[int, int] = {}
         self.meta: Any = None
 
     # ---- what is where
@@ -101,6 +104,11 @@ class Roles:
     def lost(self) -> dict[int, str]:
         """Why the other roles are not placed."""
         return {role: seat.why for role, seat in self._seats.items() if seat.shard is None}
+
+    @property
+    def recovered(self) -> tuple[int, ...]:
+        """The roles that have been lost and are placed again, ascending."""
+        return tuple(role for role, seat in self._seats.items() if seat.shard and seat.since)
 
     # ---- placing for the first time
 
@@ -296,7 +304,7 @@ class Roles:
                 logger.warning("Role %d is not placed: %s", role, seat.why)
                 return
             seat.shard, seat.tries = shard, 0
-            self.meta, self.columns[role] = letter.result
+            self.meta, self.columns[role], self.nbytes[role] = letter.result
             self.version += 1
             if not any(other.coming for other in self._seats.values()):
                 assert self._builder is not None
@@ -337,6 +345,6 @@ class Roles:
             self._builder.release()
 
 
-def _look_at(shard: Shard) -> tuple[Any, Any]:
+def _look_at(shard: Shard) -> tuple[Any, Any, int]:
     first = next(iter(shard.blocks))
-    return shard.widened(first).X[:0], shard.columns
+    return shard.widened(first).X[:0], shard.columns, shard.nbytes

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from dask._task_spec import convert_legacy_graph, cull
+from dask.core import flatten
 from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.utils import ensure_dict
 from distributed import Client, Future
 
 from dask_gradcode.cluster.blocks import cut, is_dask
@@ -33,6 +37,10 @@ class Source:
         Checked arrays; ``sample_weight`` may be None.
     n_chunks : int
         Into how many chunks arrays in memory are cut.
+    home : callable
+        ``home(position)`` is the worker that should compute a chunk, or None for any. The position
+        is where the middle of the chunk's rows lies among all rows, in [0, 1]; where lengths are
+        unknown, all count the same. A wish only: Dask computes elsewhere if that worker is gone.
 
     Attributes
     ----------
@@ -40,19 +48,34 @@ class Source:
         The chunks of ``"X"``, ``"y"`` and ``"sample_weight"`` by their index; none after release.
     """
 
-    def __init__(self, client: Client, X: Any, y: Any, sample_weight: Any, n_chunks: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        n_chunks: int,
+        home: Callable[[float], str | None],
+    ) -> None:
         self._client = client
-        arrays = dict(zip(ARRAYS, (X, y, sample_weight), strict=True))
-        self._recipes: dict[str, list[Any]] = {
-            name: [] if array is None else _recipes(array, n_chunks)
-            for name, array in arrays.items()
-        }
-        # all in one call: what two chunks have in common is computed once
-        flat = iter(self._compute([part for parts in self._recipes.values() for part in parts]))
-        self.futures: dict[str, dict[int, Future[Any]]] = {
-            name: {index: next(flat) for index in range(len(parts))}
-            for name, parts in self._recipes.items()
-        }
+        given = zip(ARRAYS, (X, y, sample_weight), strict=True)
+        arrays = {name: array for name, array in given if array is not None}
+        at = {name: [home(x) for x in _middles(array, n_chunks)] for name, array in arrays.items()}
+        self._recipes: dict[str, list[Any]]
+        self.futures: dict[str, dict[int, Future[Any]]] = {name: {} for name in ARRAYS}
+        if is_dask(X):
+            self._recipes = _delayed(arrays, at)
+            # all in one call: what two chunks have in common is computed once
+            found = iter(client.compute([part for name in arrays for part in self._recipes[name]]))
+        else:
+            self._recipes = {name: _cut(array, n_chunks) for name, array in arrays.items()}
+            found = iter(
+                self._send(part, worker, allow_other_workers=True)
+                for name in arrays
+                for part, worker in zip(self._recipes[name], at[name], strict=True)
+            )
+        for name in arrays:
+            self.futures[name] = {index: next(found) for index in range(len(self._recipes[name]))}
 
     def again(self, name: str, index: int, workers: Sequence[str]) -> Future[Any]:
         """Compute a chunk once more, on some of the workers only.
@@ -62,8 +85,9 @@ class Source:
         """
         recipe = self._recipes[name][index]
         if isinstance(recipe, Delayed):
-            recipe = _renamed(recipe)
-        return self._compute([recipe], workers)[0]
+            future: Future[Any] = self._client.compute(_renamed(recipe), workers=workers)
+            return future
+        return self._send(recipe, workers)
 
     def release(self) -> None:
         """Let go of all chunks; those that the user persisted stay with the user."""
@@ -71,21 +95,64 @@ class Source:
             while futures:
                 futures.popitem()[1].release()
 
-    def _compute(self, recipes: list[Any], workers: Sequence[str] | None = None) -> list[Any]:
-        where: Any = {"workers": workers, "allow_other_workers": False} if workers else {}
-        if recipes and isinstance(recipes[0], Delayed):
-            return list(self._client.compute(recipes, **where))
-        # As arguments of tasks rather than by scatter: a scatter to a frozen worker never returns,
-        # and Dask can compute a task's result again.
+    def _send(self, part: Any, workers: Any, allow_other_workers: bool = False) -> Future[Any]:
+        # As an argument of a task rather than by scatter: a scatter to a frozen worker never
+        # returns, and Dask can compute a task's result again.
+        where: Any = {"workers": workers, "allow_other_workers": allow_other_workers}
         with large_arguments():
-            return [self._client.submit(_itself, part, pure=False, **where) for part in recipes]
+            return self._client.submit(_itself, part, pure=False, **(where if workers else {}))
 
 
-def _recipes(array: Any, n_chunks: int) -> list[Any]:
-    if is_dask(array):
-        return list(array.to_delayed().ravel())
+def _delayed(
+    arrays: Mapping[str, Any], at: Mapping[str, Sequence[str | None]]
+) -> dict[str, list[Any]]:
+    """Return what the chunks of dask arrays are computed from, in one graph.
+
+    The arrays are optimized together: apart, each would compute in its own tasks what they share.
+    """
+    keys = {name: list(flatten(array.__dask_keys__())) for name, array in arrays.items()}
+    merged = HighLevelGraph.merge(*(array.dask for array in arrays.values()))
+    optimized = next(iter(arrays.values())).__dask_optimize__(merged, list(keys.values()))
+    wanted = {key: x for name in keys for key, x in zip(keys[name], at[name], strict=True)}
+    # Dask leaves out what has been persisted
+    held = {key: task for key, task in merged.items() if isinstance(task, Future)}
+    tasks, layer = held | ensure_dict(optimized), f"gradcode-source-{uuid.uuid4().hex}"
+    # Dask asks for the annotation of each task by its key
+    asked = {"workers": _workers(tasks, wanted).get, "allow_other_workers": True}
+    graph = HighLevelGraph({layer: MaterializedLayer(tasks, annotations=asked)}, {layer: set()})
+    return {name: [Delayed(key, graph, layer=layer) for key in keys[name]] for name in keys}
+
+
+def _workers(tasks: Mapping[Any, Any], wanted: Mapping[Any, str | None]) -> dict[Any, str | None]:
+    """Return the worker for each task: that of the only chunks that need it, or None."""
+    found = dict(wanted)
+    for key, worker in wanted.items():
+        stack = [key]
+        while stack:
+            for needed in getattr(tasks[stack.pop()], "dependencies", ()):
+                at = worker if found.get(needed, worker) == worker else None
+                if needed in tasks and needed not in wanted and found.get(needed, "") != at:
+                    found[needed] = at
+                    stack.append(needed)
+    return found
+
+
+def _cut(array: Any, n_chunks: int) -> list[Any]:
+    """Return the chunks of an array in memory."""
     borders = cut(array.shape[0], min(n_chunks, array.shape[0]))
     return [array[start:stop] for start, stop in pairwise(borders)]
+
+
+def _middles(array: Any, n_chunks: int) -> list[float]:
+    """Return where the middle of each chunk lies among all rows, as a share of them."""
+    if is_dask(array):
+        rows = np.asarray(array.chunks[0], dtype=float)
+    else:
+        rows = np.diff(cut(array.shape[0], min(n_chunks, array.shape[0]))).astype(float)
+    if np.isnan(rows).any() or not rows.any():
+        rows = np.ones(len(rows))
+    ends = np.cumsum(rows)
+    return [float(middle) for middle in (ends - rows / 2) / ends[-1]]
 
 
 def _itself(part: Any) -> Any:

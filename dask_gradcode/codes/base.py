@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from dask_gradcode.codes.card import code_card
 from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
 from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
@@ -280,6 +281,10 @@ class GradientCode(ABC):
                 f"A mask of messages must have shape ({len(self.messages)},), got {mask.shape}."
             )
         return mask
+
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: n, s, load, ``B`` as a grid, which worker holds what."""
+        return code_card(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # Matrices and factors are derived: they are computed anew where they are needed, and a code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 
@@ -79,11 +80,7 @@ class PartialStragglers(GradientCode):
     n_stragglers: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.inner, FractionalRepetition | CyclicRepetition):
-            raise ValueError(
-                "The 'inner' of PartialStragglers must be a FractionalRepetition or a "
-                f"CyclicRepetition. Got {self.inner!r} instead."
-            )
+        _check_inner(self.inner)
         object.__setattr__(self, "n_workers", self.inner.n_workers)
         check_int(self, "n_private", 1, None, "[1, inf)")
 
@@ -115,7 +112,7 @@ class PartialStragglers(GradientCode):
         Raises
         ------
         ValueError
-            If ``slowdown`` is not a finite number above 1.
+            If ``inner`` is no such code, or ``slowdown`` no finite number above 1.
 
         Warns
         -----
@@ -128,7 +125,8 @@ class PartialStragglers(GradientCode):
         >>> PartialStragglers.from_slowdown(FractionalRepetition(6, 2), slowdown=1.5).n_private
         6
         """
-        if not 1.0 < slowdown < np.inf:
+        _check_inner(inner)
+        if not isinstance(slowdown, Real) or not 1.0 < slowdown < np.inf:
             raise ValueError(
                 "The 'slowdown' of PartialStragglers must be a float in the range (1, inf). "
                 f"Got {slowdown!r} instead."
@@ -184,6 +182,14 @@ class PartialStragglers(GradientCode):
         if isinstance(self.inner, FractionalRepetition):  # all weights are 1
             return PrefixSum(self.inner.n_stragglers + 1, n_single=self.n_workers)
         return LaterSum(self)
+
+
+def _check_inner(inner: object) -> None:
+    if not isinstance(inner, FractionalRepetition | CyclicRepetition):
+        raise ValueError(
+            "The 'inner' of PartialStragglers must be a FractionalRepetition or a "
+            f"CyclicRepetition. Got {inner!r} instead."
+        )
 
 
 class _PrivateAndCoded(Decoder):

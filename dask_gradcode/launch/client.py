@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask.config
 
-from dask_gradcode.launch.cluster import loopback
-from dask_gradcode.launch.rank import outward_interface
+from dask_gradcode.launch.interfaces import any_port, loopback, outward_interface
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -125,7 +124,7 @@ def mpi_client(
             nthreads=nthreads,
             memory_limit=memory_limit,
             dashboard=False,
-            dashboard_address=None,  # else it would listen everywhere
+            dashboard_address=any_port(interface),
             worker_class="distributed.Nanny",
             exit=False,
         )
@@ -173,6 +172,8 @@ def _be_quiet() -> None:
 
     Not if the user has said by ``logging: distributed`` in Dask's settings what they want to hear.
     """
+    import distributed  # noqa: F401  # sets its loggers' levels, which is not to come afterwards
+
     if dask.config.get("logging.distributed", None) is None:
         os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"  # for a nanny's child
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -201,4 +202,5 @@ def _abort(comm: Any, missing: set[int], code: int) -> None:
         flush=True,
     )
     sys.stdout.flush()
+    time.sleep(1)  # mpirun may drop what it has not passed on before an abort
     comm.Abort(code or int(error is not None))

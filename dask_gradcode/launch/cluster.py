@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import psutil
-
+from dask_gradcode.launch.interfaces import loopback
 from dask_gradcode.launch.mpi import Mpi, allocation
 
-__all__ = ["Cluster", "loopback"]
+__all__ = ["Cluster"]
 
 RANK = "dask_gradcode.launch.rank"
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning"}
@@ -75,13 +73,14 @@ class Cluster:
         program = [
             *self._rank(1, "NoWorker"),
             *("--inclusive-workers", "--scheduler-file", scheduler_file),
+            *("--scheduler-port", "0"),  # any: another launch may have 8786
         ]
         if self.dashboard_address is None:
             program += ["--no-dashboard"]
         else:
             program += ["--dashboard", "--dashboard-address", self.dashboard_address]
-        # so that its mpirun ends with it
-        return self.mpi.command(self.mpirun, 1, program, survives=False)
+        # its mpirun ends with it, and with no other host
+        return self.mpi.command(self.mpirun, 1, program, survives=False, local=True)
 
     def workers(self) -> list[str]:
         """Return the command of the workers; where the scheduler is, their environment says.
@@ -124,17 +123,3 @@ class Cluster:
     def environment(self, scheduler_address: str) -> dict[str, str]:
         """Return the environment of the workers."""
         return {**os.environ, **self.settings(), "DASK_SCHEDULER_ADDRESS": scheduler_address}
-
-
-def loopback() -> str:
-    """Return the name of the interface that only this host reaches.
-
-    Examples
-    --------
-    >>> loopback() in {"lo", "lo0"}
-    True
-    """
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(a.family == socket.AF_INET and a.address.startswith("127.") for a in addresses):
-            return str(name)
-    raise RuntimeError("This host has no loopback interface with an IPv4 address. Use --interface.")

@@ -29,6 +29,8 @@ class Mpi:
         Options under which the death of a rank ends no other rank.
     crowd : tuple of str
         Options that allow more ranks than cores.
+    local : tuple of str
+        Options that keep all ranks, and daemons of MPI, on this host, whatever a batch system says.
     hostfile : str
         The option that names a file of hosts.
     export : str
@@ -43,6 +45,7 @@ class Mpi:
     options: tuple[str, ...] = ()
     survive: tuple[str, ...] = ()
     crowd: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
     hostfile: str = "--hostfile"
     export: str = ""
     shield: tuple[str, ...] = ()
@@ -54,6 +57,7 @@ class Mpi:
         program: Sequence[str],
         *,
         survives: bool = True,
+        local: bool = False,
         hostfile: str | None = None,
         crowded: bool = False,
         exported: Iterable[str] = (),
@@ -70,6 +74,8 @@ class Mpi:
             What each rank runs.
         survives : bool, default=True
             Whether the job goes on after the death of a rank.
+        local : bool, default=False
+            Whether all of it stays on this host, daemons included.
         hostfile : str, optional
             A file of hosts.
         crowded : bool, default=False
@@ -91,6 +97,8 @@ class Mpi:
         if survives:
             command += self.survive
             program = [*self.shield, *program]
+        if local:
+            command += self.local
         if hostfile is not None:
             command += [self.hostfile, hostfile]
         if crowded:
@@ -108,6 +116,7 @@ OPEN_MPI = Mpi(
     options=("--bind-to", "none"),
     survive=("--continuous",),
     crowd=("--map-by", "slot:OVERSUBSCRIBE"),
+    local=("--host", "localhost"),
     export="-x",
 )
 
@@ -115,6 +124,7 @@ HYDRA = Mpi(
     name="MPICH (Hydra)",
     banner="HYDRA",
     survive=("-disable-auto-cleanup",),
+    local=("-launcher", "fork", "-hosts", "localhost"),
     hostfile="-f",
     # Even so, Hydra ends the job at the second rank that dies by a signal, and tells all others
     # of each death by SIGUSR1, which ends those that do not expect it. Under a shell that ignores

@@ -9,16 +9,16 @@ Being a module with a main guard it may be imported again by the processes that 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from typing import Any
 
 import psutil
 from distributed import Nanny, Worker
-from distributed.utils import get_ip
 
-__all__ = ["NoWorker", "main", "nanny", "outward_interface", "worker"]
+from dask_gradcode.launch.interfaces import any_port, outward_interface
+
+__all__ = ["NoWorker", "main", "nanny", "worker"]
 
 
 def main(arguments: list[str]) -> None:
@@ -37,18 +37,11 @@ def main(arguments: list[str]) -> None:
         )
     if "--interface" not in options:
         options += ["--interface", outward_interface()]
+    if "--no-dashboard" in options:
+        options += ["--dashboard-address", any_port(options[options.index("--interface") + 1])]
     from dask_mpi.cli import main as dask_mpi
 
     dask_mpi(options, prog_name="dask-mpi")
-
-
-def outward_interface() -> str:
-    """Return the name of the interface by which this host reaches others."""
-    ip = get_ip()
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(address.address == ip for address in addresses):
-            return str(name)
-    raise RuntimeError(f"No interface of this host has its address {ip}. Use --interface.")
 
 
 def nanny(**options: Any) -> Nanny:
@@ -76,7 +69,7 @@ class NoWorker:
         pass
 
     async def finished(self) -> None:
-        await asyncio.Event().wait()
+        pass
 
 
 def _close_inherited_ports() -> None:

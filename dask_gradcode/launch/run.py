@@ -149,7 +149,7 @@ class _Launch:
                     raise self._error(f"{part.name} {part.fate} before the cluster was there")
             if time.monotonic() > deadline:
                 raise self._error(complaint())
-            time.sleep(LOOK_EVERY / 4)
+            time.sleep(LOOK_EVERY)
         return result
 
     def _error(self, text: str) -> ClusterError:

@@ -154,20 +154,22 @@ def end(*parts: Part, signum: int = signal.SIGTERM, grace: float = GRACE) -> Non
     grace : float, default=5.0
         Seconds to wait before SIGKILL.
     """
+    # Known from before: of one that is just ending the system shows no environment, and so no mark.
+    left = _members(parts)
     for part in parts:
         part.send(signum)
     deadline = time.monotonic() + grace
     while any(part.code is None for part in parts) and time.monotonic() < deadline:
         time.sleep(0.02)
-    left = [process for part in parts for process in part.members()]
-    for process in left:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            pass
     deadline = time.monotonic() + GRACE
-    # not psutil's own waiting, which takes exit codes away from Popen
-    while any(process.is_running() and not _is_zombie(process) for process in left):
+    # Again and again, as what is being killed may start others meanwhile. Not psutil's own waiting,
+    # which takes exit codes away from Popen.
+    while left := {process for process in left | _members(parts) if not _has_ended(process)}:
+        for process in left:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                pass
         if time.monotonic() > deadline:
             break  # the kernel keeps it, in a device's hands: nobody can end it
         time.sleep(0.02)
@@ -175,8 +177,12 @@ def end(*parts: Part, signum: int = signal.SIGTERM, grace: float = GRACE) -> Non
         part.wait(GRACE)
 
 
-def _is_zombie(process: psutil.Process) -> bool:
+def _members(parts: Sequence[Part]) -> set[psutil.Process]:
+    return {process for part in parts for process in part.members()}
+
+
+def _has_ended(process: psutil.Process) -> bool:
     try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True

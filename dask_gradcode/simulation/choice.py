@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -94,27 +95,29 @@ class Choice:
         }
 
     def __repr__(self) -> str:
-        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>11}"]
+        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>13}"]
         for c in self.candidates:
             memory = "-" if np.isnan(c.memory) else f"{c.memory / 2**20:,.1f} MiB"
             lines.append(
                 f"{c.family:<20}{c.code.n_workers:>6}{c.n_stragglers:>4}{c.seconds:>11.4g}"
-                f"{c.load:>8.1%}{memory:>11}"
+                f"{c.load:>8.1%}{memory:>13}"
             )
         return "\n".join(lines)
 
-    def plot(self, axes: Any = None) -> Any:
-        """Draw time per round against load; points are labelled with n and s.
+    def plot(self, ax: Any = None) -> Any:
+        """Draw time per round against load, the best with n and s beside them.
+
+        The best are those than which no other is both faster and lighter.
 
         Parameters
         ----------
-        axes : matplotlib Axes, optional
+        ax : matplotlib Axes, optional
             Where to draw. None: a new figure.
 
         Returns
         -------
-        matplotlib.figure.Figure
-            The figure.
+        matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -123,27 +126,43 @@ class Choice:
         """
         try:
             import matplotlib.pyplot as plt
+            from matplotlib.ticker import LogFormatter
         except ImportError as error:
             raise ImportError(
                 "Choice.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
             ) from error
-        if axes is None:
-            _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        for family in dict.fromkeys(c.family for c in self.candidates):
-            mine = [c for c in self.candidates if c.family == family and np.isfinite(c.seconds)]
-            axes.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
-            for c in mine:
-                text = f" {c.code.n_workers}, {c.n_stragglers}"
-                axes.annotate(text, (100 * c.load, c.seconds), fontsize=8)
-        axes.set(yscale="log", title="labels: n_workers, n_stragglers")
-        axes.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
-        axes.legend()
-        return axes.figure
+        if ax is None:
+            _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        finite = [c for c in self.candidates if np.isfinite(c.seconds)]
+        for family in dict.fromkeys(c.family for c in finite):
+            mine = [c for c in finite if c.family == family]
+            ax.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
+        for c in self._frontier():  # labels at all points would hide one another
+            text = f"{c.code.n_workers}, {c.n_stragglers}"
+            at, offset = (100 * c.load, c.seconds), (-3, -3)
+            ax.annotate(
+                text, at, offset, textcoords="offset points", fontsize=8, ha="right", va="top"
+            )
+        ax.set(yscale="log", title="labels: n_workers, n_stragglers of the best")
+        ax.yaxis.set_major_formatter(LogFormatter())  # 0.1, not a power of ten
+        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+        ax.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
+        ax.margins(0.08)
+        ax.legend()
+        return ax
+
+    def _frontier(self) -> list[Candidate]:
+        """Return those that are lighter than all faster ones."""
+        best: list[Candidate] = []
+        for c in self.candidates:
+            if np.isfinite(c.seconds) and (not best or c.load < best[-1].load):
+                best.append(c)
+        return best
 
 
 def choose(
     stragglers: StragglerModel | History,
-    n_workers: int | Sequence[int],
+    n_workers: int | Iterable[int],
     *,
     max_stragglers: int = 3,
     work: float | None = None,
@@ -162,7 +181,7 @@ def choose(
     stragglers : StragglerModel or History
         How late workers are: a model, or what a fit has seen (see :func:`recorded`), also for more
         workers than it had.
-    n_workers : int or sequence of int
+    n_workers : int or iterable of int
         How many workers there may be.
     max_stragglers : int, default=3
         Largest ``s`` to try.
@@ -190,17 +209,18 @@ def choose(
     --------
     >>> from dask_gradcode.stragglers import ParetoDelay
     >>> choose(ParetoDelay(1.5, 0.1), 4, work=0.2, max_stragglers=1, data_bytes=2**30)
-    code                     n   s    seconds    load     memory
-    fractional               4   1     0.3341   50.0%  512.0 MiB
-    cyclic                   4   1     0.4195   50.0%  512.0 MiB
-    partial-fractional       4   1     0.6217   33.3%  341.3 MiB
-    partial-cyclic           4   1     0.6235   33.3%  341.3 MiB
-    uncoded                  4   0     0.6367   25.0%  256.0 MiB
+    code                     n   s    seconds    load       memory
+    fractional               4   1     0.3341   50.0%    512.0 MiB
+    cyclic                   4   1     0.4195   50.0%    512.0 MiB
+    partial-fractional       4   1     0.6217   33.3%    341.3 MiB
+    partial-cyclic           4   1     0.6235   33.3%    341.3 MiB
+    uncoded                  4   0     0.6367   25.0%    256.0 MiB
     """
-    sizes = [n_workers] if isinstance(n_workers, int) else list(n_workers)
+    sizes = list(n_workers) if isinstance(n_workers, Iterable) else [n_workers]
     if not sizes:
         raise ValueError("n_workers names no number of workers. Give one, or several.")
-    if isinstance(max_stragglers, bool) or max_stragglers < 0:
+    whole = isinstance(max_stragglers, Integral) and not isinstance(max_stragglers, bool)
+    if not whole or max_stragglers < 0:
         raise ValueError(f"max_stragglers must be an int >= 0, got {max_stragglers!r}.")
     model: StragglerModel
     if isinstance(stragglers, History):

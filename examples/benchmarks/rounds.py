@@ -10,8 +10,9 @@ bare mpi4py over TCP that sends dense vectors (``mpi_loop.py``; needs mpirun, fo
 bare sockets' turn.
 
 A round ends when the sum is decoded. Replicas that still work then are waited for, untimed, as the
-references do; "back to back" does not wait. The empty round has 8 workers and d = 100; its
-reference is ``client.submit`` per worker with ``as_completed``.
+references do; "back to back" does not wait. "client" is the share of a round from the arrival of
+the last message that it needs to its end. The empty round has 8 workers and d = 100; its references
+are ``client.submit`` per worker with ``as_completed``, and bare sockets.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,7 @@ def children(pid: int) -> list[int]:
 def timed(
     objective: Callable[[np.ndarray], Any], w: np.ndarray, count: int, drain: bool = False
 ) -> list[float]:
+    """Return the seconds of each of some rounds."""
     seconds = []
     for _ in range(count):
         start = perf_counter()
@@ -128,7 +130,34 @@ def timed(
     return seconds
 
 
+def after_last_arrival(objective: ClusterObjective, w: np.ndarray, count: int) -> list[float]:
+    """Return the share of each of some rounds that the client spends after what it waits for."""
+    transport, shares, back = objective._transport, [], 0.0
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(transport, name)
+
+        def poll(self, timeout: float | None) -> Any:
+            nonlocal back
+            events = transport.poll(timeout)
+            back = perf_counter()
+            return events
+
+    objective._transport = Noting()
+    for _ in range(count):
+        start = perf_counter()
+        objective(w)
+        end = perf_counter()
+        shares.append((end - back) / (end - start))
+    objective._transport = transport
+    return shares
+
+
 def shards_of(data: Placement) -> dict[int, Any]:
+    while data.lost:  # whoever is late is placed after the others
+        data.roles.tend()
+        sleep(0.05)
     return dict(zip(data.shards, data.client.gather(list(data.shards.values())), strict=True))
 
 
@@ -142,6 +171,7 @@ def paper(n_workers: int, path: str) -> dict[str, list[float]]:
         "stream": [],
         "back to back": [],
         "tasks": [],
+        "client": [],
     }
     with (
         LocalCluster(
@@ -152,7 +182,7 @@ def paper(n_workers: int, path: str) -> dict[str, list[float]]:
         ClusterObjective(data, Logistic(), transport="stream") as stream,
         ClusterObjective(data, Logistic(), transport="tasks") as tasks,
     ):
-        bare = SocketLoop(code, shards_of(data), X.shape[1])
+        bare = SocketLoop(code, shards_of(data), X.shape[1], Logistic())
         sockets = Stopped(bare.pids)
         loop = MpiLoop(n_workers, path)
         mpi = Stopped([loop.process.pid, *children(loop.process.pid)])
@@ -169,6 +199,7 @@ def paper(n_workers: int, path: str) -> dict[str, list[float]]:
                     found["sockets"] += [bare.round(w) for _ in range(ROUNDS + 1)][1:]
                 found["stream"] += timed(stream, w, ROUNDS + 1, drain=True)[1:]
                 found["back to back"] += timed(stream, w, ROUNDS + 1)[1:]
+                found["client"] += after_last_arrival(stream, w, ROUNDS)
                 found["tasks"] += timed(tasks, w, 3)[1:]
         finally:
             for group in (mpi, sockets, workers):
@@ -188,7 +219,7 @@ def empty() -> dict[str, list[float]]:
         return w
 
     code, w = FractionalRepetition(8, 1), np.zeros(100)
-    found: dict[str, list[float]] = {"stream": [], "submit": []}
+    found: dict[str, list[float]] = {"stream": [], "submit": [], "sockets": []}
     with (
         LocalCluster(n_workers=8, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
@@ -204,9 +235,14 @@ def empty() -> dict[str, list[float]]:
             for _ in as_completed(futures, with_results=True):
                 pass
 
-        for _ in range(TURNS):
-            found["stream"] += timed(stream, w, 20)
-            found["submit"] += timed(submit, w, 3)
+        bare = SocketLoop(code, shards_of(data), w.size, nothing)
+        try:
+            for _ in range(TURNS):
+                found["stream"] += timed(stream, w, 20)
+                found["submit"] += timed(submit, w, 3)
+                found["sockets"] += [bare.round(w) for _ in range(20)]
+        finally:
+            bare.close()
     return found
 
 
@@ -218,8 +254,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     result: dict[str, Any] = {"rounds": {}, "mpi_tcp": {}, "sockets": {}, "ratio": {}}
+    result["client_share"] = {}
     print(f"{'n':>4}{'mpi':>10}{'sockets':>10}{'stream':>10}{'b. to b.':>10}{'tasks':>10}", end="")
-    print(f"{'stream/mpi':>12}{'budget':>8}{'stream/sockets':>16}{'budget':>8}")
+    print(f"{'stream/mpi':>12}{'budget':>8}{'stream/sockets':>16}{'budget':>8}{'client':>8}")
     for n in arguments.workers:
         seconds = {name: median(times) for name, times in paper(n, arguments.data).items()}
         key = str(n)
@@ -228,16 +265,21 @@ def main() -> None:
         result["rounds"][key] = {name: seconds[name] for name in ours}
         ratio = {name: seconds[name] / seconds["mpi"] for name in ours}
         result["ratio"][key] = ratio
-        print(f"{n:>4}", *(f"{value * 1e3:>6.1f} ms" for value in seconds.values()), end="")
+        result["client_share"][key] = seconds["client"]
+        shown = [seconds[name] for name in ("mpi", "sockets", *ours)]
+        print(f"{n:>4}", *(f"{value * 1e3:>6.1f} ms" for value in shown), end="")
         print(f"{ratio['stream']:>12.2f}{BUDGETS.get(n, '-'):>8}", end="")
-        print(f"{seconds['stream'] / seconds['sockets']:>16.2f}{1.3:>8}", flush=True)
+        print(f"{seconds['stream'] / seconds['sockets']:>16.2f}{1.3:>8}", end="")
+        print(f"{seconds['client']:>8.0%}", flush=True)
 
     seconds = {name: median(times) for name, times in empty().items()}
     ratio = seconds["submit"] / seconds["stream"]
-    result["empty"] = {**seconds, "ratio": ratio}
+    bare = seconds["stream"] / seconds["sockets"]
+    result["empty"] = {**seconds, "ratio": ratio, "over_sockets": bare}
     print(
         f"empty round, n = 8, d = 100: stream {seconds['stream'] * 1e3:.2f} ms, submit "
-        f"{seconds['submit'] * 1e3:.1f} ms, 1/{ratio:.0f} (budget 1/40)"
+        f"{seconds['submit'] * 1e3:.1f} ms, 1/{ratio:.0f} (budget 1/40); "
+        f"sockets {seconds['sockets'] * 1e3:.2f} ms, {bare:.1f} of them (budget 3)"
     )
     if arguments.json:
         arguments.json.write_text(json.dumps({**about(), **result}, indent=2) + "\n")

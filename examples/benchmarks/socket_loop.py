@@ -20,14 +20,16 @@ from dask_gradcode.cluster.columns import Columns
 from dask_gradcode.cluster.shard import Shard
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.losses import Logistic
+from dask_gradcode.messages import Work
 
 
 class SocketLoop:
     """Rounds over bare sockets with forked workers."""
 
-    def __init__(self, code: GradientCode, shards: Mapping[int, Shard], n_features: int) -> None:
-        self.code, self.n_features = code, n_features
+    def __init__(
+        self, code: GradientCode, shards: Mapping[int, Shard], n_features: int, work: Work
+    ) -> None:
+        self.code, self.n_features, self.work = code, n_features, work
         self.columns = Columns(n_features, {role: s.columns for role, s in shards.items()})
         self.sockets, self.pids = [], []
         server = socket.create_server(("127.0.0.1", 0))
@@ -59,7 +61,7 @@ class SocketLoop:
         w, message = np.empty(width), self.code.messages[self.code.messages_of[role][0]]
         with one_blas_thread():
             while receive(sock, w):
-                sock.sendall(shard.compute(self.code, message, Logistic(), w))
+                sock.sendall(shard.compute(self.code, message, self.work, w))
 
     def round(self, w: np.ndarray) -> float:
         """Run one round and return its seconds."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common import SCHEMES, SIMULATED, SIZES
+
 Row = dict[str, Any]
 
 GROWING = ("naive", "partial-fractional", "partial-cyclic")
@@ -19,8 +21,24 @@ EXACT = (*GROWING, *STEADY)
 STEADY_WITHIN, AGREE_WITHIN, AUC, BIASED_BY = 1.3, 1e-8, 0.88, 1e-2
 
 
+def missing(rows: list[Row], *, simulated: bool) -> list[str]:
+    """Return which runs of a full experiment are not among these rows."""
+    here = {(r["figure"], r["n_workers"], r["n_stragglers"], r["scheme"]) for r in rows}
+    sizes = [(figure, n, s) for figure, found in SIZES.items() for n, s in found]
+    if simulated:
+        sizes += [("tail", n, s) for n, s in SIMULATED]
+    return [
+        f"{figure}, {scheme.name}, n = {n}, s = {s}"
+        for figure, n, s in sizes
+        for scheme in SCHEMES
+        if scheme.feasible(n, s) and (figure, n, s, scheme.name) not in here
+    ]
+
+
 def facts(rows: list[Row], differences: list[Row]) -> Iterator[tuple[bool, str]]:
     """Yield what was looked at, and whether it holds."""
+    for text in (*missing(rows, simulated=True), *missing(differences, simulated=False)):
+        yield False, f"was not run: {text}"
     delay = [row for row in rows if row["figure"] == "delay"]
     runs = {(row["scheme"], row["n_workers"], row["n_stragglers"]) for row in delay}
     for scheme, n, s in sorted(runs):

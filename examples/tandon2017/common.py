@@ -21,9 +21,14 @@ from dask_gradcode.codes import (
 )
 from dask_gradcode.rounds import Fastest, WaitRule
 
-__all__ = ["FIGURES", "SCHEMES", "Progress", "Scheme", "amazon", "merge"]
+__all__ = ["SCHEMES", "SIMULATED", "SIZES", "Progress", "Scheme", "amazon", "merge"]
 
-FIGURES = ("delay", "tail", "auc")
+SIZES = {  # n_workers and n_stragglers on real processes, by figure
+    "delay": ((12, 1), (12, 2)),
+    "tail": ((10, 1), (15, 2), (20, 3)),
+    "auc": ((10, 1),),
+}
+SIMULATED = ((100, 3), (1000, 3))  # of tail
 
 
 def until_exact(n: int, s: int) -> WaitRule | None:

@@ -83,11 +83,12 @@ def tail(rows: list[Row]) -> Figure:
 
 def auc(rows: list[Row]) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for width, scheme in zip(np.linspace(5, 1, len(SCHEMES)), SCHEMES, strict=True):
+    for width, scheme in zip(np.linspace(8, 1.5, len(SCHEMES)), SCHEMES, strict=True):
         mine = sorted((r["seconds"], r["auc"]) for r in rows if r["scheme"] == scheme.name)
         if mine:
-            # some lines lie on others: thinner and thinner, all can be seen
-            axes.plot(*np.transpose(mine), lw=width, color=scheme.color, label=scheme.name)
+            # some lines lie on others: thinner and thinner, the last dashed, all can be seen
+            style = {"lw": width, "ls": "--" if scheme is SCHEMES[-1] else "-"}
+            axes.plot(*np.transpose(mine), color=scheme.color, label=scheme.name, **style)
     n, s = rows[0]["n_workers"], rows[0]["n_stragglers"]
     axes.set(title=f"n = {n} workers, s = {s}", xlabel="time since the first iteration began (s)")
     axes.set(ylabel="area under the ROC curve, test rows", ylim=(0.5, None))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from distributed import Client, LocalCluster
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 
-from common import FIGURES, SCHEMES, Progress, Scheme, amazon, merge
+from common import SCHEMES, SIMULATED, SIZES, Progress, Scheme, amazon, merge
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import Placement, inject
 from dask_gradcode.codes import Uncoded
@@ -37,10 +37,8 @@ from dask_gradcode.simulation import simulate
 from dask_gradcode.stragglers import FixedDelay, ParetoDelay, StragglerModel
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
-DELAY_WORKERS, DELAY_STRAGGLERS, DELAYS = 12, (1, 2), (0, 2, 10)  # delays in plain rounds
-TAIL = ((10, 1), (15, 2), (20, 3))
-SIMULATED = ((100, 3), (1000, 3))
-AUC = (10, 1)
+DELAYS = (0, 2, 10)  # in plain rounds
+TAIL_WORKERS = [n for n, _ in (*SIZES["tail"], *SIMULATED)]
 SHAPE = 1.5  # of the Pareto delays
 PAPER = Nesterov(momentum="paper", step=10.0)
 
@@ -80,12 +78,12 @@ class Experiment:
 
     def delay(self) -> Iterator[dict[str, Any]]:
         """Measure with the same s workers late in every round, by 0, 2 and 10 plain rounds."""
-        n = DELAY_WORKERS
+        n = SIZES["delay"][0][0]  # the same for all s
         with self.workers(n) as client:
             if client is None:
                 return
             plain = self.plain_round(client, n)
-            for scheme, s, data in self.placed(client, [(n, s) for s in DELAY_STRAGGLERS]):
+            for scheme, s, data in self.placed(client, SIZES["delay"]):
                 for factor in DELAYS:
                     model = FixedDelay(factor * plain, workers=range(s))
                     run = self.run(client, data, scheme, s, model, f"{factor}x late")
@@ -93,7 +91,7 @@ class Experiment:
 
     def tail(self) -> Iterator[dict[str, Any]]:
         """Measure with every worker late in every round, by delays with a heavy tail."""
-        for n, s in TAIL:
+        for n, s in SIZES["tail"]:
             if n not in self.options.sizes:
                 continue
             with self.workers(n) as client:
@@ -111,7 +109,7 @@ class Experiment:
 
     def auc(self) -> Iterator[dict[str, Any]]:
         """Measure how good the model is after how long, with the delays of ``tail``."""
-        n, s = AUC
+        ((n, s),) = SIZES["auc"]
         with self.workers(n) as client:
             if client is None:
                 return
@@ -175,7 +173,7 @@ class Experiment:
             yield client if available >= n else None
 
     def placed(
-        self, client: Client, sizes: list[tuple[int, int]]
+        self, client: Client, sizes: Sequence[tuple[int, int]]
     ) -> Iterator[tuple[Scheme, int, Placement]]:
         for n, s in sizes:
             for scheme in SCHEMES:
@@ -266,18 +264,26 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="train.csv of Amazon employee access")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--quick", action="store_true", help="10 rounds instead of 100")
-    parser.add_argument("--figure", choices=FIGURES, action="append", help="only this one")
+    parser.add_argument("--figure", choices=SIZES, action="append", help="only this one")
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[10, 15, 20, 100, 1000], help="n_workers of tail"
+        "--sizes",
+        type=int,
+        nargs="+",
+        choices=TAIL_WORKERS,
+        default=TAIL_WORKERS,
+        help="n_workers of tail",
     )
     parser.add_argument("--client", metavar="ADDRESS", help="scheduler of a cluster to run on")
     parser.add_argument(
         "--natural", action="store_true", help="tail and auc with the cluster's own stragglers"
     )
     arguments = parser.parse_args()
+    try:
+        experiment = Experiment(arguments)
+    except OSError as error:  # there is no data
+        parser.error(str(error))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(arguments)
-    figures = arguments.figure or list(FIGURES)
+    figures = arguments.figure or list(SIZES)
     experiment.progress.expect(expected_rounds(experiment, figures))
     for figure in figures:
         rows = list(getattr(experiment, figure)())
@@ -289,10 +295,10 @@ def main() -> None:
 
 def expected_rounds(experiment: Experiment, figures: list[str]) -> int:
     """Return how many iterations on workers there will be, for the progress bar."""
-    sizes = {
-        "delay": [(DELAY_WORKERS, s) for s in DELAY_STRAGGLERS for _ in DELAYS],
-        "tail": [(n, s) for n, s in TAIL if n in experiment.options.sizes],
-        "auc": [AUC],
+    sizes: dict[str, Sequence[tuple[int, int]]] = {
+        "delay": [size for size in SIZES["delay"] for _ in DELAYS],
+        "tail": [(n, s) for n, s in SIZES["tail"] if n in experiment.options.sizes],
+        "auc": SIZES["auc"],
     }
     chosen = [size for figure in figures for size in sizes[figure]]
     runs = sum(scheme.feasible(n, s) for n, s in chosen for scheme in SCHEMES)

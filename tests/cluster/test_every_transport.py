@@ -98,6 +98,22 @@ def test_messages_come_in_the_order_in_which_workers_finish(data: Placement, mak
 
 
 @every_transport
+def test_who_is_unlikely_to_be_needed_is_asked_all_the_same(data: Placement, make: Any) -> None:
+    def gated(w: Vector, block: Block) -> tuple[float, Vector]:
+        if get_worker().address == likely:
+            Event("gate").wait()
+        return count_rows(w, block)
+
+    likely = data.addresses[2]
+    with transport_for(data, make, gated) as transport:
+        transport.begin(0, np.zeros(2), {role: (role,) for role in (2, 0, 1, 3)}, n_likely=1)
+        assert {event.role for event in events(transport, 3)} == {0, 1, 3}
+        Event("gate", client=data.client).set()
+        assert [event.role for event in events(transport, 1)] == [2]
+    Event("gate", client=data.client).clear()
+
+
+@every_transport
 def test_a_worker_sends_its_messages_in_order(client: Client, make: Any) -> None:
     def first_row(w: Vector, block: Block) -> tuple[float, Vector]:
         return float(block.X[0, 0]), w

@@ -14,7 +14,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
-from distributed import Client, Event
+from distributed import Client, Event, get_worker
 from numpy.testing import assert_array_equal
 
 from dask_gradcode import InsufficientWorkersError, place
@@ -59,6 +59,11 @@ SOURCES = {
         da.from_array(X, chunks=(13, 3))[da.from_array(np.arange(97), chunks=13) < 90],
         da.from_array(Y, chunks=13)[da.from_array(np.arange(97), chunks=13) < 90],
         None,
+    ),
+    "dask, y from persisted X": lambda: (
+        (lazy := da.from_array(np.column_stack([X, Y]), chunks=(20, 4)).persist())[:, :3],
+        lazy[:, 3],
+        da.from_array(WEIGHT, chunks=97).persist(),
     ),
     "dask, with empty chunks": lambda: (
         da.from_array(X, chunks=((50, 0, 47), 3)),
@@ -127,17 +132,32 @@ def test_labels_that_are_not_numbers_are_encoded_on_the_workers(client: Client) 
             assert objective(np.zeros(1)).value == pytest.approx(Y.sum())
 
 
-def test_each_source_chunk_is_computed_once(client: Client, tmp_path: Path) -> None:
+def test_each_source_chunk_is_computed_once_by_one_who_keeps_it(
+    client: Client, tmp_path: Path
+) -> None:
     log = tmp_path / "computed"
 
     def record(chunk: Any) -> Any:
         with log.open("a") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write(f"{np.flatnonzero((chunk[0] == X).all(axis=1))[0]} {get_worker().address}\n")
         return chunk
 
     source = da.from_array(X, chunks=(10, 3)).map_blocks(record, meta=np.empty((0, 3)))
-    with place(source, da.from_array(Y, chunks=30), code=FractionalRepetition(4, 1)) as data:
-        assert len(log.read_text().splitlines()) == source.numblocks[0]
+    y = source[:, 0] > 0  # for which Dask would compute the chunks again, if asked apart
+    code = FractionalRepetition(4, 1)
+    with place(source, y, code=code) as data:
+        computed = [line.split() for line in log.read_text().splitlines()]
+        assert sorted(int(row) for row, _ in computed) == list(range(0, 97, 10))
+        ends = np.cumsum(data.block_rows)
+        for row, address in computed:
+            holders = [
+                role
+                for role in range(4)
+                for block in code.blocks_of(role)
+                if ends[block] - data.block_rows[block] - 9 <= int(row) < ends[block]
+            ]
+            assert address in {data.addresses[role] for role in holders}
+        assert len({address for _, address in computed}) == 4  # all take part
         with ClusterObjective(data, lambda w, block: (1.0, w)) as objective:
             objective(np.zeros(1))
     assert len(log.read_text().splitlines()) == source.numblocks[0]

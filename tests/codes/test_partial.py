@@ -88,10 +88,10 @@ def test_rounding_the_slowdown_is_said(slowdown: float, text: str) -> None:
     assert code.n_private == 1
 
 
-@pytest.mark.parametrize("slowdown", [1.0, 0.5, -2.0, np.inf, np.nan])
-def test_a_slowdown_that_is_none_is_refused(slowdown: float) -> None:
+@pytest.mark.parametrize("slowdown", [1.0, 0.5, -2.0, np.inf, np.nan, "2", None])
+def test_a_slowdown_that_is_none_is_refused(slowdown: object) -> None:
     with pytest.raises(ValueError, match=re.escape(f"range (1, inf). Got {slowdown!r} instead")):
-        PartialStragglers.from_slowdown(FractionalRepetition(4, 1), slowdown)
+        PartialStragglers.from_slowdown(FractionalRepetition(4, 1), slowdown)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n_private", [0, -1, 1.5, True, None])
@@ -106,6 +106,8 @@ def test_a_bad_number_of_private_blocks_is_refused(n_private: object) -> None:
 def test_another_inner_code_is_refused(inner: object) -> None:
     with pytest.raises(ValueError, match="must be a FractionalRepetition or a CyclicRepetition"):
         PartialStragglers(inner, 2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be a FractionalRepetition or a CyclicRepetition"):
+        PartialStragglers.from_slowdown(inner, 2.0)  # type: ignore[arg-type]
 
 
 def test_it_says_that_it_tolerates_slow_workers_but_not_dead_ones() -> None:

@@ -99,6 +99,32 @@ def test_results_that_do_not_show_it_are_found_out(script: Any) -> None:
     assert len(fails) == 3
 
 
+@pytest.mark.parametrize("figure", ["delay", "tail", "auc"])
+def test_results_without_a_figure_are_found_out(script: Any, figure: str) -> None:
+    check = script("check")
+    results, differences = rows("results.json"), rows("coefficients.json")
+    some = [[row for row in of if row["figure"] != figure] for of in (results, differences)]
+    for pair in ((some[0], differences), (results, some[1])):
+        fails = [text for holds, text in check.facts(*pair) if not holds]
+        assert fails
+        assert all(text.startswith(f"was not run: {figure}") for text in fails)
+
+
+def test_without_data_and_internet_it_says_what_to_do(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reproduce = script("reproduce")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "--quick", "--out", str(tmp_path / "out")])
+    with pytest.warns(UserWarning, match="network error"), pytest.raises(SystemExit):
+        reproduce.main()
+    said = capsys.readouterr().err
+    assert "could not be fetched from OpenML" in said
+    assert "with --data" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_axis_is_labelled(script: Any) -> None:
     plot, results = script("plot"), rows("results.json")
     for draw in (plot.delay, plot.tail, plot.auc):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import stat
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dask_gradcode.launch.cluster import loopback
+from dask_gradcode.launch.interfaces import loopback
 from dask_gradcode.launch.mpi import OPEN_MPI
 from launched import MPI, SCRIPTS, Launched, kill, launched, needs_mpi, until
 
@@ -42,6 +43,34 @@ def test_the_script_has_standard_input_output_and_its_errors() -> None:
         errors = launch.errors().splitlines()
         assert errors[0].startswith("Traceback")
         assert errors[-1] == "ValueError: a bug of the user's"
+
+
+def test_two_launches_share_a_host() -> None:
+    with launched(SCRIPTS, "obey", n=1) as first, launched(SCRIPTS, "obey", n=1) as second:
+        assert first.ask("address") != second.ask("address")
+        for launch in (first, second):
+            assert launch.ask("sum") == 45
+            launch.tell("exit 0")
+            assert launch.wait() == 0
+
+
+def test_the_scheduler_needs_no_other_host_of_a_batch_job(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    for starter in ("srun", "ssh"):  # by which mpirun would start its daemons on other hosts
+        path = tmp_path / starter
+        path.write_text(f"#!/bin/sh\n[ $1 = --version ] || echo $@ >> {asked}\nexit 1\n")
+        path.chmod(0o755)
+    job = {f"SLURM_{name}": "7" for name in ("JOB_ID", "JOBID")}
+    job |= {
+        f"SLURM_{name}": f"{platform.node()},elsewhere" for name in ("NODELIST", "JOB_NODELIST")
+    }
+    job |= {"SLURM_NNODES": "2", "SLURM_NTASKS": "2", "SLURM_TASKS_PER_NODE": "1(x2)"}
+    job["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    with launched(SCRIPTS, "obey", options=["--timeout", "20"], **job) as launch:
+        assert launch.wait() == 125
+        # the scheduler has come; it is the workers that cannot be started here
+        assert "the scheduler" not in launch.errors().splitlines()[0]
+    assert asked.exists()
 
 
 def test_a_worker_under_a_nanny_comes_back() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from launched import SCRIPTS, by_mpirun, kill, needs_mpi
 
+EXAMPLE = Path(__file__).parents[2] / "examples/mpi/in_script.py"
+
 pytestmark = [*needs_mpi, pytest.mark.timeout(240)]
 
 
@@ -17,6 +19,14 @@ def test_the_script_runs_on_one_rank_and_says_nothing_but_its_own() -> None:
         assert len(job.hear()) == len(job.hear()) == 2
         assert job.hear() == 45
         assert job.hear() == "after"
+        assert job.wait() == 0
+        assert job.read() == ""
+        assert job.errors() == ""
+
+
+def test_the_example_says_one_line() -> None:
+    with by_mpirun(EXAMPLE, n=6) as job:  # it does not import distributed before mpi_client does
+        assert job.read().startswith("FractionalRepetition(n_workers=4, n_stragglers=1): accuracy ")
         assert job.wait() == 0
         assert job.read() == ""
         assert job.errors() == ""

@@ -57,11 +57,30 @@ def test_the_table_and_the_plot_show_all_of_it() -> None:
     assert len(repr(choice).splitlines()) == 1 + len(choice.candidates)
     assert "256.0 MiB" not in repr(choose(MODEL, 4, work=0.5, n_rounds=2))
     assert pd.DataFrame(choice.columns).shape == (len(choice.candidates), 6)
-    axes = choice.plot().axes[0]
+    axes = choice.plot()
     assert axes.get_xlabel() == "data on one worker (%)"
     assert axes.get_ylabel() == "mean time of a round (s)"
     drawn = sorted(y for line in axes.lines for y in line.get_ydata())
     assert drawn == choice.columns["seconds"]
+
+
+def test_in_the_plot_those_are_labelled_that_no_other_beats() -> None:
+    choice = choose(MODEL, [6, 8], work=0.5, max_stragglers=2, n_rounds=10)
+    best = [
+        c
+        for c in choice.candidates
+        if not any(o.seconds <= c.seconds and o.load < c.load for o in choice.candidates)
+        and not any(o.seconds < c.seconds and o.load <= c.load for o in choice.candidates)
+    ]
+    assert len(best) < len(choice.candidates)
+    labels = [text.get_text() for text in choice.plot().texts]
+    assert labels == [f"{c.code.n_workers}, {c.n_stragglers}" for c in best]
+
+
+def test_numbers_of_workers_may_be_numpys() -> None:
+    for n_workers in (np.int64(4), np.array([4, 6]), range(4, 5), iter([4])):
+        choice = choose(MODEL, n_workers, work=0.5, max_stragglers=1, n_rounds=2)  # type: ignore[arg-type]
+        assert choice.best.n_workers in (4, 6)
 
 
 @pytest.mark.parametrize("code", [Uncoded(4), FractionalRepetition(4, 1)], ids=repr)
@@ -123,6 +142,8 @@ BAD: list[tuple[type[Exception], Callable[[], object], str]] = [
     (ValueError, lambda: choose(MODEL, [], work=1.0), "names no number of workers"),
     (ValueError, lambda: choose(MODEL, 0, work=1.0), "'n_workers' of Uncoded"),
     (ValueError, lambda: choose(MODEL, 4, work=1.0, max_stragglers=-1), "max_stragglers must be"),
+    (ValueError, lambda: choose(MODEL, 4, work=1.0, max_stragglers=1.5), "int >= 0, got 1.5"),  # type: ignore[arg-type]
+    (ValueError, lambda: choose(MODEL, 4.0, work=1.0), "'n_workers' of Uncoded"),  # type: ignore[arg-type]
     (ValueError, lambda: choose(MODEL, 4, work=-1.0), "work must be seconds > 0"),
     (ValueError, lambda: choose(History(Uncoded(2), "tasks"), 2), "has no rounds"),
     (ValueError, lambda: choose(TraceDelay([[0.0]]), 4, work=1.0), "no delays for 4 workers"),

@@ -30,7 +30,13 @@ class Transport(Protocol):
         """Unbind a role and drop what it was asked."""
         ...
 
-    def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
+    def begin(
+        self,
+        round: int,
+        w: Vector,
+        asks: Mapping[int, Sequence[int]],
+        n_likely: int | None = None,
+    ) -> None:
         """Start a round, which supersedes every older one; ``w`` may go out with the next ``poll``.
 
         Parameters
@@ -42,6 +48,9 @@ class Transport(Protocol):
         asks : mapping of int to sequence of int
             For each attached role, which messages it shall compute, in order. Roles are served in
             the order of this mapping.
+        n_likely : int, optional
+            So many of them, the first ones, are likely to be enough; others may get ``w`` a moment
+            later. None: nothing is known.
         """
         ...
 

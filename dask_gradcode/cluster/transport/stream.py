@@ -29,6 +29,8 @@ from dask_gradcode.typing import Vector
 
 __all__ = ["Serving", "StreamTransport"]
 
+_SPARE_WAIT = 0.001  # seconds; shorter than what epoll can count it would be as long
+
 
 class Serving:
     """The long tasks that serve the shards of one placement: one per role, begun when first used.
@@ -75,6 +77,7 @@ class _Role:
     frames: list[Any] = field(default_factory=list)  # of this round, until there is a connection
     opening: asyncio.Task[None] | None = None
     sock: socket.socket | None = None
+    wanted: int = selectors.EVENT_READ  # what the selector looks for
     reader: Any = None
     outbox: Any = None
 
@@ -86,7 +89,8 @@ class StreamTransport:
     event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
     ``w`` goes out from within ``poll``, role by role and only while nothing has come: sending takes
-    the caller's time, and in a short round the first have answered before the last are asked.
+    the caller's time, and in a short round the first have answered before the last are asked. Who
+    is not likely to be needed gets it a millisecond later, if the round still goes on.
 
     Parameters
     ----------
@@ -122,6 +126,8 @@ class StreamTransport:
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
         self._n_parameters = 0
         self._unsent: deque[int] = deque()  # roles that have not yet got the current w
+        self._n_spare = 0  # the last so many of them can wait, until
+        self._wait_until: float | None = None  # which begins when all others have got it
         self._openings: set[asyncio.Task[None]] = set()  # on the event loop
         # what other threads have for the caller's: new sockets by role, addresses of the dead
         self._news: SimpleQueue[tuple[_Role, socket.socket] | str] = SimpleQueue()
@@ -148,13 +154,21 @@ class StreamTransport:
         if all(other.address != state.address for other in self._roles.values()):
             self._liveness.unwatch(state.address, self._on_death)
 
-    def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
+    def begin(
+        self,
+        round: int,
+        w: Vector,
+        asks: Mapping[int, Sequence[int]],
+        n_likely: int | None = None,
+    ) -> None:
         self._round, self._asks, self._n_parameters = round, dict(asks), w.size
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
         self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
         for state in self._roles.values():
             state.frames = []
         self._unsent = deque([*asks, *(role for role in self._roles if role not in asks)])
+        self._n_spare = 0 if n_likely is None else len(self._unsent) - n_likely
+        self._wait_until = None
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
@@ -174,7 +188,7 @@ class StreamTransport:
         end = None if timeout is None else time.monotonic() + timeout
         while not events:
             left = None if end is None else max(0.0, end - time.monotonic())
-            ready = self._selector.select(0 if self._unsent else left)
+            ready = self._selector.select(self._pause() if self._unsent else left)
             if not ready and self._unsent:
                 self._send(self._unsent.popleft())
                 continue
@@ -213,6 +227,15 @@ class StreamTransport:
 
     # ---- in the caller's thread
 
+    def _pause(self) -> float:
+        """Return how long to wait for answers before the next role gets ``w``."""
+        if len(self._unsent) > self._n_spare:
+            return 0.0
+        now = time.monotonic()
+        if self._wait_until is None:
+            self._wait_until = now + _SPARE_WAIT
+        return max(0.0, self._wait_until - now)
+
     def _send(self, role: int) -> None:
         """Give a role the current ``w`` and what it is asked for."""
         state = self._roles.get(role)
@@ -231,7 +254,8 @@ class StreamTransport:
         except Closed:
             return  # reading will find out, and say so
         wanted = selectors.EVENT_READ | (0 if done else selectors.EVENT_WRITE)
-        if self._selector.get_key(state.sock).events != wanted:
+        if state.wanted != wanted:
+            state.wanted = wanted
             self._selector.modify(state.sock, wanted, state)
 
     def _attend(self, state: _Role, mask: int, events: list[Event]) -> None:
@@ -246,8 +270,10 @@ class StreamTransport:
         if not mask & selectors.EVENT_READ:
             return
         try:
-            while (frame := state.reader.read()) is not None:
+            frame = state.reader.read()
+            while frame is not None:
                 events.append(self._event(role, frame))
+                frame = state.reader.read() if state.reader.has_more else None
         except Closed as reason:
             self.detach(role)
             events.append(Lost(role, f"{state.address}: {reason}"))

@@ -100,7 +100,13 @@ class TaskTransport:
         if all(other.address != state.address for other in self._roles.values()):
             self._liveness.unwatch(state.address, self._on_death)
 
-    def begin(self, round: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
+    def begin(
+        self,
+        round: int,
+        w: Vector,
+        asks: Mapping[int, Sequence[int]],
+        n_likely: int | None = None,
+    ) -> None:
         self._round, self._w = round, w.copy()
         if self._columns is not None:
             self._part = self._columns.cut(self._w)

@@ -91,6 +91,15 @@ class Reader:
             frame = self._take()
         return frame
 
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes have been received that are not yet part of a frame.
+
+        Right after a frame, if not, whatever else may come is for the next call: to ask the socket
+        would cost as much as to read from it.
+        """
+        return self._start < self._stop
+
     def begun(self) -> Kind | None:
         """Return the kind of the frame of which the header, but not all of the body, has come."""
         return None if self._header is None else Kind(self._header[0])

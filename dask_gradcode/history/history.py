@@ -1,23 +1,25 @@
-"""What every round of a fit did, as records, as a table and as a picture."""
+"""What every round of a fit did: as records, as columns, in one line."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.optimizers import L1, NO_PENALTY
+from dask_gradcode.history.card import history_card
+from dask_gradcode.history.picture import draw_arrivals, draw_times, pyplot
 from dask_gradcode.rounds import RoundRecord
-from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.typing import Matrix
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Change", "History", "Recorder"]
+__all__ = ["Change", "History"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,59 @@ class History:
     def __repr__(self) -> str:
         what = "" if all(record.exact for record in self) else ", approximate"
         return f"History({len(self)} rounds{what}, {self.code!r}, transport={self.transport!r})"
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: what the fit cost, and what it survived."""
+        return history_card(self)
+
+    def summary(self) -> str:
+        """Return in one line what the rounds cost and what they survived.
+
+        Examples
+        --------
+        >>> from dask_gradcode.codes import Uncoded
+        >>> History(Uncoded(2), "in-process").summary()
+        'no rounds with Uncoded(n_workers=2), in-process'
+        """
+        how = f"with {self.code!r}, {self.transport}".replace("  #", ";")
+        if not len(self):
+            return f"no rounds {how}"
+        seconds = [record.seconds for record in self]
+        counted = Counter(event.what for event in self.events)
+        n_late = sum(len(record.late) for record in self)
+        facts = [
+            f"{len(self)} rounds in {sum(seconds):.3g} s "
+            f"(median {median(seconds):.3g} s, longest {max(seconds):.3g} s)",
+            f"{n_late / len(self):.3g} workers late a round",
+            f"{counted['lost']} lost and {counted['restored']} restored",
+            self._exactness(),
+        ]
+        return f"{', '.join(facts)}; {how}"
+
+    def _exactness(self) -> str:
+        n_rough = sum(not record.exact for record in self)
+        return f"{n_rough} sums approximate" if n_rough else "every sum exact"
+
+    @property
+    def arrivals(self) -> Matrix:
+        """When each worker's last message arrived, of shape (n_rounds, n_workers).
+
+        In seconds after the round's start; NaN where no message of the worker ever arrived.
+
+        Examples
+        --------
+        >>> from dask_gradcode.codes import Uncoded
+        >>> History(Uncoded(2), "in-process").arrivals.shape
+        (0, 2)
+        """
+        last = np.full((self.code.n_workers, len(self)), np.nan)
+        if len(self):
+            worker_of = [message.worker for message in self.code.messages]
+            np.fmax.at(last, worker_of, np.transpose([record.arrived_at for record in self]))
+        return last.T
 
     @property
     def columns(self) -> dict[str, list[Any]]:
@@ -148,7 +203,7 @@ class History:
         return pd.DataFrame(self.columns)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the time of each round, and when each worker's messages arrived in it.
+        """Draw the time of each round, and when each worker answered in it.
 
         Parameters
         ----------
@@ -157,65 +212,73 @@ class History:
 
         Returns
         -------
-        matplotlib.figure.Figure
-            The figure.
+        ndarray of two matplotlib Axes
+            Time of each round, and arrivals. ``axes[0].figure`` is the figure.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ``axes`` are not two.
+        """
+        plt = pyplot("History.plot")
+        own = axes is None
+        if own:
+            figure, axes = plt.subplots(
+                2, 1, figsize=(8, 5.5), sharex=True, height_ratios=[2, 3], layout="constrained"
+            )
+            figure.suptitle(repr(self.code), fontsize=10)
+        both = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+        if both.size != 2:
+            raise ValueError(
+                f"History.plot needs two axes, got {both.size}. plot_times(ax) and "
+                "plot_arrivals(ax) draw on one."
+            )
+        self.plot_times(both[0])
+        self.plot_arrivals(both[1])
+        if own:
+            both[0].set_xlabel("")
+        return both
+
+    def plot_times(self, ax: Any = None) -> Any:
+        """Draw the time of each round, and mark in which ones workers were late or lost.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw. None: a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "History.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
-            ) from error
-        if axes is None:
-            _, axes = plt.subplots(
-                2, 1, figsize=(8, 5), sharex=True, height_ratios=[2, 3], layout="constrained"
-            )
-        times, arrivals = axes
-        columns = self.columns
-        times.plot(columns["round"], columns["seconds"], ".-", color="0.3")
-        times.set(ylabel="time of a round (s)", title=repr(self.code))
-        if len(self):
-            # rows are messages, columns rounds; what never arrived stays blank
-            grid = np.array([record.arrived_at for record in self]).T
-            image = arrivals.imshow(
-                np.ma.masked_invalid(grid), aspect="auto", origin="lower", cmap="viridis"
-            )
-            arrivals.figure.colorbar(image, ax=arrivals, label="arrived after (s)")
-            arrivals.set_facecolor("0.85")
-        workers = [message.worker for message in self.code.messages]
-        arrivals.set_yticks(range(len(workers)), [str(worker) for worker in workers])
-        arrivals.set(xlabel="round", ylabel="worker (grey: never arrived)")
-        return arrivals.figure
+        plt = pyplot("History.plot_times")
+        return draw_times(self, plt.subplots(layout="constrained")[1] if ax is None else ax)
 
+    def plot_arrivals(self, ax: Any = None) -> Any:
+        """Draw when each worker's last message of each round arrived, and who was late or lost.
 
-class Recorder:
-    """An objective that keeps a record of every evaluation in a history.
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw. None: a new figure.
 
-    Parameters
-    ----------
-    objective : Objective
-        What to evaluate. Evaluations without a record are passed on unrecorded.
-    history : History
-        Where records go, with value and gradient norm as this objective returns them.
-    penalty : L1, optional
-        What the optimizer adds to the objective: records include it.
-    """
+        Returns
+        -------
+        matplotlib Axes
+            Where it was drawn: workers from below, rounds from the left, grey what never arrived.
 
-    def __init__(self, objective: Objective, history: History, penalty: L1 = NO_PENALTY) -> None:
-        self._objective, self._history, self._penalty = objective, history, penalty
-
-    def __call__(self, w: Vector) -> Evaluation:
-        """Evaluate and record."""
-        seen = self._objective(w)
-        if not isinstance(seen.record, RoundRecord):
-            return seen
-        grad_norm = np.abs(self._penalty.steepest(w, seen.gradient)).max(initial=0.0)
-        value = seen.value + self._penalty.value(w)
-        record = replace(seen.record, value=value, grad_norm=float(grad_norm))
-        self._history.records.append(record)
-        return replace(seen, record=record)
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        plt = pyplot("History.plot_arrivals")
+        return draw_arrivals(self, plt.subplots(layout="constrained")[1] if ax is None else ax)

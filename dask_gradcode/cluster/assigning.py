@@ -1,0 +1,108 @@
+"""Which worker plays which role, and which computes which rows before they are placed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from distributed import Client
+from scipy.optimize import linear_sum_assignment
+
+from dask_gradcode.cluster.building import Builder
+from dask_gradcode.cluster.session import workers_of
+from dask_gradcode.codes import GradientCode
+
+__all__ = ["anywhere", "homes", "hosts_of", "near", "spread"]
+
+
+def spread(client: Client) -> list[str]:
+    """Return the workers' addresses, hosts in turn: a block's replicas go to different hosts.
+
+    Codes give replicas to neighbouring roles, so neighbours come from different hosts.
+    """
+    by_host: dict[str, list[str]] = {}
+    for address, host in sorted(hosts_of(client).items()):
+        by_host.setdefault(host, []).append(address)
+    rounds = max(map(len, by_host.values()), default=0)
+    return [host[i] for i in range(rounds) for host in by_host.values() if i < len(host)]
+
+
+def hosts_of(client: Client) -> dict[str, str]:
+    """Return the host of each worker."""
+    workers = workers_of(client)
+    return {address: worker["host"] for address, worker in workers.items()}
+
+
+def homes(code: GradientCode, addresses: Sequence[str]) -> Callable[[float], str]:
+    """Return who should compute rows: a worker that will hold them, each an equal share.
+
+    So each row travels ``n_stragglers`` times, and no worker holds rows that it does not need.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Says which role holds which blocks.
+    addresses : sequence of str
+        The worker of each role.
+
+    Returns
+    -------
+    callable
+        The worker's address by the position of rows among all rows, in [0, 1].
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import CyclicRepetition
+    >>> home = homes(CyclicRepetition(3, 1), ["a", "b", "c"])
+    >>> [home(position) for position in (0.0, 0.3, 0.5)]
+    ['a', 'c', 'b']
+    """
+    holders: list[list[str]] = [[] for _ in range(code.n_blocks)]
+    for role, address in enumerate(addresses):
+        for block in code.blocks_of(role):
+            holders[block].append(address)
+
+    def home(position: float) -> str:
+        block = min(int(position * code.n_blocks), code.n_blocks - 1)
+        share = (position * code.n_blocks - block) * len(holders[block])
+        return holders[block][min(int(share), len(holders[block]) - 1)]
+
+    return home
+
+
+def anywhere(position: float) -> None:
+    """Let Dask choose who computes rows."""
+
+
+def near(
+    addresses: Sequence[str],
+    hosts: Mapping[str, str],
+    builder: Builder,
+    where: Mapping[tuple[str, int], str],
+) -> list[str]:
+    """Return the worker of each role, so that as many rows as can be are there already.
+
+    Parameters
+    ----------
+    addresses : sequence of str
+        A worker for each role. Which host a role is on stays as it is here.
+    hosts : mapping of str to str
+        The host of each worker.
+    builder : Builder
+        Says which rows a role needs of a chunk.
+    where : mapping of tuple of str and int to str
+        The worker that holds each chunk, by array and index.
+    """
+    rows = np.zeros((len(addresses), len(addresses)))  # of a role that are at an address already
+    for (name, chunk), address in where.items():
+        if name == "X" and address in addresses:
+            rows[addresses.index(address)] += [
+                builder.overlap(role, name, chunk) for role in range(len(addresses))
+            ]
+    found = list(addresses)
+    for host in set(hosts.values()):
+        here = [i for i, address in enumerate(addresses) if hosts.get(address) == host]
+        workers, roles = linear_sum_assignment(rows[np.ix_(here, here)], maximize=True)
+        for worker, role in zip(workers, roles, strict=True):
+            found[here[role]] = addresses[here[worker]]
+    return found

@@ -1,0 +1,183 @@
+"""A code as an HTML card: its numbers, B as a coloured grid, and who holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import coo_array
+
+from dask_gradcode.html import card, facts, folded, ranges, table
+
+if TYPE_CHECKING:
+    from dask_gradcode.codes.base import GradientCode
+
+__all__ = ["code_card", "holders"]
+
+_POSITIVE, _NEGATIVE, _SINGLE = "#3b82f6", "#f97316", "#8b5cf6"
+_GREY = "#888888"  # on white and on black
+_DRAWN = 96  # rows and columns that are drawn one by one
+_BINS = 60  # squares a side otherwise
+_WIDTH = 480  # pixels
+_LISTED = 32  # rows of a table
+
+
+def code_card(code: GradientCode) -> str:
+    """Return the HTML card of a code.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Any.
+
+    Returns
+    -------
+    str
+        HTML that needs nothing else. Beyond 96 messages or blocks, a square of the grid stands for
+        several of them.
+    """
+    held = max(len(code.blocks_of(worker)) for worker in range(code.n_workers))
+    numbers = {
+        "workers (n)": f"{code.n_workers:,}",
+        "stragglers (s)": f"{code.n_stragglers:,}",
+        "tolerates": escape(code.tolerance),
+        "blocks": f"{code.n_blocks:,}",
+        "messages a round": f"{len(code.messages):,}",
+        "load": f"{code.load:.3g} of the data ({held} of {code.n_blocks} blocks a worker)",
+        "Python": f"<code>{escape(repr(code).split('  #')[0])}</code>",
+    }
+    return card(
+        type(code).__name__,
+        facts(numbers),
+        _grid(code),
+        below=[folded("Which worker holds which blocks", holders(code))],
+    )
+
+
+def holders(code: GradientCode) -> str:
+    """Return an HTML table of the blocks that each worker holds, equal ones together."""
+    workers: dict[tuple[int, ...], list[int]] = {}
+    for worker in range(code.n_workers):
+        workers.setdefault(code.blocks_of(worker), []).append(worker)
+    rows = [(ranges(who), ranges(blocks)) for blocks, who in workers.items()]
+    shown = rows if len(rows) <= _LISTED else [*rows[: _LISTED - 2], ("...", "..."), rows[-1]]
+    left = "" if shown is rows else f"{len(rows) - _LISTED + 1:,} rows are left out."
+    return table(["workers", "blocks"], shown, left)
+
+
+# ---------------------------------------------------------------- B
+
+
+def _grid(code: GradientCode) -> str:
+    """Return B as an SVG picture with a caption."""
+    matrix = _encoding(code)
+    rows, columns = matrix.shape
+    if max(rows, columns) <= _DRAWN:
+        size = max(4, min(18, _WIDTH // columns))
+        cells, labels, legend = _cells(code, matrix, size), _labels(code, size), _legend(matrix)
+        text = "messages (by their worker) down, blocks across"
+    else:
+        per, size, labels = _round_up(max(rows, columns) / _BINS), 7, ""
+        cells, legend = _binned(matrix, per, size), ""
+        text = (
+            f"messages down, blocks across, {per} x {per} a square: the paler the fewer non-zeros"
+        )
+        rows, columns = -(-rows // per), -(-columns // per)
+    width, height, left, top = columns * size, rows * size, 26, 16
+    lines = "".join(f"M0 {i * size}H{width}" for i in range(rows + 1))
+    lines += "".join(f"M{i * size} 0V{height}" for i in range(columns + 1))
+    return (
+        f'<div><svg width="{left + width + 2}" height="{top + height + 2}" '
+        f'viewBox="{-left} {-top} {left + width + 2} {top + height + 2}" role="img" '
+        f'font-size="9" font-family="sans-serif" fill="{_GREY}">'
+        f"<title>B of {escape(repr(code))}</title>"
+        f'<rect width="{width}" height="{height}" fill-opacity="0.08"/>{"".join(cells)}'
+        f'<path d="{lines}" stroke="{_GREY}" stroke-opacity="0.3" fill="none"/>{labels}</svg>'
+        f'<div class="gradcode-note">B: {text}</div>{legend}</div>'
+    )
+
+
+def _encoding(code: GradientCode) -> coo_array:
+    """Return B with its non-zeros only, in the order of the messages: it may be large."""
+    sizes = [len(message.blocks) for message in code.messages]
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    columns = [block for message in code.messages for block in message.blocks]
+    values = [value for message in code.messages for value in message.coefficients]
+    return coo_array((values, (rows, columns)), shape=(len(sizes), code.n_blocks))
+
+
+def _cells(code: GradientCode, matrix: coo_array, size: int) -> Iterator[str]:
+    """Draw each non-zero, the paler the smaller."""
+    strength = np.sqrt(abs(matrix.data))  # a single large one shall not blanch all others
+    strength /= strength.max(initial=0.0) or 1.0
+    n_holders = np.bincount(matrix.col, minlength=code.n_blocks)
+    entries = zip(matrix.row, matrix.col, matrix.data, strength, strict=True)
+    for row, column, value, strong in entries:
+        if value == 0.0:
+            continue
+        colour = _POSITIVE if value > 0 else _NEGATIVE
+        if n_holders[column] == 1:
+            colour = _SINGLE
+        yield (
+            f'<rect class="cell" x="{column * size}" y="{row * size}" width="{size}" '
+            f'height="{size}" fill="{colour}" fill-opacity="{0.25 + 0.75 * strong:.2f}">'
+            f"<title>worker {code.messages[row].worker}, block {column}: {value:.4g}</title></rect>"
+        )
+
+
+def _binned(matrix: coo_array, per: int, size: int) -> Iterator[str]:
+    """Draw squares of many entries each, the darker the more of them are not zero."""
+    shape = tuple(-(-extent // per) for extent in matrix.shape)
+    where = np.ravel_multi_index((matrix.row // per, matrix.col // per), shape)
+    counts = np.bincount(where[matrix.data != 0], minlength=shape[0] * shape[1])
+    most = counts.max(initial=1)
+    for index in np.flatnonzero(counts).tolist():
+        row, column = divmod(index, shape[1])
+        share = counts[index] / most
+        yield (
+            f'<rect class="cell" x="{column * size}" y="{row * size}" width="{size}" '
+            f'height="{size}" fill="{_POSITIVE}" fill-opacity="{0.25 + 0.75 * share:.2f}">'
+            f"<title>messages from {row * per}, blocks from {column * per}: "
+            f"{counts[index]} coefficients</title></rect>"
+        )
+
+
+def _round_up(number: float) -> int:
+    """Return the next of 1, 2, 5, 10, 20, 50, ...: groups of workers often have such sizes."""
+    power = 1
+    while power * 10 <= number:
+        power *= 10
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= number)
+
+
+def _labels(code: GradientCode, size: int) -> str:
+    """Return numbers of the rows' workers and of blocks, as far as there is room."""
+    step = 1 if size >= 18 else 5 if size >= 5 else 10
+    text = "".join(
+        f'<text x="-4" y="{(row + 0.5) * size + 3}" text-anchor="end">{message.worker}</text>'
+        for row, message in enumerate(code.messages)
+        if message.worker % step == 0
+    )
+    return text + "".join(
+        f'<text x="{(block + 0.5) * size}" y="-4" text-anchor="middle">{block}</text>'
+        for block in range(0, code.n_blocks, step)
+    )
+
+
+def _legend(matrix: coo_array) -> str:
+    counts = np.bincount(matrix.col, minlength=matrix.shape[1])
+    shared = matrix.data[counts[matrix.col] > 1]
+    ones = bool((shared == 1.0).all())
+    entries = [
+        (_POSITIVE, "1" if ones else "positive, the paler the smaller", (shared > 0).any()),
+        (_NEGATIVE, "negative", (shared < 0).any()),
+        (_SINGLE, "of a block that nobody else holds", (counts == 1).any()),
+    ]
+    found = (
+        f'<span style="color: {colour}">&#9632;</span> {text}'
+        for colour, text, present in entries
+        if present
+    )
+    return f'<div class="gradcode-note">{" &#160; ".join(found)}</div>'

@@ -1,0 +1,118 @@
+"""A history as matplotlib pictures: the time of rounds, and a heat map of arrivals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dask_gradcode.history.history import History
+
+__all__ = ["draw_arrivals", "draw_times", "pyplot"]
+
+_LATE, _LOST, _RESTORED = "tab:orange", "tab:red", "tab:green"
+_NAMED = 8  # losses and recoveries that are named; more would cover each other
+
+
+def pyplot(who: str) -> Any:
+    """Return ``matplotlib.pyplot``, or raise ImportError for ``who`` needs it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(f"{who} needs matplotlib: pip install 'dask-gradcode[plot]'.") from error
+    return plt
+
+
+def draw_times(history: History, ax: Any) -> Any:
+    """Draw the time of each round on ``ax``, and return that."""
+    rounds = np.array([record.round for record in history])
+    seconds = np.array([record.seconds for record in history])
+    ax.plot(rounds, seconds, "-", color="0.6", lw=1, zorder=1)
+    lost = np.array([bool(record.lost) for record in history], dtype=bool)
+    late = np.array([bool(record.late) for record in history], dtype=bool) & ~lost
+    for which, colour, label in (
+        (~(late | lost), "0.3", "all answered"),
+        (late, _LATE, "somebody late"),
+        (lost, _LOST, "somebody lost"),
+    ):
+        if which.any():
+            ax.plot(rounds[which], seconds[which], ".", color=colour, label=label, zorder=2)
+    changes = history.events
+    for change in changes:
+        colour = _LOST if change.what == "lost" else _RESTORED
+        ax.axvline(change.round, color=colour, lw=0.8, ls=":", zorder=0)
+    for change in changes if len(changes) <= _NAMED else ():
+        top = change.what == "lost"
+        ax.annotate(
+            f" worker {change.worker} {change.what}",
+            (change.round, 0.98 if top else 0.02),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            va="top" if top else "bottom",
+            ha="left",
+            fontsize=7,
+            color=_LOST if top else _RESTORED,
+        )
+    if len(history):
+        _legend_above(ax)
+        ax.set_ylim(bottom=0)
+    ax.set(xlabel="round", ylabel="time of a round (s)")
+    return ax
+
+
+def draw_arrivals(history: History, ax: Any) -> Any:
+    """Draw on ``ax`` when each worker answered in each round, and return that."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
+
+    n_rounds, n_workers = len(history), history.code.n_workers
+    seen = np.ma.masked_invalid(history.arrivals.T)
+    if seen.count():
+        # The late are often a hundred times later than the others.
+        norm = LogNorm() if seen.min() > 0 else None
+        image = ax.imshow(
+            seen, aspect="auto", origin="lower", cmap="viridis", norm=norm, interpolation="nearest"
+        )
+        bar = ax.figure.colorbar(image, ax=ax, label="last message arrived after (s)")
+        if norm is not None:
+            bar.set_ticks(_ticks(seen.min(), seen.max()), minor=False)
+            bar.ax.yaxis.set_major_formatter("{x:g}")
+            bar.minorticks_off()
+    ax.set_facecolor("0.85")
+    # among many workers or rounds, marks on each who is late would hide what they mark
+    size = float(np.clip(min(200 / max(n_rounds, 1), 80 / n_workers), 1.5, 5))
+    shown = ("late", "lost") if n_rounds <= 120 and n_workers <= 48 else ("lost",)
+    for who, marker, colour in (("late", "o", _LATE), ("lost", "x", _LOST)):
+        found = [(i, w) for i, record in enumerate(history) for w in getattr(record, who)]
+        if found and who in shown:
+            ax.plot(*np.transpose(found), marker, color=colour, ms=size, mew=size / 4, label=who)
+    _legend_above(ax)
+    ax.set(xlim=(-0.5, max(n_rounds, 1) - 0.5), ylim=(-0.5, n_workers - 0.5))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+    ax.set(xlabel="round", ylabel="worker (grey: no answer)")
+    return ax
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers for a logarithmic scale, also for one of less than a decade."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    wide = high > 10 * low
+    locator = LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)) if wide else MaxNLocator(4)
+    return [tick for tick in locator.tick_values(low, high) if low <= tick <= high]
+
+
+def _legend_above(ax: Any) -> None:
+    """Put a legend where it hides nothing, if there is anything in it."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=3,
+            fontsize=8,
+            frameon=False,
+            borderpad=0,
+            handletextpad=0.1,
+        )

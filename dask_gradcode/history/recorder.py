@@ -1,0 +1,42 @@
+"""An objective that keeps records of its rounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from dask_gradcode.history.history import History
+from dask_gradcode.optimizers import L1, NO_PENALTY
+from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.typing import Evaluation, Objective, Vector
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """An objective that keeps a record of every evaluation in a history.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate. Evaluations without a record are passed on unrecorded.
+    history : History
+        Where records go, with value and gradient norm as this objective returns them.
+    penalty : L1, optional
+        What the optimizer adds to the objective: records include it.
+    """
+
+    def __init__(self, objective: Objective, history: History, penalty: L1 = NO_PENALTY) -> None:
+        self._objective, self._history, self._penalty = objective, history, penalty
+
+    def __call__(self, w: Vector) -> Evaluation:
+        """Evaluate and record."""
+        seen = self._objective(w)
+        if not isinstance(seen.record, RoundRecord):
+            return seen
+        grad_norm = np.abs(self._penalty.steepest(w, seen.gradient)).max(initial=0.0)
+        value = seen.value + self._penalty.value(w)
+        record = replace(seen.record, value=value, grad_norm=float(grad_norm))
+        self._history.records.append(record)
+        return replace(seen, record=record)

@@ -1,0 +1,180 @@
+"""The pictures and the card of a history show what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, to_rgba
+from numpy.testing import assert_array_equal
+
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode.history import History
+from dask_gradcode.simulation import simulate
+from dask_gradcode.stragglers import ParetoDelay
+from helpers import OwnThenNext
+from histories import BLANK, CODE, record, two_rounds
+
+
+@pytest.fixture(autouse=True)
+def agg() -> Iterator[None]:
+    """Draw without a screen, and close every figure."""
+    with matplotlib.rc_context({"backend": "agg"}):
+        plt.switch_backend("agg")
+        yield
+        plt.close("all")
+
+
+def points(ax: Axes, label: str) -> list[tuple[float, float]]:
+    """Return the marks that the legend calls so."""
+    shown = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {*shown}
+    return [*zip(*shown[label].get_data(), strict=True)] if label in shown else []
+
+
+def long_history() -> History:
+    return simulate(CyclicRepetition(6, 2), ParetoDelay(2.0, 0.1), n_rounds=40)
+
+
+def test_the_upper_picture_is_the_time_of_each_round() -> None:
+    history = two_rounds()
+    times, _ = history.plot()
+    assert_array_equal(times.lines[0].get_xdata(), [0, 1])
+    assert_array_equal(times.lines[0].get_ydata(), history.columns["seconds"])
+    assert times.get_ylabel() == "time of a round (s)"
+    assert times.get_ylim()[0] == 0
+    assert times.figure.get_suptitle() == repr(CODE)
+
+
+def test_rounds_are_marked_by_whether_somebody_was_late_or_lost() -> None:
+    history = two_rounds()  # late in the first, lost in the second
+    history.records.append(record(2, [0.1, 0.1, 0.1, 0.1]))
+    ax = history.plot_times()
+    assert points(ax, "somebody late") == [(0, 0.25)]
+    assert points(ax, "somebody lost") == [(1, 0.5)]
+    assert points(ax, "all answered") == [(2, 0.75)]
+    assert ax.get_xlabel() == "round"
+
+
+def test_who_was_lost_and_restored_is_written_at_the_round() -> None:
+    history = two_rounds()
+    history.records.append(record(2, [0.1, 0.1, 0.1, 0.1], restored=(3,)))
+    texts = {text.get_text().strip(): text.xy[0] for text in history.plot_times().texts}
+    assert texts == {"worker 3 lost": 1, "worker 3 restored": 2}
+
+
+def test_the_lower_picture_is_when_each_worker_answered_and_grey_if_never() -> None:
+    history = long_history()
+    _, arrivals = axes = history.plot()
+    (image,) = arrivals.images
+    assert_array_equal(image.get_array().filled(np.nan), history.arrivals.T)
+    assert np.isnan(history.arrivals).any()
+    assert image.origin == "lower"
+    assert isinstance(image.norm, LogNorm)
+    assert image.to_rgba(image.get_array())[np.isnan(history.arrivals.T)][:, 3].max() == 0.0
+    assert arrivals.get_facecolor() == to_rgba("0.85")
+    assert arrivals.get_xlabel() == "round"
+    assert arrivals.get_ylabel() == "worker (grey: no answer)"
+    (colours,) = set(axes[0].figure.axes) - set(axes)
+    assert colours.get_ylabel() == "last message arrived after (s)"
+
+
+def test_late_and_lost_are_marked_where_they_were() -> None:
+    history = two_rounds()
+    ax = history.plot_arrivals()
+    assert points(ax, "late") == [(0, 1), (0, 3), (1, 0)]
+    assert points(ax, "lost") == [(1, 3)]
+
+
+def test_two_messages_a_worker_are_one_row() -> None:
+    history = History(OwnThenNext(2), "tasks", [record(0, [0.1, 0.2, 0.3, BLANK])])
+    (image,) = history.plot_arrivals().images
+    assert_array_equal(image.get_array(), [[0.2], [0.3]])
+
+
+def test_a_picture_of_many_workers_can_be_drawn_and_read() -> None:
+    history = simulate(FractionalRepetition(300, 9), ParetoDelay(2.0, 0.1), n_rounds=20)
+    times, arrivals = history.plot()
+    times.figure.canvas.draw()
+    assert len(arrivals.get_yticklabels()) <= 14
+    assert not arrivals.lines  # 200 late workers a round would hide the picture
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.03, 0.05), (0.02, 1.1), (1e-4, 900.0)])
+def test_the_scale_of_colours_has_ticks_in_plain_numbers(low: float, high: float) -> None:
+    history = History(CODE, "tasks", [record(0, [low, high, BLANK, BLANK])])
+    ax = history.plot_arrivals()
+    ax.figure.canvas.draw()
+    (colours,) = set(ax.figure.axes) - {ax}
+    labels = [text.get_text() for text in colours.get_yticklabels()]
+    assert 2 <= len(labels) <= 12
+    assert all(low <= float(label) <= high for label in labels)
+
+
+def test_pictures_can_be_drawn_into_given_axes() -> None:
+    figure, axes = plt.subplots(1, 2)
+    drawn = two_rounds().plot(axes)
+    assert [*drawn] == [*axes]
+    assert len(axes[1].images) == 1
+    assert len(figure.axes) == 3  # and the scale of colours
+    figure, ax = plt.subplots()
+    assert two_rounds().plot_times(ax) is ax
+    with pytest.raises(ValueError, match=r"needs two axes, got 1\. plot_times\(ax\) and"):
+        two_rounds().plot(ax)
+
+
+def test_a_history_without_rounds_is_an_empty_picture() -> None:
+    times, arrivals = History(CODE, "tasks").plot()
+    times.figure.canvas.draw()
+    assert times.lines[0].get_xdata().size == 0
+    assert not arrivals.images
+
+
+# ---------------------------------------------------------------- the card
+
+
+def bars(history: History) -> list[ElementTree.Element]:
+    card = ElementTree.fromstring(history._repr_html_())
+    return [rect for rect in card.iter("rect") if rect.get("class") == "bar"]
+
+
+def text(history: History) -> str:
+    return " ".join(ElementTree.fromstring(history._repr_html_()).itertext())
+
+
+def test_bars_are_the_times_of_rounds() -> None:
+    history = long_history()
+    heights = np.array([float(bar.get("height", "")) for bar in bars(history)])
+    seconds = np.array(history.columns["seconds"])
+    np.testing.assert_allclose(heights / heights.max(), seconds / seconds.max(), atol=0.01)
+
+
+def test_beyond_120_rounds_a_bar_is_the_longest_of_several() -> None:
+    history = History(CODE, "tasks", [record(i, [0.1] * 4, seconds=i % 7) for i in range(500)])
+    drawn = bars(history)
+    assert len(drawn) == 120
+    assert drawn[0][0].text == "longest of rounds 0 to 4: 4 s "
+
+
+def test_the_card_says_what_it_cost_and_who_was_lost() -> None:
+    history = two_rounds()
+    history.records.append(record(2, [0.1, 0.1, 0.1, 0.1], restored=(3,), exact=False))
+    found = text(history)
+    for fact in ("1.5 s", "median 0.5 s, longest 0.75 s", "1 (1 restored)", "1 approximate"):
+        assert fact in found
+    rows = ElementTree.fromstring(history._repr_html_()).iter("tbody")
+    table = [["".join(cell.itertext()) for cell in row] for row in next(rows)]
+    assert table == [["1", "3", "lost", "0 s"], ["2", "3", "restored", "0.25 s"]]
+    fills = [bar.get("fill") for bar in bars(history)]
+    assert len(set(fills)) == 3  # late, lost, neither
+
+
+@pytest.mark.parametrize("history", [History(CODE, "tasks"), History(CODE, "<b>&")])
+def test_a_card_of_no_rounds_and_of_any_name_is_sound(history: Any) -> None:
+    assert history.transport in text(history)
