@@ -470,15 +470,15 @@ def test_no_rule_ends_a_round_of_which_nothing_can_come(wait: WaitRule) -> None:
     assert script.feed(Lost(1, "gone")) == Stuck((0, 1))
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, np.nan])
-def test_a_deadline_lies_in_the_future(seconds: float) -> None:
-    with pytest.raises(ValueError, match=f"needs seconds > 0, got {seconds}"):
+@pytest.mark.parametrize("seconds", [0, -1.0, np.nan, "1 s", None])
+def test_a_deadline_lies_in_the_future(seconds: Any) -> None:
+    with pytest.raises(ValueError, match=f"needs seconds > 0, got {seconds!r}"):
         Deadline(seconds)
 
 
-@pytest.mark.parametrize("n_workers", [-1, 0, 5])
-def test_the_fastest_are_some_of_the_codes_workers(n_workers: int) -> None:
-    with pytest.raises(ValueError, match=f"between 1 and the code's 4, got {n_workers}"):
+@pytest.mark.parametrize("n_workers", [-1, 0, 5, 2.5, True, "3", None])
+def test_the_fastest_are_some_of_the_codes_workers(n_workers: Any) -> None:
+    with pytest.raises(ValueError, match=f"between 1 and the code's 4, got {n_workers!r}"):
         Fastest(n_workers).check(Uncoded(4))
 
 

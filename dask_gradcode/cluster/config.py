@@ -8,8 +8,10 @@ from dask.utils import parse_timedelta
 __all__ = ["DEFAULTS", "large_arguments", "seconds"]
 
 DEFAULTS = {
-    # how long to wait for frozen workers when the others are not enough
+    # how long to wait for lost and frozen workers when the others are not enough
     "gradcode.timeouts.recover": "60s",
+    # how long to wait at first for as many workers as the code needs
+    "gradcode.timeouts.workers": "10s",
     # how long to try to reach a worker before messages travel as tasks
     "gradcode.timeouts.connect": "5s",
     # how long one round may take although its workers live

@@ -10,7 +10,11 @@ from typing import Any
 
 from distributed import Client, Future, as_completed
 
-__all__ = ["Letter", "Mailbox"]
+__all__ = ["Letter", "Mailbox", "Vanished"]
+
+
+class Vanished(ConnectionError):
+    """A task's result has gone with its worker; no error that a task has raised."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +99,9 @@ class Mailbox:
             elif future.status == "error":
                 error = await future.exception()
             else:
-                error = ConnectionError(f"The scheduler gave up the task {future.key!r}.")
-        except OSError as failure:
-            error = failure
+                error = Vanished(f"The scheduler gave up the task {future.key!r}.")
+        except OSError as failure:  # of a connection, on the way
+            error = failure if isinstance(failure, Vanished) else Vanished(str(failure))
         finally:
             self._fetching.pop(future.key, None)
         ticket, _ = self._expected.pop(future.key, (None, None))
@@ -109,7 +113,7 @@ class Mailbox:
         scheduler: Any = self._client.scheduler
         reply = await scheduler.gather(keys=[future.key])
         if reply["status"] != "OK":
-            raise ConnectionError(f"The result of {future.key!r} is gone from the cluster.")
+            raise Vanished(f"The result of {future.key!r} is gone from the cluster.")
         return reply["data"][future.key]
 
     def _stop_fetching(self, key: Any) -> None:

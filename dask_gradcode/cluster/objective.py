@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from dask_gradcode.cluster.crew import Crew
+from dask_gradcode.cluster.mailbox import Vanished
 from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.inspection import Doubt
@@ -208,7 +209,7 @@ class ClusterObjective:
         able = {
             block
             for role in range(code.n_workers)
-            if role not in round_.errors or isinstance(round_.errors[role], ConnectionError)
+            if role not in round_.errors or isinstance(round_.errors[role], Vanished)
             for block in code.blocks_of(role)
         }
         return len(able) < code.n_blocks
@@ -216,7 +217,7 @@ class ClusterObjective:
     def _why_stuck(self, round_: Round) -> BaseException:
         data = self._data
         for role, error in round_.errors.items():
-            if not isinstance(error, ConnectionError):
+            if not isinstance(error, Vanished):
                 error.add_note(f"raised on worker {data.addresses[role]} (role {role})")
                 return error
         reasons = {role: str(error) for role, error in round_.errors.items()} | round_.losses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from dask.utils import format_bytes
-from distributed import Client, Future
+from distributed import Client, Future, span
 
 from dask_gradcode.cluster.assigning import anywhere, homes, hosts_of, near, spread
 from dask_gradcode.cluster.blocks import (
@@ -21,6 +22,8 @@ from dask_gradcode.cluster.blocks import (
     describe_y,
 )
 from dask_gradcode.cluster.building import Builder
+from dask_gradcode.cluster.config import seconds
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.session import session, workers_of
 from dask_gradcode.cluster.source import Source
@@ -134,8 +137,9 @@ def place_data(
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
     if np.isnan(X.shape[0]):
         logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
-    with ExitStack() as stack:
+    with span("place"), ExitStack() as stack:
         lent = stack.enter_context(session(client))
+        _await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
         addresses = spread(lent)
         if not addresses:
             raise InsufficientWorkersError(
@@ -218,6 +222,20 @@ def choose_code(
 # ---------------------------------------------------------------- checks
 
 
+def _await_workers(client: Client, n_workers: int) -> None:
+    """Wait for workers that are only starting, anew after a death or for an adaptive cluster."""
+    if len(workers_of(client)) >= n_workers:
+        return
+    logger.warning("Waiting for workers: %d are needed.", n_workers)
+    wanted = client.submit(int, pure=False)  # an adaptive cluster starts none that have no work
+    try:
+        client.wait_for_workers(n_workers, timeout=max(0.1, seconds("gradcode.timeouts.workers")))
+    except TimeoutError:
+        pass  # whether it can be done with those that are there is for the caller to say
+    finally:
+        wanted.release()
+
+
 def _describe(
     client: Client, source: Source, estimator: str
 ) -> tuple[dict[str, list[Any]], dict[tuple[str, int], str]]:
@@ -275,6 +293,9 @@ class _Errand:
         self._absent = [None] * (len(names) - len(self.names))  # there may be no sample weights
         self._attempts: list[list[Future[Any]]] = []
 
+    def __str__(self) -> str:
+        return f"chunk {self._index} of {' and '.join(self.names)}"
+
     def __call__(self, workers: Sequence[str] | None) -> Future[Any]:
         """Begin; on some of the workers, if they are given."""
         if workers is None:
@@ -288,6 +309,7 @@ class _Errand:
             *chunks,
             *self._absent,
             self._estimator,
+            key=task_key("inspect", uuid.uuid4().hex[:12], self._index),
             workers=workers,
             pure=False,
         )

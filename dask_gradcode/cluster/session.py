@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, get_worker, rejoin, secede
 
 __all__ = ["check_client", "current_client", "session", "workers_of"]
 
@@ -62,6 +63,9 @@ def check_client(client: Any) -> None:
 def session(client: Client | str | None) -> Iterator[Client]:
     """Lend a client: a given or current one stays open afterwards, one made here is closed.
 
+    In a Dask task with a client of its own the task leaves its worker's thread meanwhile, as what
+    it waits for may have to run there.
+
     Parameters
     ----------
     client : distributed.Client, str or None
@@ -78,7 +82,8 @@ def session(client: Client | str | None) -> Iterator[Client]:
     if not isinstance(client, Client):
         _check_not_in_a_task()
     if isinstance(client, Client):
-        yield client
+        with _thread_left_to_others():
+            yield client
     elif isinstance(client, str):
         with Client(client, set_as_default=False) as connected:
             yield connected
@@ -89,6 +94,23 @@ def session(client: Client | str | None) -> Iterator[Client]:
             Client(cluster, set_as_default=False) as local,
         ):
             yield local
+
+
+@contextmanager
+def _thread_left_to_others() -> Iterator[None]:
+    """Let other tasks have the thread of this one, if this is a task that has not seen to that."""
+    left = None
+    if _worker_of_this_task() is not None:
+        try:
+            secede()
+            left = threading.current_thread()
+        except (KeyError, AttributeError):  # it has, as by worker_client; or it has no such thread
+            pass
+    try:
+        yield
+    finally:
+        if left is threading.current_thread():  # placed data may be closed elsewhere
+            rejoin()
 
 
 def _worker_of_this_task() -> str | None:

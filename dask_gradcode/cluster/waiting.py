@@ -12,7 +12,7 @@ from distributed import Client, Future, get_worker
 
 from dask_gradcode.cluster.config import seconds
 from dask_gradcode.cluster.liveness import Liveness
-from dask_gradcode.cluster.mailbox import Mailbox
+from dask_gradcode.cluster.mailbox import Mailbox, Vanished
 from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = ["LOOK_EVERY", "Located", "collect", "collect_anywhere", "is_late", "located"]
@@ -117,7 +117,8 @@ def collect_anywhere(
 ) -> dict[Ticket, tuple[int, Located[Any]]]:
     """Wait for tasks that any worker can run, and for no single worker.
 
-    What is late, or on a frozen worker, is begun once more elsewhere; the first answer counts.
+    What is late, or on a frozen worker, is begun once more elsewhere, and so is what has gone with
+    its worker; the first answer counts.
 
     Parameters
     ----------
@@ -125,31 +126,39 @@ def collect_anywhere(
         The client.
     errands : mapping of ticket to callable
         ``errand(workers)`` begins a task on some of the workers, or anywhere for None, and returns
-        its future, the result of which is a :class:`Located`.
+        its future, the result of which is a :class:`Located`; ``str(errand)`` is what errors say.
     what : str
         What the tasks do, for the texts of errors.
 
     Returns
     -------
     dict
-        By ticket whether the first or the second attempt was first, 0 or 1, and its result.
+        By ticket which of its attempts, from 0, was first, and its result.
 
     Raises
     ------
     InsufficientWorkersError
-        If nothing has come for ``gradcode.timeouts.recover`` while workers are frozen.
+        If nothing has come for ``gradcode.timeouts.recover`` while workers are gone or frozen.
     Exception
         The original error of a task that failed.
     """
-    mailbox, results = Mailbox(client), dict[Ticket, tuple[int, Located[Any]]]()
+    mailbox, liveness = Mailbox(client), Liveness.of(client)
+    results: dict[Ticket, tuple[int, Located[Any]]] = {}
     futures = {(ticket, 0): errand(None) for ticket, errand in errands.items()}
+    newest = dict.fromkeys(errands, 0)  # attempt
+    bound: dict[Ticket, frozenset[str]] = {}  # the workers that may run it, if not all
+    vanished: dict[Ticket, str] = {}  # went with its worker
     began = heard = looked = time.monotonic()
     took: list[float] = []
     mailbox.expect(futures)
 
-    def elsewhere(workers: Iterable[str]) -> None:
-        late = [t for t in errands if t not in results and (t, 1) not in futures]
-        more = {(ticket, 1): errands[ticket](list(workers)) for ticket in late}
+    def again(tickets: Iterable[Ticket], workers: frozenset[str]) -> None:
+        more = {}
+        for ticket in tickets:
+            newest[ticket] += 1
+            bound[ticket] = workers
+            vanished.pop(ticket, None)
+            more[ticket, newest[ticket]] = errands[ticket](list(workers))
         futures.update(more)
         mailbox.expect(more)
 
@@ -159,6 +168,10 @@ def collect_anywhere(
                 ticket, attempt = letter.ticket
                 if ticket in results:
                     continue
+                if isinstance(letter.error, Vanished):
+                    if attempt == newest[ticket]:
+                        vanished[ticket] = str(letter.error)
+                    continue
                 if letter.error is not None:
                     raise letter.error
                 results[ticket] = attempt, letter.result
@@ -167,21 +180,26 @@ def collect_anywhere(
             now = time.monotonic()
             if len(results) < len(errands) and now - looked > LOOK_EVERY:
                 looked = now
-                if is_late(now - began, took, len(errands)):
-                    elsewhere({where.worker for _, where in results.values()})
-                addresses = Liveness.of(client).addresses()
-                _, frozen = Liveness.of(client).absent(addresses)
-                awake = set(addresses) - set(frozen)
-                if frozen and awake:
-                    elsewhere(awake)
+                waiting = [ticket for ticket in errands if ticket not in results]
+                addresses = frozenset(liveness.addresses())
+                _, frozen = liveness.judge(addresses)
+                awake = addresses - set(frozen)
+                gone = {str(errands[t]): f"it has been lost: {why}" for t, why in vanished.items()}
+                absent = frozen | gone
                 if now - heard > seconds("gradcode.timeouts.round"):
-                    waiting = [ticket for ticket in errands if ticket not in results]
                     raise TimeoutError(
                         f"{what}: workers live but have not answered for {now - heard:.0f} s "
                         f"(dask.config key gradcode.timeouts.round). Waiting for {waiting}."
                     )
-                if not addresses or (frozen and now - heard > seconds("gradcode.timeouts.recover")):
-                    raise missing(what, frozen)
+                helpless = absent or not addresses
+                if helpless and now - heard > seconds("gradcode.timeouts.recover"):
+                    raise missing(what, absent)
+                if awake:
+                    lost = [t for t in waiting if t in vanished or bound.get(t, addresses) - awake]
+                    again(lost, awake)
+                idle = awake & {where.worker for _, where in results.values()}
+                if idle and is_late(now - began, took, len(errands)):
+                    again([ticket for ticket in waiting if newest[ticket] == 0], idle)
     finally:
         mailbox.close()
         for future in futures.values():

@@ -60,6 +60,8 @@ def simulate(
     ------
     ValueError
         If a parameter is out of range, or the wait rule or the model does not fit the code.
+    TypeError
+        If ``straggler_model`` is none.
     InsufficientWorkersError
         If a round would never end.
 
@@ -117,7 +119,7 @@ class SimulatedObjective:
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         As for :func:`simulate`.
 
     Examples

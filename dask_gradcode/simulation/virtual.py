@@ -49,6 +49,11 @@ class VirtualCluster:
     def __init__(
         self, code: GradientCode, model: StragglerModel, work: ArrayLike, overhead: float
     ) -> None:
+        if not isinstance(model, StragglerModel):
+            raise TypeError(
+                f"straggler_model must be a StragglerModel, got {model!r}. "
+                "dask_gradcode.stragglers has several."
+            )
         self._code, self._model = code, model
         self._roles = np.array([message.worker for message in code.messages])
         shares = np.array([len(message.blocks) for message in code.messages]) / code.n_blocks

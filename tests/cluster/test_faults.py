@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import ClusterObjective, inject
+from dask_gradcode.cluster.transport.delays import await_begin, await_end, hold
 from dask_gradcode.codes import (
     CyclicRepetition,
     FractionalRepetition,
@@ -212,6 +213,36 @@ def test_an_error_in_the_context_ends_every_delay_too(client: Client, transport:
         wait_until_all_answer(objective)
 
 
+def test_delays_begin_also_where_who_waits_for_them_comes_first() -> None:
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as one:
+        begun = one.submit(await_begin, "token", pure=False)
+        held = one.submit(hold, NeverAnswers(), "token", pure=False)
+        begun.result(timeout=25)
+        held.release()
+        one.submit(await_end, "token", pure=False).result(timeout=25)
+
+
+@every_transport
+def test_ctrl_c_in_a_round_that_never_ends_ends_every_delay(client: Client, transport: str) -> None:
+    pid = os.getpid()
+
+    with (
+        place(X, Y, code=FractionalRepetition(4, 3)) as data,
+        ClusterObjective(data, count_rows, transport=transport) as objective,
+    ):
+        last = data.addresses[3]
+
+        class Interrupting(StragglerModel):
+            def delays(self, round: int, n_workers: int) -> Vector:
+                if get_worker().address == last:
+                    os.kill(pid, signal.SIGINT)
+                return np.full(n_workers, np.inf)
+
+        with pytest.raises(KeyboardInterrupt), inject(client, Interrupting()):
+            objective(np.zeros(2))
+        wait_until_all_answer(objective)
+
+
 def test_models_can_be_injected_one_upon_the_other(client: Client) -> None:
     with (
         place(X, Y, code=FractionalRepetition(4, 3)) as data,
@@ -273,16 +304,17 @@ def test_delays_end_with_their_client(client: Client) -> None:
     injected.__exit__(None, None, None)
 
 
+@every_transport
 @pytest.mark.parametrize(
     "inner", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=["fractional", "cyclic"]
 )
-def test_a_dead_worker_of_a_partial_code_is_replaced_or_named(inner: Any) -> None:
+def test_a_dead_worker_of_a_partial_code_is_replaced_or_named(inner: Any, transport: str) -> None:
     code = PartialStragglers(inner, 2)
 
     with (
         local_cluster(4) as client,
         place(X, Y, code=code) as data,
-        ClusterObjective(data, count_rows) as objective,
+        ClusterObjective(data, count_rows, transport=transport) as objective,
     ):
         first = objective(np.zeros(3)).value
         os.kill(pid_of(client, data.addresses[2]), signal.SIGKILL)

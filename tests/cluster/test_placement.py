@@ -19,6 +19,7 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode import InsufficientWorkersError, place
 from dask_gradcode.cluster import ClusterObjective
+from dask_gradcode.cluster.mailbox import Mailbox
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
@@ -248,9 +249,12 @@ def test_an_error_in_the_users_graph_comes_through(client: Client) -> None:
 
 
 def test_too_few_workers_or_rows(client: Client) -> None:
-    with pytest.raises(
-        InsufficientWorkersError,
-        match=r"needs 6 workers, the cluster at tcp://.* has 4.*wait_for_workers\(6\)",
+    with (
+        dask.config.set({"gradcode.timeouts.workers": "0s"}),
+        pytest.raises(
+            InsufficientWorkersError,
+            match=r"needs 6 workers, the cluster at tcp://.* has 4.*wait_for_workers\(6\)",
+        ),
     ):
         place(X, Y, n_workers=6)
     with pytest.raises(ValueError, match="into 4 blocks, but it has only 3 rows"):
@@ -333,3 +337,44 @@ def test_a_worker_that_dies_during_placement_is_replaced() -> None:
             assert victim not in data.addresses.values()  # its nanny has started another
             with ClusterObjective(data, count_rows) as objective:
                 assert objective(np.zeros(1)).value == 97.0
+
+
+@pytest.mark.parametrize("source", ["ndarray", "dask, chunked differently"])
+def test_a_worker_that_dies_with_what_it_has_found_is_done_without(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has looked at a chunk, and dies before it has handed over what it saw."""
+    fetch, killed = Mailbox._fetch, []
+
+    async def kill_first(self: Mailbox, future: Any) -> Any:
+        if not killed:
+            scheduler: Any = self._client.scheduler
+            ((killed_now,),) = (await scheduler.who_has(keys=[future.key])).values()
+            killed.append(killed_now)
+            os.kill(pids[killed_now], signal.SIGKILL)
+        return await fetch(self, future)
+
+    with local_cluster(4) as client:
+        pids = client.run(os.getpid)
+        X_, y_, _ = SOURCES[source]()
+        monkeypatch.setattr(Mailbox, "_fetch", kill_first)
+        with (
+            place(X_, y_, n_stragglers=1) as data,
+            ClusterObjective(data, count_rows) as objective,
+        ):
+            assert len(killed) == 1
+            assert objective(np.zeros(1)).value == 97.0
+        wait_until(lambda: not gradcode_keys(client))
+
+
+@pytest.mark.parametrize("error", [ConnectionError, FileNotFoundError])
+def test_an_error_of_reading_data_is_no_loss_of_a_worker(
+    client: Client, error: type[OSError]
+) -> None:
+    def read(chunk: Any) -> Any:
+        raise error("no such store")
+
+    lazy = da.from_array(X, chunks=(50, 3)).map_blocks(read, dtype=float, meta=np.empty((0, 0)))
+    with pytest.raises(error, match="no such store"):
+        place(lazy, Y)
+    wait_until(lambda: not gradcode_keys(client))

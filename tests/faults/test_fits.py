@@ -136,6 +136,9 @@ def test_a_worker_lost_before_the_fit_is_an_erasure_from_its_first_round(cluster
 
 def test_too_many_frozen_workers_are_a_bounded_wait_and_may_come_back(client: Client) -> None:
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        wait_until(
+            lambda: data.roles.tend() or not data.lost
+        )  # placement waits for none that is late
         pids = [pid_of(client, data.addresses[role]) for role in (2, 3)]
         with (
             dask.config.set({"gradcode.timeouts.recover": "1s"}),
@@ -185,17 +188,21 @@ def test_a_worker_that_wakes_is_used_again(client: Client) -> None:
 # ---------------------------------------------------------------- errors and interrupts
 
 
-def test_an_error_on_every_replica_is_raised_as_it_was(client: Client) -> None:
+@pytest.mark.parametrize("transport", ["tasks", "stream"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, ConnectionError])
+def test_an_error_on_every_replica_is_raised_as_it_was(
+    client: Client, error: type[Exception], transport: str
+) -> None:
     def broken(w: Vector, block: Block) -> tuple[float, Vector]:
         if block.X[0, 0] == X[0, 0]:
-            raise ZeroDivisionError("a bug of the user's")
+            raise error("a bug of the user's")
         return count_rows(w, block)
 
     with (
         place(X, Y, code=FractionalRepetition(4, 1)) as data,
-        ClusterObjective(data, broken) as objective,
+        ClusterObjective(data, broken, transport=transport) as objective,
     ):
-        with pytest.raises(ZeroDivisionError, match="a bug of the user's") as caught:
+        with pytest.raises(error, match="a bug of the user's") as caught:
             objective(np.zeros(1))
         first, second = caught.value.__notes__
         assert first.startswith("while computing block 0 for worker ")

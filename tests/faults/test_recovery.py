@@ -107,6 +107,18 @@ def test_deaths_one_by_one_are_survived_and_each_newcomer_is_used(
     wait_until(lambda: not gradcode_keys(cluster))
 
 
+def test_a_worker_that_died_before_the_placement_is_waited_for(cluster: Client) -> None:
+    address = workers(cluster)[0]
+    os.kill(pid_of(cluster, address), signal.SIGKILL)
+    wait_until(lambda: address not in workers(cluster))
+    with (
+        dask.config.set({"gradcode.timeouts.workers": "60s"}),
+        place(X, Y, code=PAIRS) as data,
+        ClusterObjective(data, count_rows) as objective,
+    ):
+        assert objective(W).value == len(Y)
+
+
 @every_transport
 @pytest.mark.parametrize("source", ["in memory", "dask"])
 def test_blocks_of_which_no_replica_is_left_are_computed_again(
@@ -226,6 +238,21 @@ def test_a_cluster_may_grow_and_shrink(transport: str) -> None:
                 lambda n=n_workers: len(cluster.scheduler_info(n_workers=-1)["workers"]) == n,
             )
         rounds_until(objective, lambda: not data.lost)
+
+
+def test_an_adaptive_cluster_starts_with_nobody_and_keeps_who_is_needed() -> None:
+    """Those that hold the data are not taken for idle, however often the cluster looks."""
+    with local_cluster(0) as client, dask.config.set({"gradcode.timeouts.workers": "60s"}):
+        client.cluster.adapt(minimum=0, maximum=2, interval="100ms", wait_count=1)
+        with (
+            place(X, Y) as data,
+            ClusterObjective(data, count_rows, transport="stream") as objective,
+        ):
+            address = data.addresses[0]
+            for _ in range(3):
+                seen = client.submit(len, "work for one more worker", pure=False).result()
+                assert (seen, objective(W).value) == (24, len(Y))
+            assert data.addresses[0] == address
 
 
 # ---------------------------------------------------------------- workers that send what is wrong

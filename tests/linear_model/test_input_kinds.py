@@ -11,12 +11,20 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client
+from distributed import Client, worker_client
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, csc_array, csc_matrix, csr_matrix
 
 from dask_gradcode import CodedLogisticRegression, CodedRidge, place
-from helpers import assert_same_model, gradcode_keys, logistic_data, reference, tight, wait_until
+from helpers import (
+    assert_same_model,
+    gradcode_keys,
+    local_cluster,
+    logistic_data,
+    reference,
+    tight,
+    wait_until,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -265,3 +273,20 @@ def test_a_fit_in_a_task_is_made_there_or_refused(client: Client) -> None:
     assert client.submit(fit_there, False).result(timeout=60) == "in-process"
     with pytest.raises(RuntimeError, match=r"coded fit in a Dask task would wait .*worker_client"):
         client.submit(fit_there, True).result(timeout=60)
+
+
+@pytest.mark.parametrize("transport", ["tasks", "stream"])
+def test_a_fit_in_a_task_does_not_wait_for_the_thread_of_its_task(transport: str) -> None:
+    def fit_there(how: str) -> Any:
+        model = CodedLogisticRegression(tol=1e-8, transport=transport)
+        rows, labels = da.from_array(X), da.from_array(Y)
+        with worker_client(separate_thread=how == "apart") as client:
+            return model.set_params(client=client).fit(rows, labels).coef_
+
+    expected = CodedLogisticRegression(tol=1e-8).fit(X, Y).coef_
+    with local_cluster(1) as client:  # a single thread
+        for how in ("apart", "in its thread"):
+            found = [client.submit(fit_there, how, pure=False) for _ in range(2)]
+            for future in found:
+                assert_allclose(future.result(timeout=60), expected, atol=1e-6)
+        assert client.submit(len, "the thread is back").result(timeout=60) == 18

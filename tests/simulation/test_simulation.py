@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,6 +209,12 @@ BAD: list[tuple[Callable[[], object], str]] = [
 def test_what_makes_no_sense_is_refused(make: Callable[[], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()
+
+
+@pytest.mark.parametrize("model", [0.5, None, FixedDelay])
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    with pytest.raises(TypeError, match="straggler_model must be a StragglerModel, got"):
+        simulate(Uncoded(2), model)
 
 
 def test_coded_rounds_beat_uncoded_ones_under_a_heavy_tail() -> None:
