@@ -8,6 +8,7 @@ from typing import Any
 from distributed import Client, Future
 
 from dask_gradcode.cluster.blocks import Piece, pieces
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.shard import ShardPlan, build_shard, copy_shard, cut_rows, take_block
 from dask_gradcode.cluster.source import Source
 from dask_gradcode.codes import GradientCode
@@ -111,7 +112,7 @@ class Builder:
                 take_block,
                 shard,
                 block,
-                key=("gradcode-block", self._uid, role, block, epoch),
+                key=task_key("block", self._uid, role, block, epoch),
                 workers=[where],
                 allow_other_workers=False,
                 pure=False,
@@ -146,7 +147,12 @@ class Builder:
             return chunk
         if (name, piece) not in self._cuts:
             self._cuts[name, piece] = self._client.submit(
-                cut_rows, chunk, piece.start, piece.stop, pure=False
+                cut_rows,
+                chunk,
+                piece.start,
+                piece.stop,
+                key=task_key("cut", self._uid),
+                pure=False,
             )
         return self._cuts[name, piece]
 
@@ -156,7 +162,7 @@ class Builder:
         return self._client.submit(
             function,
             *arguments,
-            key=("gradcode-shard", self._uid, role, epoch),
+            key=task_key("shard", self._uid, role, epoch),
             workers=[address],
             allow_other_workers=False,
             pure=False,

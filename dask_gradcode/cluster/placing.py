@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from dask.utils import format_bytes
-from distributed import Client, Future
+from distributed import Client, Future, span
 
 from dask_gradcode.cluster.assigning import anywhere, homes, hosts_of, near, spread
 from dask_gradcode.cluster.blocks import (
@@ -22,6 +23,7 @@ from dask_gradcode.cluster.blocks import (
 )
 from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.config import seconds
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.session import session, workers_of
 from dask_gradcode.cluster.source import Source
@@ -131,7 +133,7 @@ def place_data(
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
     if np.isnan(X.shape[0]):
         logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
-    with ExitStack() as stack:
+    with span("place"), ExitStack() as stack:
         lent = stack.enter_context(session(client))
         _await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
         addresses = spread(lent)
@@ -301,6 +303,7 @@ class _Errand:
             *chunks,
             *self._absent,
             self._estimator,
+            key=task_key("inspect", uuid.uuid4().hex[:12], self._index),
             workers=workers,
             pure=False,
         )

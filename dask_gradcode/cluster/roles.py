@@ -17,6 +17,7 @@ from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.config import seconds
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Letter, Mailbox, Vanished
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.shard import Shard
 from dask_gradcode.cluster.transport import Serving
 from dask_gradcode.cluster.waiting import LOOK_EVERY, is_late, missing
@@ -34,10 +35,10 @@ _TRIES = 3
 class _Seat:
     role: int
     address: str  # where the role is, was, or is being placed
+    why: str  # why it is not placed, with that address
     epoch: int = -1  # how often it has been placed anew; keys are never used twice
     shard: Future[Any] | None = None  # placed: pinned to the address
     coming: tuple[Future[Any], Future[Any]] | None = None  # being placed: the shard, a look at it
-    why: str = "it is being placed"  # why it is not placed
     begun: float = 0.0  # when placing it there began
     since: float = 0.0  # when it was lost
     tries: int = 0
@@ -137,7 +138,7 @@ class Roles:
         took: list[float] = []
         with self._lock:
             for role, address in enumerate(addresses):
-                seat = self._seats[role] = _Seat(role, address)
+                seat = self._seats[role] = _Seat(role, address, f"{address}: it is being placed")
                 self._pin(seat, address)
         while self.lost:
             n_lost = len(self.lost)
@@ -201,7 +202,7 @@ class Roles:
     def _hopeless(self, frozen: Mapping[str, str]) -> dict[str, str]:
         """Return the workers of roles that nobody is placing, and why."""
         return {
-            seat.address: frozen.get(seat.address, seat.why)
+            seat.address: frozen.get(seat.address, seat.why.removeprefix(f"{seat.address}: "))
             for seat in self._seats.values()
             if seat.shard is None and (seat.coming is None or seat.address in frozen)
         }
@@ -271,7 +272,13 @@ class Roles:
                 if not self._builder.has(*chunk):
                     self._builder.recompute(*chunk, awake)
             shard = self._builder.from_source(seat.role, address, seat.epoch)
-        look = self._client.submit(_look_at, shard, workers=[address], pure=False)
+        look = self._client.submit(
+            _look_at,
+            shard,
+            key=task_key("look", self._uid, seat.role, seat.epoch),
+            workers=[address],
+            pure=False,
+        )
         seat.coming = shard, look
         self._mailbox.expect({(seat.role, seat.epoch): look})
 

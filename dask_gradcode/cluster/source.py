@@ -17,6 +17,7 @@ from distributed import Client, Future
 
 from dask_gradcode.cluster.blocks import cut, is_dask
 from dask_gradcode.cluster.config import large_arguments
+from dask_gradcode.cluster.names import task_key
 
 __all__ = ["Source"]
 
@@ -57,7 +58,7 @@ class Source:
         n_chunks: int,
         home: Callable[[float], str | None],
     ) -> None:
-        self._client = client
+        self._client, self._uid = client, uuid.uuid4().hex[:12]
         given = zip(ARRAYS, (X, y, sample_weight), strict=True)
         arrays = {name: array for name, array in given if array is not None}
         at = {name: [home(x) for x in _middles(array, n_chunks)] for name, array in arrays.items()}
@@ -100,7 +101,13 @@ class Source:
         # returns, and Dask can compute a task's result again.
         where: Any = {"workers": workers, "allow_other_workers": allow_other_workers}
         with large_arguments():
-            return self._client.submit(_itself, part, pure=False, **(where if workers else {}))
+            return self._client.submit(
+                _itself,
+                part,
+                key=task_key("chunk", self._uid),
+                pure=False,
+                **(where if workers else {}),
+            )
 
 
 def _delayed(
@@ -166,6 +173,6 @@ def _renamed(recipe: Delayed) -> Delayed:
     tasks = {key: node for key, node in graph.items() if key not in held}
     nodes = cull(convert_legacy_graph(tasks, all_keys=set(graph)), [recipe.key])
     again = uuid.uuid4().hex[:12]
-    names: dict[Any, Any] = {key: ("gradcode-again", again, i) for i, key in enumerate(nodes)}
+    names: dict[Any, Any] = {key: task_key("again", again, i) for i, key in enumerate(nodes)}
     renamed = {names[key]: node.substitute(names, key=names[key]) for key, node in nodes.items()}
     return Delayed(names.get(recipe.key, recipe.key), {**held, **renamed})

@@ -55,8 +55,11 @@ class TakesAnyInput(BaseEstimator):
         """Return the sum over rows, what to minimise, how messages travel, what the data is."""
         if not self._needs_cluster(X):
             return self._in_process(X, y, sample_weight, wait)
+        from distributed import span
+
         from dask_gradcode.cluster import ClusterObjective
 
+        stack.enter_context(span(f"{type(self).__name__}.fit"))
         data = self._placed(X, y, sample_weight, stack)
         problem = self._problem(data.targets)
         self.code_ = data.code

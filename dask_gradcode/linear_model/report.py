@@ -123,6 +123,7 @@ def _bar(history: History, max_iter: int) -> Iterator[Callback]:
             progress.update(task, completed=n_iter, line=line)
 
         yield draw
-        # It may have converged long before: what is done is all that there was to do.
+        # It may have converged long before: what is done is all that there was to do. In a notebook
+        # rich does not draw once more by itself.
         done = int(progress.tasks[0].completed)
-        progress.update(task, total=max(done, 1), completed=max(done, 1))
+        progress.update(task, total=max(done, 1), completed=max(done, 1), refresh=True)

@@ -42,6 +42,11 @@ class Candidate:
         Largest share of the data on one worker.
     memory : float
         Bytes of data on that worker; NaN if the size of the data was not given.
+
+    Examples
+    --------
+    >>> Candidate(FractionalRepetition(4, 1), 1, seconds=0.3, load=0.5, memory=2e9).family
+    'fractional'
     """
 
     code: GradientCode
@@ -73,6 +78,15 @@ class Choice:
     ----------
     candidates : tuple of Candidate
         Ranked.
+
+    Examples
+    --------
+    >>> from dask_gradcode.stragglers import FixedDelay
+    >>> choice = choose(FixedDelay(9.0, workers=[0]), 4, work=1.0, max_stragglers=1)
+    >>> choice.best
+    FractionalRepetition(n_workers=4, n_stragglers=1)
+    >>> choice.columns["code"][-1]
+    'uncoded'
     """
 
     candidates: tuple[Candidate, ...]

@@ -234,7 +234,9 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
             def told(dask_worker: Any) -> bool:
                 states = dask_worker.state.tasks.items()
                 return any(
-                    key[0] == "gradcode-message" and key[2] == 0 and task.state == "cancelled"
+                    key[0].startswith("gradcode-message-")
+                    and key[1] == 0
+                    and task.state == "cancelled"
                     for key, task in states
                     if isinstance(key, tuple)
                 )

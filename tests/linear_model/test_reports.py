@@ -131,6 +131,13 @@ def test_without_rich_a_bar_is_refused_before_any_work(monkeypatch: pytest.Monke
     assert not hasattr(model, "history_")
 
 
+def test_without_widgets_a_bar_in_a_notebook_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rich, "_console", Console(force_jupyter=True))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(ImportError, match=r"and ipywidgets in a notebook: pip install .* ipywid"):
+        CodedLogisticRegression(verbose="bar").fit(X, Y)
+
+
 def test_anything_else_is_refused_in_scikit_learns_words() -> None:
     expected = (
         r"The 'verbose' parameter of CodedLogisticRegression must be .*or a str among \{'bar'\}\. "

@@ -20,6 +20,7 @@ from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.columns import Columns
 from dask_gradcode.cluster.liveness import Liveness
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.transport.serve import HANDLER, Job, detach, install, serve
 from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
 from dask_gradcode.codes import GradientCode
@@ -49,14 +50,14 @@ class Serving:
 
     def token(self, role: int, shard: Future[Any], address: str) -> str:
         """Return the token by which a role's worker knows the shard to serve."""
-        key: Any = shard.key  # (prefix, placement, role, epoch)
+        key: Any = shard.key  # (name, role, epoch)
         token = f"{self._uid}-{role}-{key[-1]}"
         if token not in self._tasks:
             self._tasks[token] = self._client.submit(
                 serve,
                 shard,
                 token,
-                key=("gradcode-serve", *key[1:]),
+                key=task_key("serve", self._uid, *key[1:]),
                 workers=[address],
                 allow_other_workers=False,
                 pure=False,

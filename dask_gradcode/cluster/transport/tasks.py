@@ -17,6 +17,7 @@ from dask_gradcode.cluster.columns import Columns
 from dask_gradcode.cluster.config import large_arguments
 from dask_gradcode.cluster.liveness import Liveness
 from dask_gradcode.cluster.mailbox import Letter, Mailbox
+from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.shard import Shard
 from dask_gradcode.cluster.transport.delays import delay
 from dask_gradcode.cluster.transport.released import Released
@@ -29,8 +30,6 @@ __all__ = ["TaskTransport"]
 
 PATIENCE = 4
 """Rounds a role may leave unanswered before it gets no new ``w`` until it answers an old one."""
-
-_PREFIX = "gradcode-message"
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ class TaskTransport:
             state.shard,
             _Order(self._job, self._code.messages[ticket.message]),
             self._part(ticket.role),
-            key=(_PREFIX, self._fit, ticket.round, ticket.role, ticket.message),
+            key=task_key("message", self._fit, ticket.round, ticket.role, ticket.message),
             workers=[state.address],
             allow_other_workers=False,
             pure=False,
@@ -236,7 +235,7 @@ def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     code, work = _read(order.job)
     stop = threading.Event()
     worker: Any = get_worker()
-    _, fit, round_, role, _ = worker.get_current_task()
+    fit, round_, role, _ = worker.get_current_task()
     with Released.told(stop.set):
         if delay((fit, role), role, round_, code.n_workers) and stop.is_set():
             return None
