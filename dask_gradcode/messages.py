@@ -29,6 +29,12 @@ class Block:
         The targets; labels that are not numbers are placed as their index in the sorted labels.
     sample_weight : ndarray of shape (n_rows,) or None
         None means one for every row.
+
+    Examples
+    --------
+    >>> block = Block(np.ones((3, 2)), np.zeros(3))
+    >>> block.n_rows, block.nbytes
+    (3, 72)
     """
 
     X: Rows
@@ -93,6 +99,16 @@ def compute_payload(
     ------
     Exception
         Whatever the loss or block function raises, with a note that names the block.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> code = FractionalRepetition(2, 1)
+    >>> blocks = {i: Block(np.full((1, 1), float(i)), np.zeros(1)) for i in range(2)}
+    >>> def square(w, block):
+    ...     return float(w @ w), 2 * w
+    >>> compute_payload(code, code.messages[0], blocks, square, np.array([3.0]))
+    array([18., 12.])
     """
     total = np.empty(1 + w.size) if out is None else out
     total[:] = 0.0

@@ -27,6 +27,15 @@ def evaluation(round_: Round) -> Evaluation:
     -------
     Evaluation
         With the round's :class:`~dask_gradcode.rounds.RoundRecord`.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> round_ = Round(0, Uncoded(1), UntilExact(), started=0.0)
+    >>> round_.feed(Arrived(0, 0, 0, np.array([3.0, 0.5])), now=0.1)
+    Done()
+    >>> evaluation(round_).gradient
+    array([0.5])
     """
     total = round_.result()
     value, gradient = float(total[0]), total[1:]

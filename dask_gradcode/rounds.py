@@ -39,7 +39,21 @@ __all__ = [
 
 
 class InsufficientWorkersError(RuntimeError):
-    """Too few workers are left to decode, or to hold the blocks; the text names who is missing."""
+    """Too few workers are left to decode, or to hold the blocks; the text names who is missing.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.simulation import simulate
+    >>> from dask_gradcode.stragglers import NeverAnswers
+    >>> try:
+    ...     simulate(Uncoded(4), NeverAnswers(workers=[2]))
+    ... except InsufficientWorkersError as error:
+    ...     print(error)
+    Round 0 never ends: worker(s) 2 never answer.
+    The code is Uncoded(n_workers=4).
+    It tolerates 0 silent worker(s), whoever they are. Use a code with more n_stragglers.
+    """
 
 
 # ---------------------------------------------------------------- what can happen in a round
@@ -47,7 +61,25 @@ class InsufficientWorkersError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class Arrived:
-    """A message arrived: its index in ``code.messages`` and its payload."""
+    """A message arrived.
+
+    Parameters
+    ----------
+    round : int
+        The number of the round that it answers.
+    role : int
+        The code worker that sent it.
+    message : int
+        Its index in ``code.messages``.
+    payload : ndarray of shape (1 + n_parameters,) or Part
+        The worker's combination of its block values, then of its block gradients.
+
+    Examples
+    --------
+    >>> event = Arrived(round=0, role=1, message=1, payload=np.array([3.0, 0.5]))
+    >>> event.payload
+    array([3. , 0.5])
+    """
 
     round: int
     role: int
@@ -57,7 +89,24 @@ class Arrived:
 
 @dataclass(frozen=True, eq=False)
 class Failed:
-    """Computing a message raised; it will not arrive in this round."""
+    """Computing a message raised; it will not arrive in this round.
+
+    Parameters
+    ----------
+    round : int
+        The number of the round that it should have answered.
+    role : int
+        The code worker that should have sent it.
+    message : int
+        Its index in ``code.messages``.
+    error : BaseException
+        What was raised.
+
+    Examples
+    --------
+    >>> Failed(round=0, role=1, message=1, error=ZeroDivisionError("division by zero")).error
+    ZeroDivisionError('division by zero')
+    """
 
     round: int
     role: int
@@ -67,7 +116,20 @@ class Failed:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker is gone, with all it had not yet sent."""
+    """A worker is gone, with all it had not yet sent.
+
+    Parameters
+    ----------
+    role : int
+        The code worker that it was.
+    why : str
+        What is known of it, for the texts of errors.
+
+    Examples
+    --------
+    >>> Lost(role=1, why="its process ended")
+    Lost(role=1, why='its process ended')
+    """
 
     role: int
     why: str
@@ -75,12 +137,24 @@ class Lost:
 
 @dataclass(frozen=True)
 class Ready:
-    """A role can answer again: its blocks are on a worker that lives."""
+    """A role can answer again: its blocks are on a worker that lives.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+
+    Examples
+    --------
+    >>> Ready(role=1)
+    Ready(role=1)
+    """
 
     role: int
 
 
 Event = Arrived | Failed | Lost | Ready
+"""What can happen in a round."""
 
 
 # ---------------------------------------------------------------- what a round answers
@@ -88,19 +162,56 @@ Event = Arrived | Failed | Lost | Ready
 
 @dataclass(frozen=True)
 class Done:
-    """Enough has arrived: ``round.result()`` is the sum."""
+    """Enough has arrived: ``round.result()`` is the sum.
+
+    Examples
+    --------
+    >>> Done() == Done()
+    True
+    """
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for the next event, but no longer than ``until`` (seconds on the caller's clock)."""
+    """Wait for the next event.
+
+    Parameters
+    ----------
+    until : float, optional
+        When to look again if nothing happens, in seconds on the caller's clock. None: no need to.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> Round(0, Uncoded(2), Deadline(0.5), started=10.0).feed(None, now=10.1)
+    Wait(until=10.5)
+    """
 
     until: float | None = None
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask a role for more messages in this round."""
+    """Ask a role for more messages in this round.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    messages : tuple of int
+        Indices in ``code.messages``.
+
+    Examples
+    --------
+    A worker was lost, and its role is on another one now:
+
+    >>> from dask_gradcode.codes import Uncoded
+    >>> round_ = Round(0, Uncoded(2), UntilExact(), started=0.0)
+    >>> round_.feed(Lost(1, "its process ended"), now=0.1)
+    Stuck(missing=(0, 1))
+    >>> round_.feed(Ready(1), now=0.2)
+    Ask(role=1, messages=(1,))
+    """
 
     role: int
     messages: tuple[int, ...]
@@ -108,7 +219,22 @@ class Ask:
 
 @dataclass(frozen=True)
 class Stuck:
-    """What has arrived and what still can is not enough; these roles are missing."""
+    """What has arrived and what still can is not enough.
+
+    Parameters
+    ----------
+    missing : tuple of int
+        The roles of which a message has not arrived.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> round_ = Round(0, Uncoded(2), UntilExact(), started=0.0)
+    >>> round_.feed(Arrived(0, 0, 0, np.zeros(2)), now=0.1)
+    Wait(until=None)
+    >>> round_.feed(Lost(1, "its process ended"), now=0.2)
+    Stuck(missing=(1,))
+    """
 
     missing: tuple[int, ...]
 
@@ -123,6 +249,23 @@ class WaitRule(ABC):
     ----------
     exact : bool
         Whether every result is the exact sum. Solvers with line searches need that.
+
+    Examples
+    --------
+    A rule of one's own says in ``settle`` whether the round has enough. This one wants the exact
+    sum and at least ``n`` messages:
+
+    >>> class AtLeast(UntilExact):
+    ...     n = 2
+    ...
+    ...     def settle(self, round, now):
+    ...         return super().settle(round, now) if round.arrived.sum() >= self.n else None
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> round_ = Round(0, FractionalRepetition(3, 2), AtLeast(), started=0.0)
+    >>> round_.feed(Arrived(0, 1, 1, np.zeros(2)), now=0.1)
+    Wait(until=None)
+    >>> round_.feed(Arrived(0, 2, 2, np.zeros(2)), now=0.2)
+    Done()
     """
 
     exact: ClassVar[bool] = False
@@ -283,6 +426,15 @@ class RoundRecord:
         Whether the sum is the exact one.
     restored : tuple of int
         Workers that had been lost and could answer again from this round on.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.simulation import simulate
+    >>> from dask_gradcode.stragglers import FixedDelay
+    >>> record = simulate(Uncoded(2), FixedDelay(3.0, workers=[1]), n_rounds=1)[0]
+    >>> record.seconds, record.arrived_at, record.late
+    (3.5, array([0.5, 3.5]), ())
     """
 
     round: int
@@ -491,9 +643,18 @@ class Round:
         return tuple(sorted({self.code.messages[i].worker for i in np.flatnonzero(~self.arrived)}))
 
     def result(self) -> Vector:
-        """Return value and gradient of the whole data set, of shape (1 + n_parameters,).
+        """Return value and gradient of the whole data set.
 
-        An approximate sum is scaled up to the whole data set by the rows that it counts.
+        Returns
+        -------
+        ndarray of shape (1 + n_parameters,)
+            The value, then the gradient. An approximate sum is scaled up to the whole data set by
+            the rows that it counts.
+
+        Raises
+        ------
+        RuntimeError
+            If the round has not enough messages yet, or they have been let go.
         """
         decoding = self._settled()
         if self._sum is None:

@@ -30,6 +30,11 @@ class Part:
         Where they are, ascending.
     size : int
         Length of the whole payload.
+
+    Examples
+    --------
+    >>> Part(np.array([3.0, 0.5]), np.array([0, 7]), size=9).values
+    array([3. , 0.5])
     """
 
     values: Vector
@@ -56,6 +61,12 @@ class Evaluation:
     rounding : float, default=0.0
         How far rounding alone may move an entry of the gradient; an optimizer that stalls below it
         has converged.
+
+    Examples
+    --------
+    >>> w = np.array([3.0, 4.0])
+    >>> Evaluation(float(w @ w), 2 * w).value
+    25.0
     """
 
     value: float
@@ -68,6 +79,12 @@ class Objective(Protocol):
     """Any callable from parameters to an :class:`Evaluation`.
 
     In-process, simulated and cluster objectives are interchangeable; optimizers know nothing else.
+
+    Examples
+    --------
+    >>> def bowl(w: Vector) -> Evaluation:
+    ...     return Evaluation(float(w @ w), 2 * w)
+    >>> objective: Objective = bowl
     """
 
     def __call__(self, w: Vector, /) -> Evaluation:

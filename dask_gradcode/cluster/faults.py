@@ -41,6 +41,11 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
     model : StragglerModel
         The delays, by the round's number, which begins at 0 with each fit.
 
+    Yields
+    ------
+    None
+        While the context lasts, the workers are delayed.
+
     Raises
     ------
     InsufficientWorkersError

@@ -29,22 +29,44 @@ __all__ = ["Placement"]
 class Placement:
     """A data set on the workers: one shard of blocks for each role of a code.
 
-    Made by :func:`place`. Use it as a context manager, or call ``close()``.
+    Made by :func:`dask_gradcode.place`, not by hand. Use it as a context manager, or call
+    ``close()``.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster's client.
+    code : GradientCode
+        The code by which blocks are placed.
+    targets : Targets
+        Labels, their counts and the sums of sample weights.
+    borders : sequence of int, length n_blocks + 1
+        The first row of each block, then the number of rows.
+    n_features : int
+        Number of columns of the data set.
+    feature_names : ndarray of shape (n_features,) or None
+        Names of the columns.
 
     Attributes
     ----------
-    code : GradientCode
-        The code by which blocks were placed.
-    n_samples, n_features : int
-        Size of the data set.
-    targets : Targets
-        Labels, their counts and the sums of sample weights.
+    n_samples : int
+        Number of rows of the data set.
     moments : Moments
         By which the features are known again.
     block_rows : ndarray of shape (n_blocks,)
         Rows of each block.
     roles : Roles
         Which worker plays which role of the code, now.
+
+    Examples
+    --------
+    >>> from distributed import Client
+    >>> from dask_gradcode import place
+    >>> X, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
+    ...     with place(X, y, n_stragglers=1, client=client) as data:
+    ...         print(data)
+    Placement(4 samples x 2 features, FractionalRepetition(n_workers=2, n_stragglers=1))
     """
 
     def __init__(

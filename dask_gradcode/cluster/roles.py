@@ -35,10 +35,10 @@ _TRIES = 3
 class _Seat:
     role: int
     address: str  # where the role is, was, or is being placed
+    why: str  # why it is not placed, with that address
     epoch: int = -1  # how often it has been placed anew; keys are never used twice
     shard: Future[Any] | None = None  # placed: pinned to the address
     coming: tuple[Future[Any], Future[Any]] | None = None  # being placed: the shard, a look at it
-    why: str = "it is being placed"  # why it is not placed
     begun: float = 0.0  # when placing it there began
     since: float = 0.0  # when it was lost
     tries: int = 0
@@ -138,7 +138,7 @@ class Roles:
         took: list[float] = []
         with self._lock:
             for role, address in enumerate(addresses):
-                seat = self._seats[role] = _Seat(role, address)
+                seat = self._seats[role] = _Seat(role, address, f"{address}: it is being placed")
                 self._pin(seat, address)
         while self.lost:
             n_lost = len(self.lost)
@@ -202,7 +202,7 @@ class Roles:
     def _hopeless(self, frozen: Mapping[str, str]) -> dict[str, str]:
         """Return the workers of roles that nobody is placing, and why."""
         return {
-            seat.address: frozen.get(seat.address, seat.why)
+            seat.address: frozen.get(seat.address, seat.why.removeprefix(f"{seat.address}: "))
             for seat in self._seats.values()
             if seat.shard is None and (seat.coming is None or seat.address in frozen)
         }

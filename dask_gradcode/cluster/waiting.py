@@ -184,7 +184,8 @@ def collect_anywhere(
                 addresses = frozenset(liveness.addresses())
                 _, frozen = liveness.judge(addresses)
                 awake = addresses - set(frozen)
-                absent = frozen | {str(errands[t]): why for t, why in vanished.items()}
+                gone = {str(errands[t]): f"it has been lost: {why}" for t, why in vanished.items()}
+                absent = frozen | gone
                 if now - heard > seconds("gradcode.timeouts.round"):
                     raise TimeoutError(
                         f"{what}: workers live but have not answered for {now - heard:.0f} s "

@@ -33,6 +33,7 @@ def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> Gr
     Returns
     -------
     GradientCode
+        The code of that name for these numbers.
 
     Raises
     ------

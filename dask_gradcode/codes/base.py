@@ -40,6 +40,12 @@ class Message:
         The blocks it combines, ascending.
     coefficients : tuple of float
         Their coefficients, in the same order.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> FractionalRepetition(4, 1).messages[2]
+    Message(worker=2, blocks=(2, 3), coefficients=(1.0, 1.0))
     """
 
     worker: int
@@ -59,6 +65,12 @@ class Decoding:
         ``max |weights @ B - 1|``: zero (to rounding) where the decoded sum is exact.
     amplification : float
         ``sum_i |weights_i| sum_b |B_ib| / n_blocks``: how much rounding errors grow; 1 is best.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> FractionalRepetition(4, 1).decode(np.array([False, True, True, False]))
+    Decoding(weights=array([0., 1., 1., 0.]), residual=0.0, amplification=1.0)
     """
 
     weights: Vector
@@ -73,6 +85,12 @@ class Judge:
     ----------
     encoding : CSR array of shape (n_messages, n_blocks)
         ``B``.
+
+    Examples
+    --------
+    >>> judge = Judge(csr_array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> judge(np.array([1.0, 0.0]))
+    Decoding(weights=array([1., 0.]), residual=1.0, amplification=0.5)
     """
 
     def __init__(self, encoding: csr_array) -> None:
@@ -94,7 +112,19 @@ class Judge:
 
 
 class Decoder(ABC):
-    """What has arrived in one round, and whether the full sum can be decoded from it."""
+    """What has arrived in one round, and whether the full sum can be decoded from it.
+
+    Examples
+    --------
+    One answer of each group of two is enough, here of workers 0 and 2.
+
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> decoder = FractionalRepetition(4, 1).decoder()
+    >>> decoder.add(0), decoder.add(2)
+    (False, True)
+    >>> decoder.decode().weights
+    array([1., 0., 1., 0.])
+    """
 
     @abstractmethod
     def add(self, message: int) -> bool:
@@ -115,7 +145,11 @@ class Decoder(ABC):
     def decode(self) -> Decoding:
         """Return the weights for what has arrived, legal at any time.
 
-        Exact where ``add`` has said True, else the best approximation in the least-squares sense.
+        Returns
+        -------
+        Decoding
+            Exact where ``add`` has said True, else the best approximation in the least-squares
+            sense. A snapshot: later arrivals leave it alone.
         """
 
 
@@ -132,6 +166,22 @@ class GradientCode(ABC):
         Number of workers, ``n`` in the paper.
     n_stragglers : int
         Number of silent workers after which decoding is still exact whoever they are, ``s``.
+
+    Examples
+    --------
+    What all codes have, shown with one of them:
+
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> code = FractionalRepetition(n_workers=4, n_stragglers=1)
+    >>> code.encoding_matrix
+    array([[1., 1., 0., 0.],
+           [1., 1., 0., 0.],
+           [0., 0., 1., 1.],
+           [0., 0., 1., 1.]])
+    >>> code.n_blocks, code.load, code.blocks_of(3)
+    (4, 0.5, (2, 3))
+    >>> code.can_decode(np.array([True, True, False, False]))
+    False
     """
 
     n_workers: int
@@ -228,6 +278,11 @@ class GradientCode(ABC):
         ----------
         available : ndarray of bool, shape (n_messages,)
             Which messages have arrived or still can.
+
+        Returns
+        -------
+        bool
+            True if the all-ones vector is in the span of their rows of ``B``.
         """
         decoder = self.decoder()
         decodable = False
@@ -270,7 +325,11 @@ class GradientCode(ABC):
     def sum(self) -> Sum:
         """Return a fresh sum, for one round.
 
-        A code whose weights are known before all messages are may add while they arrive.
+        Returns
+        -------
+        Sum
+            What payloads are given to as they arrive. A code whose weights are known before all
+            messages are may add while they arrive; here the messages are kept until the end.
         """
         return LaterSum(self)
 

@@ -36,6 +36,11 @@ class Change:
         What became of it.
     cost : float
         Seconds by which that round took longer than the median round; 0 if it did not.
+
+    Examples
+    --------
+    >>> Change(round=3, worker=1, what="lost", cost=0.02)
+    Change(round=3, worker=1, what='lost', cost=0.02)
     """
 
     round: int
@@ -90,6 +95,12 @@ class History:
 
     def summary(self) -> str:
         """Return in one line what the rounds cost and what they survived.
+
+        Returns
+        -------
+        str
+            Rounds and their seconds, how many workers were late, lost and restored, and whether
+            every sum was exact.
 
         Examples
         --------
@@ -187,6 +198,11 @@ class History:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a pandas DataFrame, one row a round.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_rounds, n_columns)
+            With the names and values of ``columns``.
 
         Raises
         ------

@@ -25,6 +25,19 @@ class Recorder:
         Where records go, with value and gradient norm as this objective returns them.
     penalty : L1, optional
         What the optimizer adds to the objective: records include it.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.losses import Logistic
+    >>> from dask_gradcode.messages import Block
+    >>> from dask_gradcode.objective import InProcessObjective
+    >>> block = Block(np.array([[1.0], [-1.0]]), np.array([1.0, 0.0]))
+    >>> history = History(Uncoded(1), "in-process")
+    >>> objective = Recorder(InProcessObjective(history.code, {0: block}, Logistic()), history)
+    >>> seen = objective(np.zeros(1))
+    >>> history.columns["grad_norm"]
+    [1.0]
     """
 
     def __init__(self, objective: Objective, history: History, penalty: L1 = NO_PENALTY) -> None:

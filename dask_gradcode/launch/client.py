@@ -27,8 +27,6 @@ SCRIPT = 1
 """The rank that runs the script, as dask-mpi has it; 0 is the scheduler's, all others workers'."""
 
 FAREWELL_TAG = 1612
-PATIENCE = 10.0
-"""Seconds that other ranks have to end after the cluster was shut down."""
 
 
 @contextmanager
@@ -39,6 +37,7 @@ def mpi_client(
     nthreads: int = 1,
     memory_limit: str = "auto",
     timeout: float = 60.0,
+    grace: float = 30.0,
 ) -> Iterator[Client]:
     """Make the ranks of this MPI job a Dask cluster, and run the block with its client on rank 1.
 
@@ -66,6 +65,8 @@ def mpi_client(
         Of each worker, as of ``dask worker``.
     timeout : float, default=60.0
         Seconds in which all workers must be there.
+    grace : float, default=30.0
+        Seconds that the other ranks have to end after the block.
 
     Yields
     ------
@@ -82,9 +83,9 @@ def mpi_client(
 
     Notes
     -----
-    When a rank has not ended 10 s after the block, because it is frozen, the job is aborted at the
-    end of the script, with its exit code: that of an error or ``sys.exit`` in the block, 1 for an
-    error after it, else 0.
+    When a rank has not ended within `grace`, because it is frozen, the job is aborted at the end of
+    the script, with its exit code: that of an error or ``sys.exit`` in the block, 1 for an error
+    after it, else 0.
 
     Examples
     --------
@@ -136,10 +137,10 @@ def mpi_client(
     if not is_script:
         comm.send(None, dest=SCRIPT, tag=FAREWELL_TAG)
         sys.exit()
-    yield from _lend(comm, timeout)
+    yield from _lend(comm, timeout, grace)
 
 
-def _lend(comm: Any, timeout: float) -> Iterator[Client]:
+def _lend(comm: Any, timeout: float, grace: float) -> Iterator[Client]:
     from distributed import Client
 
     client, code = Client(timeout=timeout), 0
@@ -153,7 +154,7 @@ def _lend(comm: Any, timeout: float) -> Iterator[Client]:
         code = 1
         raise
     finally:
-        missing = _shut_down(client, comm)
+        missing = _shut_down(client, comm, grace)
         if missing:
             atexit.register(_abort, comm, missing, code)
 
@@ -179,12 +180,12 @@ def _be_quiet() -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
-def _shut_down(client: Client, comm: Any) -> set[int]:
+def _shut_down(client: Client, comm: Any, grace: float) -> set[int]:
     """End the cluster, and return the ranks that have not ended in time."""
     closing = threading.Thread(target=client.shutdown, daemon=True)
     closing.start()
-    deadline = time.monotonic() + PATIENCE
-    closing.join(PATIENCE)
+    deadline = time.monotonic() + grace
+    closing.join(grace)
     missing = set(range(comm.size)) - {SCRIPT}
     while missing and time.monotonic() < deadline:
         for rank in [r for r in missing if comm.iprobe(source=r, tag=FAREWELL_TAG)]:

@@ -99,8 +99,8 @@ class CodedLogisticRegression(CodedClassifier):
         wait: Any = "exact",
         C: float = 1.0,
         l1_ratio: float = 0.0,
-        fit_intercept: bool = True,
         class_weight: Any = None,
+        fit_intercept: bool = True,
         solver: Any = "lbfgs",
         max_iter: int = 100,
         tol: float = 1e-4,
@@ -149,6 +149,11 @@ class CodedLogisticRegression(CodedClassifier):
             raise ValueError(
                 "This solver needs samples of at least 2 classes in the data, but the data "
                 f"contains only one class: {labels.tolist()[0]!r}"
+            )
+        if targets.encoded is None and len(np.unique(labels.astype(np.float64))) < len(labels):
+            raise ValueError(
+                "Some labels are whole numbers too large to be told apart as float64, as which "
+                "workers hold them. Use y.astype(str)."
             )
         if self.class_weight == "balanced":
             absent = targets.weights == 0  # whatever a class without weight is multiplied by

@@ -79,6 +79,19 @@ class Loss(ABC):
     n_own : int
         How many parameters are fitted beside the linear model's, such as a scale. Each is a further
         column of ``z``, of the same value in all rows.
+
+    Examples
+    --------
+    Absolute errors, smoothed around zero:
+
+    >>> import numpy as np
+    >>> class Smooth(Loss):
+    ...     def pointwise(self, z, y):
+    ...         root = np.hypot(z - y, 1.0)
+    ...         return root - 1.0, (z - y) / root
+    >>> value, derivative = Smooth().pointwise(np.array([3.0]), np.array([3.0]))
+    >>> value, derivative
+    (array([0.]), array([0.]))
     """
 
     n_own: ClassVar[int] = 0
@@ -113,6 +126,18 @@ class Loss(ABC):
 
     def layout(self, n_features: int, size: int) -> Layout:
         """Return where the parts of a parameter vector of this size are.
+
+        Parameters
+        ----------
+        n_features : int
+            Columns of the rows.
+        size : int
+            Length of the parameter vector, which tells whether there are intercepts.
+
+        Returns
+        -------
+        Layout
+            With or without intercepts.
 
         Raises
         ------

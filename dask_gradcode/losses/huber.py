@@ -71,8 +71,15 @@ class Huber(Loss):
 
         Parameters
         ----------
-        t : ndarray
+        t : ndarray of shape (n_rows,)
             The parameter.
+
+        Returns
+        -------
+        scale : ndarray of shape (n_rows,)
+            ``1 + t`` for positive ``t``, else ``exp(t)``.
+        derivative : ndarray of shape (n_rows,)
+            With respect to ``t``.
         """
         small = np.exp(np.clip(t, -200.0, 0.0), dtype=np.float64)  # a scale of 0 divides nothing
         return small + np.maximum(t, 0.0), small

@@ -58,6 +58,11 @@ class L1:
             The point.
         gradient : ndarray of shape (n_parameters,)
             Gradient there of the objective alone.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,)
+            ``gradient`` itself where the penalty has no strength, else a new array.
         """
         if not self.strength:
             return gradient

@@ -42,6 +42,11 @@ class Candidate:
         Largest share of the data on one worker.
     memory : float
         Bytes of data on that worker; NaN if the size of the data was not given.
+
+    Examples
+    --------
+    >>> Candidate(FractionalRepetition(4, 1), 1, seconds=0.3, load=0.5, memory=2e9).family
+    'fractional'
     """
 
     code: GradientCode
@@ -73,6 +78,15 @@ class Choice:
     ----------
     candidates : tuple of Candidate
         Ranked.
+
+    Examples
+    --------
+    >>> from dask_gradcode.stragglers import FixedDelay
+    >>> choice = choose(FixedDelay(9.0, workers=[0]), 4, work=1.0, max_stragglers=1)
+    >>> choice.best
+    FractionalRepetition(n_workers=4, n_stragglers=1)
+    >>> choice.columns["code"][-1]
+    'uncoded'
     """
 
     candidates: tuple[Candidate, ...]
@@ -126,7 +140,6 @@ class Choice:
         """
         try:
             import matplotlib.pyplot as plt
-            from matplotlib.ticker import LogFormatter
         except ImportError as error:
             raise ImportError(
                 "Choice.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
@@ -144,8 +157,10 @@ class Choice:
                 text, at, offset, textcoords="offset points", fontsize=8, ha="right", va="top"
             )
         ax.set(yscale="log", title="labels: n_workers, n_stragglers of the best")
-        ax.yaxis.set_major_formatter(LogFormatter())  # 0.1, not a power of ten
-        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+        ax.yaxis.set_major_formatter("{x:g}")  # 0.1, not a power of ten
+        low, high = ax.get_ylim()
+        if high < 20 * low:  # beyond that they would cover each other
+            ax.yaxis.set_minor_formatter("{x:g}")
         ax.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
         ax.margins(0.08)
         ax.legend()

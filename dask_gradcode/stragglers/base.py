@@ -21,6 +21,16 @@ class StragglerModel(ABC):
 
     A model is pure: the same round has the same delays whatever was asked before, on the client and
     on every worker.
+
+    Examples
+    --------
+    A worker that becomes slower from round to round:
+
+    >>> class Tiring(StragglerModel):
+    ...     def delays(self, round, n_workers):
+    ...         return np.where(np.arange(n_workers) == 0, 0.1 * round, 0.0)
+    >>> Tiring().delays(3, n_workers=2).round(3)
+    array([0.3, 0. ])
     """
 
     @abstractmethod
@@ -65,6 +75,17 @@ class RandomDelay(StragglerModel):
     ------
     ValueError
         If a parameter is out of range, or ``workers`` and ``n_random`` are both given.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Uniform(RandomDelay):
+    ...     longest: float
+    ...
+    ...     def draw(self, rng, n_workers):
+    ...         return rng.uniform(0.0, self.longest, n_workers)
+    >>> (Uniform(longest=2.0, n_random=1).delays(0, n_workers=4) > 0).sum()
+    np.int64(1)
     """
 
     workers: Iterable[int] | None = None

@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import ClusterObjective, inject
+from dask_gradcode.cluster.transport.delays import await_begin, await_end, hold
 from dask_gradcode.codes import (
     CyclicRepetition,
     FractionalRepetition,
@@ -210,6 +211,15 @@ def test_an_error_in_the_context_ends_every_delay_too(client: Client, transport:
             assert objective(np.zeros(2)).record.late == (0, 1, 2)
             raise ZeroDivisionError
         wait_until_all_answer(objective)
+
+
+def test_delays_begin_also_where_who_waits_for_them_comes_first() -> None:
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as one:
+        begun = one.submit(await_begin, "token", pure=False)
+        held = one.submit(hold, NeverAnswers(), "token", pure=False)
+        begun.result(timeout=25)
+        held.release()
+        one.submit(await_end, "token", pure=False).result(timeout=25)
 
 
 @every_transport

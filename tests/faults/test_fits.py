@@ -136,6 +136,9 @@ def test_a_worker_lost_before_the_fit_is_an_erasure_from_its_first_round(cluster
 
 def test_too_many_frozen_workers_are_a_bounded_wait_and_may_come_back(client: Client) -> None:
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        wait_until(
+            lambda: data.roles.tend() or not data.lost
+        )  # placement waits for none that is late
         pids = [pid_of(client, data.addresses[role]) for role in (2, 3)]
         with (
             dask.config.set({"gradcode.timeouts.recover": "1s"}),

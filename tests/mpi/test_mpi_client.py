@@ -47,6 +47,7 @@ def test_the_job_ends_with_a_frozen_process(who: str, tmp_path: Path) -> None:
         (tmp_path / "gate").touch()
         assert job.hear() == "after"
         assert job.wait() == 0
+        assert "have not ended and the job is aborted" in job.errors()
 
 
 def gated(tmp_path: Path) -> Path:
@@ -56,7 +57,7 @@ def gated(tmp_path: Path) -> Path:
         "import json, os, pathlib\n"
         "from dask_gradcode.launch import mpi_client\n"
         "def main():\n"
-        "    with mpi_client() as client:\n"
+        "    with mpi_client(grace=5) as client:\n"
         "        for function in (os.getpid, os.getppid):\n"
         "            print(json.dumps(list(client.run(function).values())), flush=True)\n"
         f"        while not pathlib.Path({str(tmp_path / 'gate')!r}).exists():\n"

@@ -94,6 +94,7 @@ def _set(key: tuple[str, str], injection: _Injection | None) -> None:
 
 def await_begin(token: str) -> None:
     """Return once ``hold`` has begun on this worker."""
+    secede()  # Dask may run this first, and a worker of one thread would never come to hold
     key = (get_worker().address, token)
     with _changed:
         if not _changed.wait_for(lambda: key in _active, _PATIENCE):

@@ -1,0 +1,55 @@
+"""How Sphinx builds the pages of `examples/guide/` and the reference from the docstrings."""
+
+from importlib.metadata import version as installed
+from pathlib import Path
+
+project = "dask-gradcode"
+author = "The dask_gradcode developers"
+copyright = f"2026, {author}"
+version = release = installed("dask-gradcode")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+templates_path = [str(Path(__file__).parent / "templates")]
+exclude_patterns = ["README.md"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+
+# A reference to one of our names that leads nowhere is an error. What other projects document is
+# not looked up, so that a build needs no network.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!dask_gradcode\.).*")]
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # numpydoc says types in words, with shapes
+autodoc_default_options = {
+    "members": True,
+    # what scikit-learn documents is not repeated, nor are the methods that it generates
+    "inherited-members": "BaseEstimator,ClassifierMixin,RegressorMixin,RuntimeError",
+    "exclude-members": "get_metadata_routing,set_fit_request,set_score_request",
+}
+numpydoc_show_class_members = False
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = project
+html_static_path = []
+html_show_sphinx = False
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
