@@ -165,6 +165,8 @@ class Targets:
         for chunk in chunks:
             if chunk.labels is None:
                 return cls(chunk.kind, None, None, None, *whole)
+        if len({chunk.labels.dtype.kind in NUMBERS for chunk in chunks}) > 1:
+            raise ValueError("Mix of label input types (string and number)")
         labels, index = np.unique(
             np.concatenate([chunk.labels for chunk in chunks]), return_inverse=True
         )

@@ -195,3 +195,9 @@ def test_continuous_targets_are_held_as_they_are() -> None:
     merged = Targets.merge([describe_targets([0.5, 1.0], None, "me")])
     assert merged.encoded is None
     assert_array_equal(merged.encode(np.array([0.5, 1.0], np.float32)), [0.5, 1.0])
+
+
+def test_labels_are_strings_or_numbers_but_not_both() -> None:
+    chunks = [describe_targets(y, None, "me") for y in (["a", "b"], [0, 1])]
+    with pytest.raises(ValueError, match=r"Mix of label input types \(string and number\)"):
+        Targets.merge(chunks)

@@ -23,9 +23,11 @@ from dask_gradcode.typing import Vector
 __all__ = [
     "Piece",
     "XFacts",
+    "as_column",
     "as_dask_array",
     "balance",
     "check_inputs",
+    "check_two_dimensional",
     "cut",
     "describe_X",
     "describe_y",
@@ -71,17 +73,9 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
         )
     if not is_dask(X):
         return _check_local(X, y, sample_weight, estimator)
-    X, y = _as_dask(X), _as_dask(y, rows=X)
-    if X.ndim != 2:
-        raise ValueError(
-            f"Expected 2D array, got {X.ndim}D array instead (a dask array of shape {X.shape}).\n"
-            "Reshape your data either using array.reshape(-1, 1) if your data has a single "
-            "feature or array.reshape(1, -1) if it contains a single sample."
-        )
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead.")
+    check_two_dimensional(X)
+    X = _as_dask(X)
+    y = as_column(_as_dask(y, rows=X))
     if X.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{X}\n")
     if X.dtype.kind in "USV":
@@ -108,7 +102,32 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
                     f"sample_weight.shape == {sample_weight.shape}, expected {y.shape}!"
                 )
             sample_weight = sample_weight.rechunk(y.chunks)
+        if sample_weight.numblocks != y.numblocks:
+            raise ValueError(
+                "Partitions between y and sample_weight are not consistent: "
+                f"{y.numblocks[0]} != {sample_weight.numblocks[0]}, and some lengths are unknown. "
+                "Use 'array.compute_chunk_sizes()', or columns of the same frame."
+            )
     return X, y, sample_weight
+
+
+def check_two_dimensional(X: Any) -> None:
+    """Raise unless a dask collection has rows and columns."""
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D array instead (a dask {type(X).__name__}).\n"
+            "Reshape your data either using array.reshape(-1, 1) if your data has a single "
+            "feature or array.reshape(1, -1) if it contains a single sample."
+        )
+
+
+def as_column(y: Any) -> Any:
+    """Return an array of shape (n_rows,) of one of shape (n_rows,) or (n_rows, 1)."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead.")
+    return y
 
 
 def check_lengths(n_rows: float, n_targets: float, estimator: str, shape: tuple[Any, ...]) -> None:
@@ -161,10 +180,38 @@ def as_dask_array(frame: Any) -> da.Array:
     """Return a dask array of what a dask frame, Series or array holds."""
     if isinstance(frame, da.Array):
         return frame
-    if getattr(frame, "dtype", None) == "string":  # Dask would do the same, with a warning
-        frame = frame.astype(object)
+    meta = frame._meta
+    if any(_is_extension(column) for column in _columns(meta)):
+        frame = frame.map_partitions(_without_extensions, meta=_without_extensions(meta))
     array: da.Array = frame.to_dask_array()
     return array
+
+
+def _columns(part: Any) -> list[Any]:
+    return [part] if part.ndim == 1 else [column for _, column in part.items()]
+
+
+def _is_extension(column: Any) -> bool:
+    return not isinstance(column.dtype, np.dtype)
+
+
+def _without_extensions(part: Any) -> Any:
+    """Return a pandas frame or Series with NumPy's types alone; Dask would make objects of all."""
+    import pandas as pd
+
+    plain = []
+    for column in _columns(part):
+        values = column
+        if _is_extension(column):
+            values = np.asarray(column)
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                whole = not column.isna().any()
+                dtype: Any = column.dtype.numpy_dtype if whole else np.float64
+                values = column.to_numpy(dtype=dtype, **({} if whole else {"na_value": np.nan}))
+        plain.append(pd.Series(values, index=part.index, dtype=values.dtype))
+    if part.ndim == 1:
+        return plain[0].rename(part.name)
+    return pd.concat(plain, axis=1, keys=range(len(plain))).set_axis(part.columns, axis=1)
 
 
 def _as_dask(array: Any, rows: Any = None) -> Any:

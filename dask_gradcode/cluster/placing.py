@@ -127,8 +127,12 @@ def place_data(
     random_state: int | None,
     client: Client | str | None,
     estimator: str,
+    check: Callable[[Targets], object] | None = None,
 ) -> Placement:
-    """Place data in the name of an estimator, which its error texts then mention."""
+    """Place data in the name of an estimator, which its error texts then mention.
+
+    ``check`` raises for targets that the estimator cannot use, before rows travel.
+    """
     feature_names = _feature_names(X)
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
     if np.isnan(X.shape[0]):
@@ -161,6 +165,8 @@ def place_data(
         _check_rows(sum(fact.n_rows for fact in x_facts), chosen)
         lengths = {name: [fact.n_rows for fact in found] for name, found in facts.items()}
         targets, borders = Targets.merge(y_facts), balance(x_facts, chosen.n_blocks)
+        if check is not None:
+            check(targets)
         data = Placement(lent, chosen, targets, borders, x_facts[0].n_features, feature_names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.release)

@@ -8,15 +8,18 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.base import compute
+from sklearn.utils import check_array
 
-from dask_gradcode.cluster.blocks import as_dask_array, is_dask
+from dask_gradcode.cluster.blocks import as_column, as_dask_array, is_dask
 from dask_gradcode.losses import Loss
 
 __all__ = ["lazily", "mean_agreement", "share_explained"]
 
 
-def lazily(function: Callable[[Any], Any], X: Any, like: Any, names: Any = None) -> Any:
-    """Apply a function to the rows of each chunk.
+def lazily(
+    function: Callable[[Any], Any], X: Any, like: Any, names: Any = None, *, estimator: str
+) -> Any:
+    """Apply a function to the rows of each chunk, which are checked when it is computed.
 
     Parameters
     ----------
@@ -28,20 +31,43 @@ def lazily(function: Callable[[Any], Any], X: Any, like: Any, names: Any = None)
         Has the dtype and the columns of the result.
     names : array-like of length n_columns, optional
         Columns of the result for a frame.
+    estimator : str
+        Who asks, for the texts of errors and the names of tasks.
 
     Returns
     -------
     dask array, Series or DataFrame
         Of the same chunks as X; for a frame with its index.
     """
+    function = _Checked(function, estimator)
     if not isinstance(X, da.Array):
         frame = _ByRows(function, like, names)
         return X.map_partitions(frame, meta=frame(X._meta))
     X = X.rechunk({1: -1}) if X.numblocks[1] > 1 else X
+    shape: dict[str, Any] = {"drop_axis": 1}
     if like.ndim > 1:
-        chunks = X.chunks[0], (like.shape[1],)
-        return da.map_blocks(function, X, dtype=like.dtype, meta=like, chunks=chunks)
-    return da.map_blocks(function, X, dtype=like.dtype, meta=like, drop_axis=1)
+        shape = {"chunks": (X.chunks[0], (like.shape[1],))}
+    token = f"{estimator}-predict"
+    return da.map_blocks(function, X, dtype=like.dtype, meta=like, token=token, **shape)
+
+
+class _Checked:
+    """A function of rows that are as scikit-learn wants them: numbers, and finite."""
+
+    def __init__(self, function: Callable[[Any], Any], estimator: str) -> None:
+        self._function, self._estimator = function, estimator
+
+    def __call__(self, rows: Any) -> Any:
+        return self._function(
+            check_array(
+                rows,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                estimator=self._estimator,
+                input_name="X",
+                ensure_min_samples=0,
+            )
+        )
 
 
 class _ByRows:
@@ -53,7 +79,7 @@ class _ByRows:
     def __call__(self, part: Any) -> Any:
         import pandas as pd
 
-        values = self._function(part.to_numpy(dtype=float)) if len(part) else self._like
+        values = self._function(part) if len(part) else self._like
         if self._like.ndim > 1:
             return pd.DataFrame(values, index=part.index, columns=self._names)
         return pd.Series(values, index=part.index, dtype=self._like.dtype)
@@ -103,7 +129,15 @@ def _value(z: Any, y: Any, loss: Loss) -> Any:
 def _aligned(y: Any, predicted: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     """Return three dask arrays in the same chunks, as far as their lengths are known."""
     arrays = [y, predicted] if sample_weight is None else [y, predicted, sample_weight]
-    arrays = [as_dask_array(a) if is_dask(a) else da.asarray(a) for a in arrays]
+    arrays = [
+        as_dask_array(array) if is_dask(array) else da.from_array(np.asarray(array), chunks=-1)
+        for array in arrays
+    ]
+    arrays = [as_column(array) for array in arrays]
+    unknown = [np.isnan(array.shape[0]) for array in arrays]
+    if not all(unknown) or len({array.numblocks for array in arrays}) > 1:
+        for index in np.flatnonzero(unknown):  # on the workers; the user's own array is left alone
+            arrays[index] = arrays[index].copy().compute_chunk_sizes()
     lengths = [array.shape[0] for array in arrays]
     if not np.isnan(lengths).any():
         if len(set(lengths)) > 1:

@@ -115,6 +115,7 @@ class TakesAnyInput(BaseEstimator):
                     random_state=self._seed(),
                     client=self.client,
                     estimator=type(self).__name__,
+                    check=self._problem,
                 )
             )
         if is_dask(X) or data is X:

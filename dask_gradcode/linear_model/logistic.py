@@ -150,6 +150,11 @@ class CodedLogisticRegression(CodedClassifier):
                 "This solver needs samples of at least 2 classes in the data, but the data "
                 f"contains only one class: {labels.tolist()[0]!r}"
             )
+        if targets.encoded is None and len(np.unique(labels.astype(np.float64))) < len(labels):
+            raise ValueError(
+                "Some labels are whole numbers too large to be told apart as float64, as which "
+                "workers hold them. Use y.astype(str)."
+            )
         if self.class_weight == "balanced":
             absent = targets.weights == 0  # whatever a class without weight is multiplied by
             class_weight = targets.weight / (len(labels) * np.where(absent, 1.0, targets.weights))

@@ -61,12 +61,14 @@ def predict_with(
     check_is_fitted(estimator, "coef_")
     if not is_dask(X):
         return function(validate_data(estimator, X, accept_sparse="csr", reset=False))
+    from dask_gradcode.cluster.blocks import check_two_dimensional
     from dask_gradcode.cluster.predict import lazily
 
+    check_two_dimensional(X)
     _check_feature_names(estimator, X._meta, reset=False)
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
-    return lazily(function, X, like, names)
+    return lazily(function, X, like, names, estimator=type(estimator).__name__)

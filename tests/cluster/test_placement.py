@@ -299,7 +299,8 @@ def test_placement_does_not_wait_for_a_frozen_worker(source: str) -> None:
         X_, y_, _ = SOURCES[source]()
         with frozen(pid_of(client, address)):
             data = place(X_, y_, n_stragglers=1)
-            assert len(data.lost) == 1
+            # on a busy machine others may be late, too
+            assert address in {data.addresses[role] for role in data.lost}
             with ClusterObjective(data, count_rows) as objective:
                 assert objective(np.zeros(1)).value == 97.0
         with data, ClusterObjective(data, count_rows) as objective:  # awake, it joins

@@ -45,6 +45,10 @@ DATA: dict[str, tuple[tuple[Any, ...], str]] = {
     "y 2-D": ((X, np.c_[Y, Y]), r"y should be a 1d array, got an array of shape \(60, 2\) instead"),
     "NaN in y": ((X, np.where(Y, np.nan, 0.0)), r"Input y contains NaN\."),
     "one class": ((X, np.zeros(60, int)), "contains only one class: 0$"),
+    "labels that float64 cannot hold": (
+        (X, np.where(Y, 2**60, 2**60 + 1)),
+        r"too large to be told apart as float64.*y\.astype\(str\)",
+    ),
     "continuous y": ((X, X[:, 0]), "Unknown label type: continuous. Maybe you are trying to fit a"),
     "weights' length": ((X, Y, np.ones(3)), r"sample_weight.shape == \(3,\), expected"),
     "weights < 0": ((X, Y, weights(1, -1)), "Negative values in data passed to `sample_weight`"),
@@ -149,6 +153,40 @@ def test_bad_data_in_dask_arrays(client: Client, case: str) -> None:
     if case == "1-D":
         text = r"(?s)Expected 2D array, got 1D array instead.*reshape\(-1, 1\)"
     refused(with_dask, *data, text=text)
+
+
+@pytest.mark.cluster
+def test_weights_that_cannot_be_aligned(client: Client) -> None:
+    rows, labels = da.from_array(X, chunks=(20, 3)), da.from_array(Y, chunks=20)
+    kept = labels >= 0
+    text = r"between y and sample_weight are not consistent: {}, .*compute_chunk_sizes\(\)"
+    refused(in_process, rows[kept], labels[kept], np.ones(60), text=text.format("3 != 1"))
+    weight = da.ones(60, chunks=20)[kept]
+    refused(in_process, rows[kept], Y, weight, text=text.format("1 != 3"))
+
+
+@pytest.mark.cluster
+def test_targets_of_no_use_are_not_placed(client: Client) -> None:
+    rows = da.from_array(X, chunks=(20, 3))
+    mixed = da.from_array(np.array([0, 1] * 10 + ["a", "b"] * 20, dtype=object), chunks=20)
+    wait_until(lambda: not gradcode_keys(client))
+    seen = n_shards(client)
+    refused(in_process, rows, da.zeros(60, chunks=20), text="contains only one class: 0")
+    refused(in_process, rows, mixed, text="Unknown label type: unknown")
+    assert n_shards(client) == seen
+    CodedLogisticRegression().fit(rows, Y)
+    assert n_shards(client) > seen  # so the count counts
+
+
+def n_shards(client: Client) -> int:
+    """Return how many changes of state the scheduler has seen of shards, of late."""
+
+    def count(dask_scheduler: Any) -> int:
+        log = dask_scheduler.transition_log
+        return sum("gradcode-shard" in str(entry[0]) for entry in log)
+
+    found: int = client.run_on_scheduler(count)
+    return found
 
 
 @pytest.mark.cluster

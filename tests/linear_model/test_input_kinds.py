@@ -144,6 +144,102 @@ def test_two_classes_and_a_regression_give_series(client: Client) -> None:
     assert regression.score(lazy[NAMES], lazy["target"]) == pytest.approx(1.0, abs=1e-3)
 
 
+PANDAS_TYPES: dict[str, Any] = {
+    "category of strings": pd.Categorical(LABELS),
+    "category of numbers": pd.Categorical(Y),
+    "string": pd.array(LABELS, dtype="string"),
+    "Int64": pd.array(Y, dtype="Int64"),
+    "boolean": pd.array(Y > 0, dtype="boolean"),
+}
+
+
+@pytest.mark.parametrize("name", PANDAS_TYPES)
+def test_labels_of_pandas_own_types_are_numpys(client: Client, name: str) -> None:
+    frame = FRAME.assign(label=PANDAS_TYPES[name])
+    lazy = dd.from_pandas(frame, npartitions=3)
+    model = tight().fit(lazy[NAMES], lazy["label"])
+    expected = reference().fit(X, np.asarray(frame["label"].tolist()))
+    assert_same_model(model, expected)
+    score = expected.score(X, np.asarray(frame["label"].tolist()))
+    assert model.score(lazy[NAMES], lazy["label"]) == pytest.approx(score)
+    assert model.score(lazy[NAMES], frame["label"]) == pytest.approx(score)
+    assert_array_equal(model.predict(lazy[NAMES]).compute(), model.predict(frame[NAMES]))
+
+
+def test_features_of_pandas_own_types_are_numbers(client: Client) -> None:
+    frame = FRAME.assign(
+        b=pd.array(FRAME["b"].round().astype(int), dtype="Int64"),
+        c=pd.Categorical(FRAME["c"].round()),
+        d=pd.array(FRAME["d"] > 0, dtype="boolean"),
+    )
+    lazy = dd.from_pandas(frame, npartitions=3)
+    model = tight().fit(lazy[NAMES], lazy["label"])
+    assert_same_model(model, reference().fit(frame[NAMES].astype(float).to_numpy(), LABELS))
+    assert_array_equal(model.predict(lazy[NAMES]).compute(), model.predict(frame[NAMES]))
+    lazy["b"] = lazy["b"].mask(lazy["row"] == 150)
+    with pytest.raises(ValueError, match=r"Input X contains NaN\."):
+        tight().fit(lazy[NAMES], lazy["label"])
+    with pytest.raises(ValueError, match=r"Input X contains NaN\."):
+        model.predict(lazy[NAMES]).compute()
+    with pytest.raises(ValueError, match=r"Input y contains NaN\..* chunk 2 of y"):
+        CodedRidge().fit(lazy[["a"]], lazy["b"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"), [(np.nan, r"contains NaN\."), (np.inf, "contains infinity")]
+)
+def test_rows_that_are_not_finite_are_not_predicted(client: Client, bad: float, text: str) -> None:
+    spoilt = X.copy()
+    spoilt[150, 1] = bad
+    lazy = da.from_array(spoilt, chunks=(50, 4))
+    for model in (tight().fit(X, Y), CodedRidge().fit(X, Y)):
+        predicted = model.predict(lazy)  # nothing has been looked at yet
+        assert_array_equal(predicted[:150].compute(), model.predict(X[:150]))
+        with pytest.raises(ValueError, match=f"Input X {text}"):
+            predicted.compute()
+        with pytest.raises(ValueError, match=f"Input X {text}"):
+            model.score(lazy, Y)
+
+
+def test_rows_of_one_dimension_are_not_predicted(client: Client) -> None:
+    model = tight().fit(X, Y)
+    for rows in (da.from_array(X[:, 0]), dd.from_pandas(FRAME["a"], npartitions=2)):
+        with pytest.raises(ValueError, match="Expected 2D array, got 1D array instead"):
+            model.predict(rows)
+
+
+def test_a_score_takes_targets_of_any_kind(client: Client) -> None:
+    lazy = da.from_array(X, chunks=(50, 4))
+    targets = da.from_array(Y, chunks=50)
+    some = lazy[lazy[:, 0] > -9]  # all rows, of unknown number
+    weight = np.arange(203.0)
+    for model in (tight().fit(X, Y), CodedRidge().fit(X, Y)):
+        expected = model.score(X, Y)
+        for rows, y in (
+            (lazy, Y),
+            (lazy, pd.Series(Y)),
+            (lazy, targets[:, None]),
+            (lazy, dd.from_pandas(pd.DataFrame({"y": Y}), npartitions=3)),
+            (some, Y),
+            (some, targets.rechunk(70)),
+            (X, targets[lazy[:, 0] > -9]),
+        ):
+            assert model.score(rows, y) == pytest.approx(expected, abs=1e-12)
+        assert np.isnan(some.shape[0])  # the user's array is as it was
+        weighted = model.score(X, Y, sample_weight=weight)
+        assert model.score(some, Y, sample_weight=weight) == pytest.approx(weighted, abs=1e-12)
+        with pytest.raises(ValueError, match=r"y should be a 1d array, got an array of shape"):
+            model.score(lazy, np.c_[Y, Y])
+        with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[5, 203\]"):
+            model.score(some, Y[:5])
+
+
+def test_predictions_are_named_after_their_estimator(client: Client) -> None:
+    lazy = da.from_array(X, chunks=(50, 4))
+    assert tight().fit(X, Y).predict(lazy).name.startswith("CodedLogisticRegression-predict")
+    assert CodedRidge().fit(X, Y).predict(lazy).name.startswith("CodedRidge-predict")
+
+
 def test_an_empty_partition_is_predicted_as_nothing(client: Client) -> None:
     lazy = dd.from_pandas(FRAME, npartitions=3)
     lazy = lazy[lazy["row"] < 60]
