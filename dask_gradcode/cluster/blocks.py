@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -180,11 +181,16 @@ def as_dask_array(frame: Any) -> da.Array:
     """Return a dask array of what a dask frame, Series or array holds."""
     if isinstance(frame, da.Array):
         return frame
+    # Dask warns that frames ignore annotations, as is the span of a fit: here there are none.
+    array: da.Array = Context().run(_array_of, frame)
+    return array
+
+
+def _array_of(frame: Any) -> Any:
     meta = frame._meta
     if any(_is_extension(column) for column in _columns(meta)):
         frame = frame.map_partitions(_without_extensions, meta=_without_extensions(meta))
-    array: da.Array = frame.to_dask_array()
-    return array
+    return frame.to_dask_array()
 
 
 def _columns(part: Any) -> list[Any]:
