@@ -258,14 +258,17 @@ class XFacts:
 def describe_X(chunk: Any, estimator: str) -> XFacts:
     """Check a chunk of X where it is."""
     try:
-        checked = check_array(
-            chunk,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            estimator=estimator,
-            input_name="X",
-            ensure_min_samples=0,
-        )
+        rule: dict[str, Any] = {
+            "accept_sparse": "csr",
+            "dtype": [np.float64, np.float32],
+            "estimator": estimator,
+            "input_name": "X",
+            "ensure_min_samples": 0,
+        }
+        checked = check_array(chunk, ensure_all_finite=False, **rule)
+        numbers = project(checked)
+        if not np.isfinite(numbers).all():  # as they are if all of X is: one pass, not two
+            check_array(checked, **rule)
         arrays = (
             [checked.data, checked.indices, checked.indptr]
             if scipy.sparse.issparse(checked)
@@ -276,7 +279,7 @@ def describe_X(chunk: Any, estimator: str) -> XFacts:
         if scipy.sparse.issparse(checked):
             stored = tuple(checked.indptr[cut(n_rows, _PROFILE)].tolist())
         nbytes = sum(array.nbytes for array in arrays)
-        moments = Moments.of(project(checked))
+        moments = Moments.of(numbers)
         return XFacts(n_rows, n_features, nbytes, stored=stored, moments=moments)
     except (ValueError, TypeError) as error:
         return XFacts(0, 0, 0, problem=str(error))

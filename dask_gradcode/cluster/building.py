@@ -9,7 +9,14 @@ from distributed import Client, Future
 
 from dask_gradcode.cluster.blocks import Piece, pieces
 from dask_gradcode.cluster.names import task_key
-from dask_gradcode.cluster.shard import ShardPlan, build_shard, copy_shard, cut_rows, take_block
+from dask_gradcode.cluster.shard import (
+    ShardPlan,
+    build_shard,
+    copy_shard,
+    cut_rows,
+    pack_rows,
+    take_block,
+)
 from dask_gradcode.cluster.source import Source
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.targets import Targets
@@ -141,13 +148,13 @@ class Builder:
         self._source.release()
 
     def _piece(self, name: str, piece: Piece) -> Future[Any]:
-        """Return rows of a chunk: all of it as it is, else cut out where it is, once for all."""
+        """Return rows of a chunk, made ready where it is, once for all who need them."""
         chunk = self._source.futures[name][piece.chunk]
-        if (piece.start, piece.stop) == (0, self._lengths[name][piece.chunk]):
+        if name != "X" and (piece.start, piece.stop) == (0, self._lengths[name][piece.chunk]):
             return chunk
         if (name, piece) not in self._cuts:
             self._cuts[name, piece] = self._client.submit(
-                cut_rows,
+                pack_rows if name == "X" else cut_rows,
                 chunk,
                 piece.start,
                 piece.stop,

@@ -35,6 +35,8 @@ __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
 
+_LEARN_EVERY = 16  # rounds
+
 
 class ClusterObjective:
     """Value and gradient of a sum over placed data, by one coded round a call.
@@ -170,13 +172,16 @@ class ClusterObjective:
         """Return the roles, first those who were used in the last round, and how many these are.
 
         Sending takes time: whoever is likely to be needed shall get ``w`` before whoever is not.
-        None where nothing is known.
+        Now and then it is the other way round, as others may have become faster. None where
+        nothing is known, or to be learned.
         """
         roles = self._crew.roles
         if self._n_rounds - 2 not in self._recent:
             return roles, None
         _, last = self._recent[self._n_rounds - 2]
         used = {role for role in roles if last.used[self._data.code.messages_of[role][-1]]}
+        if self._n_rounds % _LEARN_EVERY == 0:
+            return sorted(roles, key=lambda role: role in used), None
         return sorted(roles, key=lambda role: role not in used), len(used)
 
     def _note(self, event: Event, now: float) -> None:

@@ -21,7 +21,7 @@ from dask_gradcode.messages import Block, Work, compute_payload
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
-__all__ = ["Shard", "ShardPlan", "build_shard", "copy_shard", "cut_rows", "take_block"]
+__all__ = ["Shard", "ShardPlan", "build_shard", "copy_shard", "cut_rows", "pack_rows", "take_block"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +113,33 @@ class ShardPlan:
     targets: Targets
 
 
+class Parcel:
+    """Rows, or a block, on the way to other workers, where they arrive aligned.
+
+    Dask receives the first array of a message in one buffer with what comes before it, mostly at an
+    odd address, and all others in buffers of their own. Here the first one is a single byte: else
+    the rows would have to be copied before they can be computed with.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self._first, self.content = np.zeros(1, dtype=np.uint8), content
+
+
+@sizeof.register(Parcel)  # type: ignore[untyped-decorator]
+def _sizeof_parcel(parcel: Parcel) -> int:
+    return int(sizeof(parcel.content))
+
+
 def cut_rows(chunk: Any, start: int, stop: int) -> Any:
     """Cut rows out of a source chunk, where that is; a copy, so that the chunk can be freed."""
     if scipy.sparse.issparse(chunk):
         return chunk.tocsr()[start:stop]
     return np.array(np.asarray(chunk)[start:stop])
+
+
+def pack_rows(chunk: Any, start: int, stop: int) -> Parcel:
+    """Cut rows out of a source chunk, or take all of it as it is, to be sent to other workers."""
+    return Parcel(chunk if (start, stop) == (0, chunk.shape[0]) else cut_rows(chunk, start, stop))
 
 
 def build_shard(plan: ShardPlan, *pieces: Any) -> Shard:
@@ -129,19 +151,19 @@ def build_shard(plan: ShardPlan, *pieces: Any) -> Shard:
         if plan.sample_weight:
             parts = [np.asarray(pieces[place]) for place in plan.sample_weight[index]]
             weight = np.concatenate(parts).astype(float)
-        X = _stack([pieces[place] for place in places])
+        X = _stack([pieces[place].content for place in places])
         blocks[index] = Block(X, plan.targets.encode(y), weight)
     return _shard(plan.role, blocks)
 
 
-def take_block(shard: Shard, index: int) -> Block:
+def take_block(shard: Shard, index: int) -> Parcel:
     """Return a block of a shard, to be copied to another worker."""
-    return shard.widened(index)
+    return Parcel(shard.widened(index))
 
 
-def copy_shard(role: int, indices: Sequence[int], *blocks: Block) -> Shard:
+def copy_shard(role: int, indices: Sequence[int], *blocks: Parcel) -> Shard:
     """Put a role's blocks, which came from other roles, together on its new worker."""
-    return _shard(role, dict(zip(indices, blocks, strict=True)))
+    return _shard(role, {i: block.content for i, block in zip(indices, blocks, strict=True)})
 
 
 def _shard(role: int, blocks: dict[int, Block]) -> Shard:

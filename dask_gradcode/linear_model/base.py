@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from dask_gradcode.checkpoint import Checkpoint
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history import History, Recorder
+from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.linear_model.callbacks import (
     CallbackSupportMixin,
     FitTasks,
@@ -188,6 +189,9 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
                         **describe(),
                     }
                 )
+            # The solver's vectors are short: BLAS threads would spin on the workers' cores, or wait
+            # for them.
+            stack.enter_context(one_blas_thread())
             report = stack.enter_context(self._reporter())
             reports = [tasks.accepted] if report is None else [report, tasks.accepted]
             with Progress(checkpoint, self.checkpoint_every, memory, penalty, reports) as progress:

@@ -25,11 +25,11 @@ import numpy as np
 from distributed import Client, LocalCluster, wait
 from scipy.special import log_expit
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from common import about
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.kernels import one_blas_thread
 
 BUDGETS = {"placement / persist": 3.0, "rounds / scikit-learn": 1.0, "fit / dask-ml": 0.2}
 TOL = 1e-6
@@ -98,7 +98,7 @@ def main() -> None:
                 times["rounds"].append(seconds(lambda data=data: ours.fit(data))[0])
             times["fit"].append(seconds(lambda: ours.set_params(code=code).fit(X, y))[0])
             in_memory[0].sum()  # what lay idle may have been paged out
-            with threadpool_limits(1):
+            with one_blas_thread():
                 took, theirs = seconds(lambda: LogisticRegression(tol=TOL).fit(*in_memory))
             times["scikit_learn"].append(took)
             if (DaskML := dask_ml()) is not None:

@@ -21,6 +21,11 @@ X, Y = logistic_data(97, 3)
 PAIRS = FractionalRepetition(4, 1)
 
 
+def await_all(data: Placement) -> None:
+    """Wait for all roles: placing ends once enough of them are placed and the rest is late."""
+    wait_until(lambda: data.roles.tend() or not data.lost)
+
+
 def roles(data: Placement) -> dict[str, tuple[str, ...]]:
     """Read the rows of the card's table of roles, strictly, by role."""
     card = ElementTree.fromstring(data._repr_html_())
@@ -35,6 +40,7 @@ def text(data: Placement) -> str:
 
 def test_each_role_has_its_worker_blocks_rows_and_bytes(client: Client) -> None:
     with place(X, Y, code=PAIRS, client=client) as data:
+        await_all(data)
         found = roles(data)
         assert [*found] == ["0", "1", "2", "3"]
         for role in range(4):
@@ -56,6 +62,7 @@ def test_each_role_has_its_worker_blocks_rows_and_bytes(client: Client) -> None:
 
 def test_a_lost_role_comes_first_with_why_and_a_recovered_one_says_so() -> None:
     with local_cluster(4) as client, place(X, Y, code=PAIRS, client=client) as data:
+        await_all(data)
         address = data.addresses[2]
         os.kill(pid_of(client, address), signal.SIGKILL)
         wait_until(lambda: data.lost)
@@ -79,6 +86,7 @@ def test_a_lost_role_comes_first_with_why_and_a_recovered_one_says_so() -> None:
 
 def test_what_an_address_says_is_escaped(client: Client) -> None:
     with place(X, Y, code=PAIRS, client=client) as data:
+        await_all(data)
         seat = data.roles._seats[0]
         seat.address, address = "tcp://<script>:1", seat.address
         assert "<script>" not in data._repr_html_()

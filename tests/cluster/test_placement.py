@@ -20,6 +20,7 @@ from numpy.testing import assert_array_equal
 from dask_gradcode import InsufficientWorkersError, place
 from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.mailbox import Mailbox
+from dask_gradcode.cluster.shard import Parcel, take_block
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
@@ -164,6 +165,29 @@ def test_each_source_chunk_is_computed_once_by_one_who_keeps_it(
     assert len(log.read_text().splitlines()) == source.numblocks[0]
 
 
+def test_rows_arrive_aligned_so_that_nothing_copies_them_again(client: Client) -> None:
+    def arrays(block: Block) -> list[Any]:
+        X: Any = block.X
+        return [X] if isinstance(X, np.ndarray) else list(X._parts)
+
+    def aligned(shard: Any) -> list[bool]:
+        blocks = shard.content if isinstance(shard, Parcel) else shard.blocks.values()
+        blocks = [blocks] if isinstance(blocks, Block) else blocks
+        return [array.flags.aligned for block in blocks for array in arrays(block)]
+
+    large = np.random.default_rng(0).normal(size=(80_000, 4))  # Dask sends small arrays otherwise
+    y = np.arange(80_000) % 2
+    lazy = da.from_array(large, chunks=(20_000, 4))
+    for X_, y_ in ((large, y), (lazy, y), (lazy.rechunk((15_000, 4)), y)):
+        with place(X_, y_, code=FractionalRepetition(4, 1)) as data:
+            wait_until(lambda data=data: not data.lost)
+            for shard in data.shards.values():
+                assert all(client.submit(aligned, shard, pure=False).result())
+            block = client.submit(take_block, data.shards[0], 0, pure=False)
+            there = [data.addresses[role] for role in (2, 3)]
+            assert all(client.submit(aligned, block, workers=there, pure=False).result())
+
+
 def test_rows_do_not_pass_through_the_client(client: Client, tmp_path: Path) -> None:
     log = tmp_path / "unpickled"
 
@@ -299,7 +323,8 @@ def test_placement_does_not_wait_for_a_frozen_worker(source: str) -> None:
         X_, y_, _ = SOURCES[source]()
         with frozen(pid_of(client, address)):
             data = place(X_, y_, n_stragglers=1)
-            assert len(data.lost) == 1
+            # on a busy machine others may be late, too
+            assert address in {data.addresses[role] for role in data.lost}
             with ClusterObjective(data, count_rows) as objective:
                 assert objective(np.zeros(1)).value == 97.0
         with data, ClusterObjective(data, count_rows) as objective:  # awake, it joins

