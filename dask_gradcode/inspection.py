@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -116,7 +115,7 @@ def _digest(values: Vector, *, marked: bool) -> _Digest:
     norm = math.sqrt(square) if math.isfinite(square) else _careful_norm(values)
     mark = None
     if marked and math.isfinite(norm):
-        mark = float(values @ _probe(1 << values.size.bit_length())[: values.size])
+        mark = float(values @ _probe(values.size))
     return _Digest(values.size, norm, mark)
 
 
@@ -131,7 +130,17 @@ def _careful_norm(values: Vector) -> float:
     return min(largest * float(np.linalg.norm(values / largest)), float(np.finfo(float).max))
 
 
-@lru_cache(maxsize=1)
+_longest_probe: Vector = np.empty(0)
+
+
 def _probe(size: int) -> Vector:
-    """Return numbers whose product with a difference is about as large as that difference."""
-    return np.random.default_rng(0).standard_normal(size)
+    """Return numbers whose product with a difference is about as large as that difference.
+
+    The same numbers for all sizes, as payloads of many sizes come in turns.
+    """
+    global _longest_probe
+    probe = _longest_probe
+    if probe.size < size:
+        probe = np.random.default_rng(0).standard_normal(1 << size.bit_length())
+        _longest_probe = probe
+    return probe[:size]

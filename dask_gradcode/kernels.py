@@ -23,15 +23,39 @@ from dask_gradcode.losses import Loss
 from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Matrix, Rows, Vector
 
-__all__ = ["CHUNK_ROWS", "add_value_and_gradient", "never", "one_blas_thread"]
+__all__ = ["CHUNK_VALUES", "add_value_and_gradient", "chunk_rows", "never", "one_blas_thread"]
 
-CHUNK_ROWS = 1024
-"""Rows between two looks at ``should_stop``."""
+CHUNK_VALUES = 2**18
+"""Stored values of the features between two looks at ``should_stop``: under a millisecond's work,
+small enough for a cache, large enough that the calls of a chunk cost nothing beside it."""
+
+_VALUES_OF_POINTWISE = 8  # a loss has about so many temporaries for each row and output
 
 
 def never() -> bool:
     """Do not stop: the ``should_stop`` of work that is always wanted."""
     return False
+
+
+def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
+    """Return how many rows make a chunk of about :data:`CHUNK_VALUES`.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array of shape (n_rows, n_features)
+    n_outputs : int, default=1
+        Coefficients of a column.
+
+    Examples
+    --------
+    >>> chunk_rows(np.zeros((5, 256))), chunk_rows(csr_array((5, 1_000_000)))
+    (1024, 32768)
+    """
+    n_rows = X.shape[0]
+    n_stored = X.nnz if issparse(X) else X.size
+    n_values = max(n_stored, n_rows * n_outputs * _VALUES_OF_POINTWISE, 1)
+    rows: int = max(CHUNK_VALUES * n_rows // n_values, 1)
+    return rows
 
 
 def add_value_and_gradient(
@@ -92,10 +116,11 @@ def add_value_and_gradient(
     coef, intercept, own = layout.coef(w), layout.intercept(w), layout.own(w)
     n_outputs, gradient = layout.n_outputs, total[1:]
     part_of = _SparseRows if issparse(X) else _DenseRows
-    for start in range(0, n_rows, CHUNK_ROWS):
+    step = chunk_rows(X, n_outputs)
+    for start in range(0, n_rows, step):
         if should_stop():
             return False
-        chunk = slice(start, min(start + CHUNK_ROWS, n_rows))
+        chunk = slice(start, min(start + step, n_rows))
         rows = part_of(X, chunk)
         z = rows.times(coef)
         if intercept.size:

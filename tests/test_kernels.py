@@ -18,11 +18,17 @@ from scipy.special import expit
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from dask_gradcode import kernels
-from dask_gradcode.kernels import CHUNK_ROWS, add_value_and_gradient, one_blas_thread
+from dask_gradcode.kernels import (
+    CHUNK_VALUES,
+    add_value_and_gradient,
+    chunk_rows,
+    one_blas_thread,
+)
 from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
 from dask_gradcode.typing import Matrix, Vector
 
-BORDERS = [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 3000]
+CHUNK_ROWS = chunk_rows(np.zeros((1, 4)))
+BORDERS = [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 3 * CHUNK_ROWS - 72]
 at_chunk_borders = pytest.mark.parametrize("n_rows", BORDERS)
 with_and_without_intercept = pytest.mark.parametrize("intercept", [0, 1])
 
@@ -263,7 +269,7 @@ def test_the_pass_asks_before_each_chunk_whether_to_stop(
 
 @pytest.mark.parametrize("stop_at", [0, 1, 2])
 def test_the_pass_stops_at_once_when_told(stop_at: int) -> None:
-    X, y, _ = data(3000)
+    X, y, _ = data(3 * CHUNK_ROWS - 72)
     answers, total = iter([False] * stop_at + [True]), np.zeros(5)
     assert not add_value_and_gradient(
         Logistic(), X, y, None, point(4), 1.0, total, lambda: next(answers)
@@ -271,6 +277,21 @@ def test_the_pass_stops_at_once_when_told(stop_at: int) -> None:
     done = stop_at * CHUNK_ROWS
     assert_allclose(total, plain(X[:done], y[:done], None, point(4)), rtol=1e-12, atol=1e-10)
     assert next(answers, "all asked") == "all asked"
+
+
+@pytest.mark.parametrize(
+    ("X", "n_outputs", "n_rows"),
+    [
+        (np.zeros((3, CHUNK_VALUES // 2)), 1, 2),
+        (np.zeros((3, 2 * CHUNK_VALUES)), 1, 1),  # a row is the least
+        (csr_array(np.tile([0.0, 1.0], (3, CHUNK_VALUES // 8))), 1, 8),
+        (csr_array((3, CHUNK_VALUES)), 1, CHUNK_ROWS),  # nothing stored: the loss's own work counts
+        (np.zeros((3, 4)), 16, CHUNK_ROWS // 16),
+        (np.zeros((0, 4)), 1, 1),
+    ],
+)
+def test_a_chunk_is_bounded_in_values(X: Any, n_outputs: int, n_rows: int) -> None:
+    assert chunk_rows(X, n_outputs) == n_rows
 
 
 @pytest.mark.parametrize("size", [0, 3, 6])

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
-from dask_gradcode.kernels import CHUNK_ROWS
+from dask_gradcode.kernels import chunk_rows
 from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block, compute_payload
 from dask_gradcode.typing import Vector
@@ -144,7 +144,8 @@ def test_a_block_function_is_stopped_between_two_blocks(stop_before: int) -> Non
 
 def test_a_loss_is_stopped_inside_a_block_and_no_block_follows() -> None:
     code = FractionalRepetition(2, 1)
-    block = Block(np.ones((3 * CHUNK_ROWS, 1)), np.zeros(3 * CHUNK_ROWS))
+    n_rows = 3 * chunk_rows(np.zeros((1, 1)))
+    block = Block(np.ones((n_rows, 1)), np.zeros(n_rows))
     asked = []
 
     def should_stop() -> bool:

@@ -12,6 +12,7 @@ from dask_gradcode.cluster.mailbox import Vanished
 from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.inspection import Doubt
+from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.messages import Work
 from dask_gradcode.objective import evaluation
 from dask_gradcode.rounds import (
@@ -109,6 +110,7 @@ class ClusterObjective:
         """Release everything on the workers but the placed data."""
         self._transport.close()
 
+    @one_blas_thread()  # OpenBLAS's others would spin on between messages, and slow workers here
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round.
 

@@ -10,7 +10,7 @@ bare mpi4py over TCP that sends dense vectors (``mpi_loop.py``; needs mpirun, fo
 bare sockets' turn.
 
 A round ends when the sum is decoded. Replicas that still work then are waited for, untimed, as the
-references do; "back to back" does not wait. "client" is the share of a round from the arrival of
+references do; "back to back" does not wait. BLAS has one thread throughout, as in a fit. "client" is the share of a round from the arrival of
 the last message that it needs to its end. The empty round has 8 workers and d = 100; its references
 are ``client.submit`` per worker with ``as_completed``, and bare sockets.
 """
@@ -38,6 +38,7 @@ from common import about, amazon
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.losses import Logistic
 from socket_loop import SocketLoop
 
@@ -174,6 +175,7 @@ def paper(n_workers: int, path: str) -> dict[str, list[float]]:
         "client": [],
     }
     with (
+        one_blas_thread(),
         LocalCluster(
             n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0
         ) as cluster,
@@ -221,6 +223,7 @@ def empty() -> dict[str, list[float]]:
     code, w = FractionalRepetition(8, 1), np.zeros(100)
     found: dict[str, list[float]] = {"stream": [], "submit": [], "sockets": []}
     with (
+        one_blas_thread(),
         LocalCluster(n_workers=8, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
         place(np.zeros((64, 100)), np.arange(64) % 2, code=code) as data,
