@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.blas import ddot
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.typing import Part, Payload, Vector
@@ -35,8 +37,7 @@ class Doubt:
     what: str
 
 
-@dataclass(frozen=True)
-class _Digest:
+class _Digest(NamedTuple):
     """Numbers in which two payloads that differ, differ too: one or two passes over a payload."""
 
     n_values: int
@@ -110,12 +111,11 @@ class Inspector:
 def _digest(values: Vector, *, marked: bool) -> _Digest:
     if not values.size:  # as all are in a simulation, where this is most of the time
         return _EMPTY
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(values @ values)
+    square = ddot(values, values)  # which, unlike NumPy's, does not warn of an overflow
     norm = math.sqrt(square) if math.isfinite(square) else _careful_norm(values)
     mark = None
     if marked and math.isfinite(norm):
-        mark = float(values @ _probe(values.size))
+        mark = ddot(values, _probe(values.size))
     return _Digest(values.size, norm, mark)
 
 

@@ -51,11 +51,10 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     >>> chunk_rows(np.zeros((5, 256))), chunk_rows(csr_array((5, 1_000_000)))
     (1024, 32768)
     """
-    n_rows = X.shape[0]
-    n_stored = X.nnz if issparse(X) else X.size
-    n_values = max(n_stored, n_rows * n_outputs * _VALUES_OF_POINTWISE, 1)
-    rows: int = max(CHUNK_VALUES * n_rows // n_values, 1)
-    return rows
+    n_rows, n_features = X.shape
+    n_stored = X.nnz if issparse(X) else n_rows * n_features
+    n_values: int = max(n_stored, n_rows * n_outputs * _VALUES_OF_POINTWISE, 1)
+    return max(CHUNK_VALUES * n_rows // n_values, 1)
 
 
 def add_value_and_gradient(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -43,29 +44,32 @@ class Mailbox:
         assert client.loop is not None  # a running client has one
         self._client, self._loop = client, client.loop
         self._letters: SimpleQueue[Any] = SimpleQueue()
-        self._expected: dict[Any, tuple[Hashable, Future[Any]]] = {}  # by key
+        # by key: the ticket, the future, whether to fetch its result
+        self._expected: dict[Any, tuple[Hashable, Future[Any], bool]] = {}
         self._fetching: dict[Any, asyncio.Task[None]] = {}  # by key; lives on the client's loop
 
-    def expect(self, futures: Mapping[Any, Future[Any]]) -> None:
+    def expect(self, futures: Mapping[Any, Future[Any]], *, fetch: bool = True) -> None:
         """Wait for more futures.
 
         Parameters
         ----------
         futures : mapping of ticket to Future
             Each becomes a :class:`Letter` with its ticket. The mailbox owns the futures.
+        fetch : bool, default=True
+            Whether the letter holds the result; if not, it only says that there is one.
         """
         for ticket, future in futures.items():
-            self._expected[future.key] = ticket, future
+            self._expected[future.key] = ticket, future, fetch
         self._loop.add_callback(self._watch, list(futures.values()))
 
     def take(self, timeout: float | None) -> list[Any]:
         """Return what has come, after waiting for at least one letter or ``timeout`` seconds."""
-        try:
-            letters = [self._letters.get(timeout=timeout)]
-        except Empty:
-            return []
-        while not self._letters.empty():
-            letters.append(self._letters.get())
+        letters: list[Any] = []
+        with suppress(Empty):
+            if timeout != 0:
+                letters.append(self._letters.get(timeout=timeout))
+            while True:
+                letters.append(self._letters.get_nowait())
         return letters
 
     def put(self, letter: Any) -> None:
@@ -80,7 +84,7 @@ class Mailbox:
 
     def close(self) -> None:
         """Forget all futures."""
-        for _, future in list(self._expected.values()):
+        for _, future, _ in list(self._expected.values()):
             self.drop(future)
 
     # ---- on the client's event loop
@@ -88,14 +92,15 @@ class Mailbox:
     async def _watch(self, futures: list[Future[Any]]) -> None:
         async for future in as_completed(futures, loop=self._loop):
             if future.key in self._expected:
-                task = asyncio.create_task(self._deliver(future))
+                fetch = self._expected[future.key][2]
+                task = asyncio.create_task(self._deliver(future, fetch))
                 self._fetching[future.key] = task
 
-    async def _deliver(self, future: Future[Any]) -> None:
+    async def _deliver(self, future: Future[Any], fetch: bool) -> None:
         result, error = None, None
         try:
             if future.status == "finished":
-                result = await self._fetch(future)
+                result = await self._fetch(future) if fetch else None
             elif future.status == "error":
                 error = await future.exception()
             else:
@@ -104,7 +109,7 @@ class Mailbox:
             error = failure if isinstance(failure, Vanished) else Vanished(str(failure))
         finally:
             self._fetching.pop(future.key, None)
-        ticket, _ = self._expected.pop(future.key, (None, None))
+        ticket, *_ = self._expected.pop(future.key, (None,))
         if ticket is not None:
             self._letters.put(Letter(ticket, result, error))
 

@@ -141,8 +141,10 @@ class ClusterObjective:
             now = time.monotonic()
             for event in events:
                 self._note(event, now)
-            fresh = [Ready(role) for role in self._crew.renew()]
-            news: Sequence[Event | None] = [*events, *fresh] or patience.look(now) or [None]
+            news: Sequence[Event | None] = events
+            if not events:
+                fresh = [Ready(role) for role in self._crew.renew()]
+                news = fresh or patience.look(now) or [None]
             for one in news:
                 step = round_.feed(one, now)
                 if isinstance(step, Ask):

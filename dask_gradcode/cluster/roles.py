@@ -38,7 +38,7 @@ class _Seat:
     why: str  # why it is not placed, with that address
     epoch: int = -1  # how often it has been placed anew; keys are never used twice
     shard: Future[Any] | None = None  # placed: pinned to the address
-    coming: tuple[Future[Any], Future[Any]] | None = None  # being placed: the shard, a look at it
+    coming: tuple[Future[Any], ...] | None = None  # being placed: the shard, a look at it
     begun: float = 0.0  # when placing it there began
     since: float = 0.0  # when it was lost
     tries: int = 0
@@ -214,7 +214,7 @@ class Roles:
         for letter in self._mailbox.take(0):
             self._take_in(letter)
         vacant = any(seat.shard is None for seat in self._seats.values())
-        workers = self._liveness.recently(0.25 if vacant else 2.0)
+        workers = self._liveness.recently(_ask_every(len(self._seats)) if vacant else 2.0)
         if not vacant and len(workers) <= len(self._seats):
             return  # nobody is missing, or there is nobody to spare
         with self._lock:
@@ -272,15 +272,16 @@ class Roles:
                 if not self._builder.has(*chunk):
                     self._builder.recompute(*chunk, awake)
             shard = self._builder.from_source(seat.role, address, seat.epoch)
+        ticket = seat.role, seat.epoch
+        if seat.role in self.columns:  # placed before: all is known that a look would say
+            seat.coming = (shard,)
+            self._mailbox.expect({ticket: shard}, fetch=False)
+            return
         look = self._client.submit(
-            _look_at,
-            shard,
-            key=task_key("look", self._uid, seat.role, seat.epoch),
-            workers=[address],
-            pure=False,
+            _look_at, shard, key=task_key("look", self._uid, *ticket), workers=[address], pure=False
         )
         seat.coming = shard, look
-        self._mailbox.expect({(seat.role, seat.epoch): look})
+        self._mailbox.expect({ticket: look})
 
     def _holders(self, role: int) -> dict[int, tuple[Future[Any], str]] | None:
         """Return for each block of a role another one that has it; None if a block has none."""
@@ -300,8 +301,9 @@ class Roles:
             seat = self._seats[role]
             if seat.coming is None or seat.epoch != epoch:
                 return
-            shard, look = seat.coming
-            look.release()
+            shard, *looks = seat.coming
+            for look in looks:
+                look.release()
             seat.coming = None
             if letter.error is not None:
                 shard.release()
@@ -311,7 +313,8 @@ class Roles:
                 logger.warning("Role %d is not placed: %s", role, seat.why)
                 return
             seat.shard, seat.tries = shard, 0
-            self.meta, self.columns[role], self.nbytes[role] = letter.result
+            if letter.result is not None:
+                self.meta, self.columns[role], self.nbytes[role] = letter.result
             self.version += 1
             if not any(other.coming for other in self._seats.values()):
                 assert self._builder is not None
@@ -350,6 +353,11 @@ class Roles:
                 seat.shard, seat.coming, seat.why = None, None, "the placement is closed"
         if self._builder is not None:
             self._builder.release()
+
+
+def _ask_every(n_roles: int) -> float:
+    """Return seconds between questions for newcomers: more workers, longer answers."""
+    return min(max(0.02, 0.005 * n_roles), 2.0)
 
 
 def _look_at(shard: Shard) -> tuple[Any, Any, int]:

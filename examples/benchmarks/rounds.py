@@ -10,9 +10,10 @@ bare mpi4py over TCP that sends dense vectors (``mpi_loop.py``; needs mpirun, fo
 bare sockets' turn.
 
 A round ends when the sum is decoded. Replicas that still work then are waited for, untimed, as the
-references do; "back to back" does not wait. BLAS has one thread throughout, as in a fit. "client" is the share of a round from the arrival of
-the last message that it needs to its end. The empty round has 8 workers and d = 100; its references
-are ``client.submit`` per worker with ``as_completed``, and bare sockets.
+references do; "back to back" does not wait. BLAS has one thread throughout, as in a fit. "client"
+is the share of a round from the arrival of the last message that it needs to its end. The empty
+round has 8 workers and d = 100; its references are ``client.submit`` per worker with
+``as_completed``, and bare sockets.
 """
 
 from __future__ import annotations

@@ -207,8 +207,10 @@ class _Visitor:
         )
 
     def _read(self) -> None:
-        while (frame := self._reader.read()) is not None:
+        frame = self._reader.read()
+        while frame is not None:
             self._take(frame)
+            frame = self._reader.read() if self._reader.has_more else None
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.BEGIN:

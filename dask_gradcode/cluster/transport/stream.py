@@ -73,6 +73,7 @@ class Serving:
 
 @dataclass
 class _Role:
+    role: int
     address: str
     job: Any
     frames: list[Any] = field(default_factory=list)  # of this round, until there is a connection
@@ -89,9 +90,9 @@ class StreamTransport:
     Connections are opened through Dask's own, with its authentication, and then taken out of the
     event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
-    ``w`` goes out from within ``poll``, role by role and only while nothing has come: sending takes
-    the caller's time, and in a short round the first have answered before the last are asked. Who
-    is not likely to be needed gets it a millisecond later, if the round still goes on.
+    Sending takes the caller's time, and in a short round the first have answered before the last
+    are asked: who is not likely to be needed gets ``w`` a millisecond later, from within ``poll``
+    and only while nothing comes.
 
     Parameters
     ----------
@@ -126,9 +127,8 @@ class StreamTransport:
         self._round, self._asks = -1, dict[int, Sequence[int]]()
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
         self._n_parameters = 0
-        self._unsent: deque[int] = deque()  # roles that have not yet got the current w
-        self._n_spare = 0  # the last so many of them can wait, until
-        self._wait_until: float | None = None  # which begins when all others have got it
+        self._unsent: deque[int] = deque()  # roles that have not yet got the current w, and
+        self._wait_until = 0.0  # when they get it
         self._openings: set[asyncio.Task[None]] = set()  # on the event loop
         # what other threads have for the caller's: new sockets by role, addresses of the dead
         self._news: SimpleQueue[tuple[_Role, socket.socket] | str] = SimpleQueue()
@@ -139,7 +139,7 @@ class StreamTransport:
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
         messages = {index: self._code.messages[index] for index in self._code.messages_of[role]}
         job = pack(Kind.JOB, -1, -1, dumps(Job(self._code, messages, self._work)))
-        state = self._roles[role] = _Role(address, job)
+        state = self._roles[role] = _Role(role, address, job)
         self._liveness.watch(address, self._on_death)
         if self._round >= 0:
             self._unsent.append(role)  # in mid-round it gets the current w
@@ -168,8 +168,9 @@ class StreamTransport:
         for state in self._roles.values():
             state.frames = []
         self._unsent = deque([*asks, *(role for role in self._roles if role not in asks)])
-        self._n_spare = 0 if n_likely is None else len(self._unsent) - n_likely
-        self._wait_until = None
+        for _ in range(len(self._unsent) if n_likely is None else n_likely):
+            self._send(self._unsent.popleft())
+        self._wait_until = time.monotonic() + _SPARE_WAIT
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
@@ -188,8 +189,9 @@ class StreamTransport:
         events: list[Event] = []
         end = None if timeout is None else time.monotonic() + timeout
         while not events:
-            left = None if end is None else max(0.0, end - time.monotonic())
-            ready = self._selector.select(self._pause() if self._unsent else left)
+            until = self._wait_until if self._unsent else end
+            left = None if until is None else max(0.0, until - time.monotonic())
+            ready = self._selector.select(left)
             if not ready and self._unsent:
                 self._send(self._unsent.popleft())
                 continue
@@ -228,15 +230,6 @@ class StreamTransport:
 
     # ---- in the caller's thread
 
-    def _pause(self) -> float:
-        """Return how long to wait for answers before the next role gets ``w``."""
-        if len(self._unsent) > self._n_spare:
-            return 0.0
-        now = time.monotonic()
-        if self._wait_until is None:
-            self._wait_until = now + _SPARE_WAIT
-        return max(0.0, self._wait_until - now)
-
     def _send(self, role: int) -> None:
         """Give a role the current ``w`` and what it is asked for."""
         state = self._roles.get(role)
@@ -260,8 +253,8 @@ class StreamTransport:
             self._selector.modify(state.sock, wanted, state)
 
     def _attend(self, state: _Role, mask: int, events: list[Event]) -> None:
-        role = next((role for role, mine in self._roles.items() if mine is state), None)
-        if role is None:
+        role = state.role
+        if self._roles.get(role) is not state:
             return  # detached by an event of the same poll
         if mask & selectors.EVENT_WRITE and role in self._unsent:
             self._unsent.remove(role)
@@ -307,7 +300,7 @@ class StreamTransport:
                 self._connect(*news)
 
     def _connect(self, state: _Role, sock: socket.socket) -> None:
-        if all(mine is not state for mine in self._roles.values()):
+        if self._roles.get(state.role) is not state:
             sock.close()  # detached meanwhile
             return
         sock.setblocking(False)
