@@ -171,7 +171,11 @@ def _legend(matrix: coo_array) -> str:
     shared = matrix.data[counts[matrix.col] > 1]
     ones = bool((shared == 1.0).all())
     entries = [
-        (_POSITIVE, "coefficient 1" if ones else "positive, the fainter the smaller", (shared > 0).any()),
+        (
+            _POSITIVE,
+            "coefficient 1" if ones else "positive, the fainter the smaller",
+            (shared > 0).any(),
+        ),
         (_NEGATIVE, "negative", (shared < 0).any()),
         (_SINGLE, "of a block that nobody else holds", (counts == 1).any()),
     ]
