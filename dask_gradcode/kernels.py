@@ -53,8 +53,9 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     """
     n_rows, n_features = X.shape
     n_stored = X.nnz if issparse(X) else n_rows * n_features
-    n_values: int = max(n_stored, n_rows * n_outputs * _VALUES_OF_POINTWISE, 1)
-    return max(CHUNK_VALUES * n_rows // n_values, 1)
+    n_values = max(n_stored, n_rows * n_outputs * _VALUES_OF_POINTWISE, 1)
+    rows: int = CHUNK_VALUES * n_rows // n_values
+    return max(rows, 1)
 
 
 def add_value_and_gradient(

@@ -415,7 +415,7 @@ class RoundRecord:
     used : ndarray of bool, shape (n_messages,)
         Which messages the sum was decoded from.
     late : tuple of int
-        Workers that had not answered when the round ended.
+        Workers that had not answered when the round ended, although they were asked.
     lost : tuple of int
         Workers that could not answer, or whose answer could not be right: dead, frozen, in error.
     residual : float
@@ -426,6 +426,8 @@ class RoundRecord:
         Whether the sum is the exact one.
     restored : tuple of int
         Workers that had been lost and could answer again from this round on.
+    spared : tuple of int
+        Workers that were not asked, as the others were enough and in time.
 
     Examples
     --------
@@ -449,6 +451,7 @@ class RoundRecord:
     amplification: float
     exact: bool
     restored: tuple[int, ...] = ()
+    spared: tuple[int, ...] = ()
 
 
 class Round:
@@ -476,6 +479,8 @@ class Round:
     ----------
     doubts : list of Doubt
         What was sent and cannot be right.
+    spared : set of int
+        Who was not asked, as nobody needed them.
 
     Examples
     --------
@@ -509,6 +514,7 @@ class Round:
         self._aside: dict[int, Payload] = {}  # not finite
         self.doubts: list[Doubt] = []
         self.restored: set[int] = set()
+        self.spared: set[int] = set()
         self.seconds = float("nan")
         self.errors: dict[int, BaseException] = {}
         self.losses: dict[int, str] = {}
@@ -674,6 +680,8 @@ class Round:
         """Return what the round did; ``arrived_at`` stays open for messages that come late."""
         decoding = self._settled()
         lost = tuple(sorted(set(self.losses) | set(self.errors)))
+        spared = tuple(sorted(self.spared.difference(lost)))
+        excused = {*lost, *spared}
         return RoundRecord(
             round=self.number,
             value=value,
@@ -681,12 +689,13 @@ class Round:
             seconds=self.seconds,
             arrived_at=self.arrived_at,
             used=decoding.weights != 0.0,
-            late=tuple(role for role in self.missing_roles() if role not in lost),
+            late=tuple(role for role in self.missing_roles() if role not in excused),
             lost=lost,
             residual=decoding.residual,
             amplification=decoding.amplification,
             exact=self.decodable,
             restored=tuple(sorted(self.restored)),
+            spared=spared,
         )
 
     def _settled(self) -> Decoding:

@@ -178,6 +178,15 @@ def test_a_round_that_is_done_stays_done() -> None:
     assert (record.late, record.lost, record.seconds) == ((1, 3), (), 2.0)
 
 
+def test_who_was_spared_is_not_late() -> None:
+    script = Script(FractionalRepetition(6, 1))
+    for event in (Lost(3, "gone"), 0, 2, 4):
+        script.feed(event)
+    script.round.spared.update({1, 3})
+    record = script.round.record(0.0, 0.0)
+    assert (record.late, record.lost, record.spared) == ((5,), (3,), (1,))
+
+
 @pytest.mark.parametrize("fatal", [Lost(2, "gone"), failed(Uncoded(4), 2)], ids=["lost", "failed"])
 def test_a_fatal_loss_names_every_role_that_is_missing(fatal: Event) -> None:
     script = Script(Uncoded(4))

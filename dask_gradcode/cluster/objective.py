@@ -11,6 +11,7 @@ from dask_gradcode.cluster.crew import Crew
 from dask_gradcode.cluster.mailbox import Vanished
 from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement import Placement
+from dask_gradcode.cluster.spares import Spares, Turn
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.messages import Work
@@ -35,8 +36,6 @@ from dask_gradcode.typing import Evaluation, Vector
 __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
-
-_LEARN_EVERY = 16  # rounds
 
 
 class ClusterObjective:
@@ -91,6 +90,7 @@ class ClusterObjective:
         self._n_rounds = 0
         self._recent: dict[int, tuple[Round, RoundRecord]] = {}
         self._told: set[Doubt] = set()
+        self._spares = Spares(data.code)
         self._crew = Crew(data, work, transport)
         self._transport = self._crew.transport
         logger.info("%r: messages travel as %s", data, self._transport.name)
@@ -149,7 +149,9 @@ class ClusterObjective:
                 step = round_.feed(one, now)
                 if isinstance(step, Ask):
                     self._transport.ask(step.role, step.messages)
+        round_.spared.update(self._transport.spared())
         seen = evaluation(round_)
+        self._spares.end(seen.record)
         round_.forget()
         self._tell(round_)
         self._recent[round_.number] = round_, seen.record
@@ -163,30 +165,16 @@ class ClusterObjective:
         step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
         for role in self._crew.renew():
             step = round_.feed(Ready(role), round_.started)
-        roles, n_likely = self._order()
-        for role in sorted(set(range(self._data.code.n_workers)) - set(roles)):
+        turn = Turn(self._crew.roles)
+        if self._wait.exact:  # else the same workers' rows would be left out in every round
+            turn = self._spares.begin(turn.roles)
+        for role in sorted(set(range(self._data.code.n_workers)) - set(turn.roles)):
             why = self._data.lost.get(role, "its connection has ended")
             step = round_.feed(Lost(role, why), round_.started)
         messages = self._data.code.messages_of
-        asks = {role: messages[role] for role in roles}
-        self._transport.begin(round_.number, w, asks, n_likely)
+        asks = {role: messages[role] for role in turn.roles}
+        self._transport.begin(round_.number, w, asks, turn.n_likely, turn.wait)
         return step
-
-    def _order(self) -> tuple[list[int], int | None]:
-        """Return the roles, first those who were used in the last round, and how many these are.
-
-        Sending takes time: whoever is likely to be needed shall get ``w`` before whoever is not.
-        Now and then it is the other way round, as others may have become faster. None where
-        nothing is known, or to be learned.
-        """
-        roles = self._crew.roles
-        if self._n_rounds - 2 not in self._recent:
-            return roles, None
-        _, last = self._recent[self._n_rounds - 2]
-        used = {role for role in roles if last.used[self._data.code.messages_of[role][-1]]}
-        if self._n_rounds % _LEARN_EVERY == 0:
-            return sorted(roles, key=lambda role: role in used), None
-        return sorted(roles, key=lambda role: role not in used), len(used)
 
     def _note(self, event: Event, now: float) -> None:
         """Remember what a transport's event means beyond the round that is running."""

@@ -17,8 +17,9 @@ def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay
     The time of computing is the median over rounds of the first arrival. A worker's delay is by how
     much it was later than that. Where it did not answer some rounds and then one, the first of them
     is given the whole time until then, as a delay that was not over when the rounds ended; where
-    it has not answered until the end, its delay lasts for the rest of the history. The history of
-    an uncoded fit tells most, as it waits for everybody.
+    it has not answered until the end, its delay lasts for the rest of the history. Rounds in which
+    it was spared say nothing of it, and count as without delay. The history of an uncoded fit tells
+    most, as it waits for everybody.
 
     Parameters
     ----------
@@ -58,8 +59,10 @@ def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay
     share = len(code.messages[firsts[0]].blocks) / code.n_blocks
     computing = float(np.median(np.nanmin(arrivals, axis=1)))
     lasted = np.array([record.seconds for record in history])
-    columns = [_delays(column, lasted, computing) for column in arrivals.T]
-    table = np.array(columns).T
+    table = np.zeros(arrivals.shape)
+    for role, column in enumerate(arrivals.T):
+        asked = np.array([role not in record.spared for record in history])
+        table[asked, role] = _delays(column[asked], lasted[asked], computing)
     copies = -(-(n_workers or code.n_workers) // code.n_workers)
     shifts = [len(table) * i // copies for i in range(copies)]
     wide = np.hstack([np.roll(table, shift, axis=0) for shift in shifts])

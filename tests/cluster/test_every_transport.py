@@ -113,6 +113,35 @@ def test_who_is_unlikely_to_be_needed_is_asked_all_the_same(data: Placement, mak
     Event("gate", client=data.client).clear()
 
 
+def test_who_is_not_needed_is_spared_until_it_has_waited(data: Placement) -> None:
+    asks = {role: (role,) for role in range(4)}
+    with transport_for(data, stream, count_rows) as transport:
+        transport.begin(0, np.zeros(2), asks, n_likely=2, wait=3600.0)
+        assert {event.role for event in events(transport, 2)} == {0, 1}
+        assert set(transport.spared()) == {2, 3}
+        transport.begin(1, np.zeros(2), asks, n_likely=2, wait=0.0)
+        assert {event.role for event in events(transport, 4)} == {0, 1, 2, 3}
+        assert not transport.spared()
+
+
+@pytest.mark.parametrize("how", ["error", "detached"])
+def test_nobody_is_spared_when_one_of_the_likely_drops_out(data: Placement, how: str) -> None:
+    def work(w: Vector, block: Block) -> tuple[float, Vector]:
+        if how == "error" and get_worker().address == likely:
+            raise OSError("disk")
+        return count_rows(w, block)
+
+    likely = data.addresses[1]
+    with transport_for(data, stream, work) as transport:
+        transport.begin(
+            0, np.zeros(2), {role: (role,) for role in (1, 0, 2, 3)}, n_likely=1, wait=3600.0
+        )
+        if how == "detached":
+            transport.detach(1)
+        expected = {0, 2, 3} if how == "detached" else {0, 1, 2, 3}
+        assert {event.role for event in events(transport, len(expected))} == expected
+
+
 @every_transport
 def test_a_worker_sends_its_messages_in_order(client: Client, make: Any) -> None:
     def first_row(w: Vector, block: Block) -> tuple[float, Vector]:
@@ -208,7 +237,7 @@ def test_wake_ends_a_poll_from_another_thread(data: Placement, make: Any) -> Non
 @every_transport
 def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_path: Path) -> None:
     log = tmp_path / "chunks"
-    X, Y = logistic_data(12_000, 2)
+    X, Y = logistic_data(12_000, 128)  # 3000 rows a block, 2048 a chunk
 
     with place(X, Y, code=FractionalRepetition(4, 1)) as data:
         stuck = data.addresses[0]
@@ -224,11 +253,11 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
                 return z * y, y
 
         with transport_for(data, make, Gated()) as transport:
-            transport.begin(0, np.zeros(2), {0: (0,)})
+            transport.begin(0, np.zeros(128), {0: (0,)})
             wait_until(
                 lambda: not transport.poll(0.01) and log.exists() and log.read_text() == "0\n"
             )
-            transport.begin(1, np.ones(2), {0: (0,)})
+            transport.begin(1, np.ones(128), {0: (0,)})
             assert not transport.poll(0)  # w is on its way
 
             def told(dask_worker: Any) -> bool:
@@ -245,8 +274,8 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
             Event("chunk-gate", client=client).set()
             [event] = events(transport, 1)
         assert event.round == 1
-        # one chunk of the stale round, then all six of the new one
-        assert log.read_text().split() == ["0"] + ["1"] * 6
+        # one chunk of the stale round, then all four of the new one
+        assert log.read_text().split() == ["0"] + ["1"] * 4
         Event("chunk-gate", client=client).clear()
 
 

@@ -14,6 +14,7 @@ from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.transport import StreamTransport
 from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.kernels import chunk_rows
 from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Block
 from dask_gradcode.rounds import Arrived
@@ -23,7 +24,7 @@ from helpers import count_rows, frozen, gradcode_keys, local_cluster, pid_of, wa
 pytestmark = pytest.mark.cluster
 
 CODE = FractionalRepetition(4, 1)
-N_ROWS = 8000  # four chunks of rows in each message
+N_ROWS = 8 * chunk_rows(csr_array((1, 1)))  # four chunks of rows in each message
 LABELS = np.arange(N_ROWS) % 2
 
 

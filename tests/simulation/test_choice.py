@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import matplotlib as mpl
@@ -112,6 +113,14 @@ def test_who_did_not_answer_for_some_rounds_was_busy_all_that_time() -> None:
     # back after 2.5 s, too late for the round from 2 to 3
     assert delays.delays(0, 4)[2] == pytest.approx(3.0)
     assert delays.delays(1, 4)[2] == 0.0
+
+
+def test_rounds_in_which_a_worker_was_spared_say_nothing_of_it() -> None:
+    silent = NeverAnswers(workers=[3])
+    past = simulate(FractionalRepetition(4, 1), silent, n_rounds=4)
+    spared = [replace(r, late=(), spared=(3,)) if r.round != 2 else r for r in past]
+    delays, _ = recorded(History(past.code, "stream", spared))
+    assert [delays.delays(number, 4)[3] for number in range(4)] == [0.0, 0.0, np.inf, 0.0]
 
 
 def test_who_never_answered_never_will() -> None:

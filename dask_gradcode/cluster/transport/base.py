@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from distributed import Future
@@ -36,6 +36,7 @@ class Transport(Protocol):
         w: Vector,
         asks: Mapping[int, Sequence[int]],
         n_likely: int | None = None,
+        wait: float = 0.0,
     ) -> None:
         """Start a round, which supersedes every older one; ``w`` may go out with the next ``poll``.
 
@@ -49,9 +50,14 @@ class Transport(Protocol):
             For each attached role, which messages it shall compute, in order. Roles are served in
             the order of this mapping.
         n_likely : int, optional
-            So many of them, the first ones, are likely to be enough; others may get ``w`` a moment
-            later. None: nothing is known.
+            So many of them, the first ones, are likely to be enough. None: nothing is known.
+        wait : float, default=0.0
+            The others may get ``w`` so many seconds later, unless one of the first is lost.
         """
+        ...
+
+    def spared(self) -> Collection[int]:
+        """Return the roles that have not got the current ``w``, as nobody has needed them yet."""
         ...
 
     def ask(self, role: int, messages: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -29,8 +29,6 @@ from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Vector
 
 __all__ = ["Serving", "StreamTransport"]
-
-_SPARE_WAIT = 0.001  # seconds; shorter than what epoll can count it would be as long
 
 
 class Serving:
@@ -90,9 +88,7 @@ class StreamTransport:
     Connections are opened through Dask's own, with its authentication, and then taken out of the
     event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
-    Sending takes the caller's time, and in a short round the first have answered before the last
-    are asked: who is not likely to be needed gets ``w`` a millisecond later, from within ``poll``
-    and only while nothing comes.
+    Who is not likely to be needed gets it from within ``poll``, when it has waited.
 
     Parameters
     ----------
@@ -148,6 +144,7 @@ class StreamTransport:
 
     def detach(self, role: int) -> None:
         state = self._roles.pop(role)
+        self._wait_until = 0.0  # it may have been needed
         self._loop.add_callback(self._give_up, state)
         if state.sock is not None:
             self._selector.unregister(state.sock)
@@ -161,6 +158,7 @@ class StreamTransport:
         w: Vector,
         asks: Mapping[int, Sequence[int]],
         n_likely: int | None = None,
+        wait: float = 0.0,
     ) -> None:
         self._round, self._asks, self._n_parameters = round, dict(asks), w.size
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
@@ -170,7 +168,10 @@ class StreamTransport:
         self._unsent = deque([*asks, *(role for role in self._roles if role not in asks)])
         for _ in range(len(self._unsent) if n_likely is None else n_likely):
             self._send(self._unsent.popleft())
-        self._wait_until = time.monotonic() + _SPARE_WAIT
+        self._wait_until = time.monotonic() + wait
+
+    def spared(self) -> Collection[int]:
+        return self._unsent
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
@@ -189,10 +190,12 @@ class StreamTransport:
         events: list[Event] = []
         end = None if timeout is None else time.monotonic() + timeout
         while not events:
-            until = self._wait_until if self._unsent else end
+            until = end
+            if self._unsent:
+                until = self._wait_until if end is None else min(end, self._wait_until)
             left = None if until is None else max(0.0, until - time.monotonic())
             ready = self._selector.select(left)
-            if not ready and self._unsent:
+            if not ready and self._unsent and time.monotonic() >= self._wait_until:
                 self._send(self._unsent.popleft())
                 continue
             woken = False
@@ -274,6 +277,7 @@ class StreamTransport:
 
     def _event(self, role: int, frame: Frame) -> Event:
         if frame.kind is Kind.ERROR:
+            self._wait_until = 0.0  # others are needed in its place
             return Failed(frame.round, role, frame.message, _error(frame))
         payload = frame.body.view(np.float64)
         if self._columns is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -105,6 +105,7 @@ class TaskTransport:
         w: Vector,
         asks: Mapping[int, Sequence[int]],
         n_likely: int | None = None,
+        wait: float = 0.0,
     ) -> None:
         self._round, self._w = round, w.copy()
         if self._columns is not None:
@@ -120,6 +121,9 @@ class TaskTransport:
             else:
                 state.waiting, now[role] = (), messages
         self._submit(now)
+
+    def spared(self) -> Collection[int]:
+        return ()
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
