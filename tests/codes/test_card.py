@@ -146,3 +146,11 @@ def test_html_needs_nothing_from_elsewhere() -> None:
     html = CyclicRepetition(8, 2)._repr_html_()
     for outside in ("http", "src=", "href=", "url(", "@import", "<script"):
         assert outside not in html
+
+
+def test_every_message_names_its_worker_where_there_is_room() -> None:
+    code = PartialStragglers(FractionalRepetition(6, 1), 6)  # more blocks than their numbers fit
+    texts = list(parsed(code._repr_html_()).iter("text"))
+    named = [text.text for text in texts if text.get("text-anchor") == "end"]
+    assert named == [str(message.worker) for message in code.messages]
+    assert len(texts) - len(named) < code.n_blocks
