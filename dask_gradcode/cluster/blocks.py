@@ -26,6 +26,7 @@ __all__ = [
     "XFacts",
     "as_column",
     "as_dask_array",
+    "as_rows",
     "balance",
     "check_inputs",
     "check_two_dimensional",
@@ -145,10 +146,40 @@ def check_lengths(n_rows: float, n_targets: float, estimator: str, shape: tuple[
         )
 
 
-def _check_local(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[Any, Any, Any]:
-    X = check_array(
-        X, accept_sparse="csr", dtype=[np.float64, np.float32], estimator=estimator, input_name="X"
+def as_rows(X: Any, estimator: str, **options: Any) -> Any:
+    """Return X as scikit-learn wants rows: 2-D, dense or CSR, of float64 or float32.
+
+    Parameters
+    ----------
+    X : array-like or sparse array of shape (n_samples, n_features)
+        In memory.
+    estimator : str
+        Who asks, for the texts of errors.
+    **options
+        Of ``sklearn.utils.check_array``.
+
+    Returns
+    -------
+    ndarray or CSR array of shape (n_samples, n_features)
+        X itself where it is right.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words.
+    """
+    return check_array(
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        estimator=estimator,
+        input_name="X",
+        **options,
     )
+
+
+def _check_local(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[Any, Any, Any]:
+    X = as_rows(X, estimator)
     y = column_or_1d(np.asarray(y), warn=True)
     if y.dtype.kind == "f":
         check_array(y, ensure_2d=False, input_name="y", estimator=estimator)
@@ -258,17 +289,10 @@ class XFacts:
 def describe_X(chunk: Any, estimator: str) -> XFacts:
     """Check a chunk of X where it is."""
     try:
-        rule: dict[str, Any] = {
-            "accept_sparse": "csr",
-            "dtype": [np.float64, np.float32],
-            "estimator": estimator,
-            "input_name": "X",
-            "ensure_min_samples": 0,
-        }
-        checked = check_array(chunk, ensure_all_finite=False, **rule)
+        checked = as_rows(chunk, estimator, ensure_min_samples=0, ensure_all_finite=False)
         numbers = project(checked)
         if not np.isfinite(numbers).all():  # as they are if all of X is: one pass, not two
-            check_array(checked, **rule)
+            as_rows(checked, estimator, ensure_min_samples=0)
         arrays = (
             [checked.data, checked.indices, checked.indptr]
             if scipy.sparse.issparse(checked)

@@ -58,7 +58,7 @@ class History:
     code : GradientCode
         The code they used.
     transport : str
-        How messages travelled: ``"tasks"``, or ``"in-process"``.
+        How messages travelled: ``"stream"``, ``"tasks"``, ``"in-process"`` or ``"simulated"``.
     records : list of RoundRecord
         One for each evaluation of the objective, trial steps of a line search included.
 

@@ -71,7 +71,7 @@ def test_colours_are_signs_and_what_only_one_worker_holds() -> None:
     )
 
 
-def test_a_larger_coefficient_is_not_paler() -> None:
+def test_a_larger_coefficient_is_not_fainter() -> None:
     code = CyclicRepetition(8, 2)
     drawn = cells(code._repr_html_())
     values = [abs(float(cell[0].text.rsplit(": ")[1])) for cell in drawn if cell[0].text]
