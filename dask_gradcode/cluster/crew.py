@@ -11,6 +11,7 @@ from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Work
+from dask_gradcode.rounds import Lost, Ready
 
 __all__ = ["Crew"]
 
@@ -49,23 +50,26 @@ class Crew:
         self.transport = self._open(name, work)
         self.renew()
 
-    def renew(self) -> list[int]:
-        """Attach roles that have been placed, detach those that are lost; return the former."""
+    def renew(self) -> list[Lost | Ready]:
+        """Attach roles that have been placed, detach those that are lost; say which those are."""
         roles = self._data.roles
         roles.tend()
         if self._version == roles.version:
             return []
         self._version = roles.version
-        shards, addresses, fresh = roles.shards, roles.addresses, []
-        for role in set(self._attached) - set(shards):
-            self._detach(role)
+        shards, addresses, lost = roles.shards, roles.addresses, roles.lost
+        news: list[Lost | Ready] = []
+        for role, key in list(self._attached.items()):
+            if role not in shards or shards[role].key != key:
+                del self._attached[role]
+                self.transport.detach(role)  # which is then silent about it
+                news.append(Lost(role, lost.get(role, "it has been placed elsewhere")))
         for role, shard in shards.items():
-            if self._attached.get(role) != shard.key:
-                self._detach(role)
+            if role not in self._attached:
                 self.transport.attach(role, shard, addresses[role])
                 self._attached[role] = shard.key
-                fresh.append(role)
-        return fresh
+                news.append(Ready(role))
+        return news
 
     def left(self, role: int) -> None:
         """Note that the transport has lost a role; it is attached again if it is still placed."""
@@ -76,10 +80,6 @@ class Crew:
     def roles(self) -> list[int]:
         """The roles that are attached, ascending."""
         return sorted(self._attached)
-
-    def _detach(self, role: int) -> None:
-        if self._attached.pop(role, None) is not None:
-            self.transport.detach(role)
 
     def _open(self, name: str, work: Work) -> Transport:
         if name not in ("auto", "tasks", "stream"):

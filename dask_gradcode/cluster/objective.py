@@ -23,7 +23,6 @@ from dask_gradcode.rounds import (
     Event,
     InsufficientWorkersError,
     Lost,
-    Ready,
     Round,
     RoundRecord,
     Stuck,
@@ -143,8 +142,7 @@ class ClusterObjective:
                 self._note(event, now)
             news: Sequence[Event | None] = events
             if not events:
-                fresh = [Ready(role) for role in self._crew.renew()]
-                news = fresh or patience.look(now) or [None]
+                news = self._crew.renew() or patience.look(now) or [None]
             for one in news:
                 step = round_.feed(one, now)
                 if isinstance(step, Ask):
@@ -163,8 +161,8 @@ class ClusterObjective:
     def _begin(self, round_: Round, w: Vector) -> Done | Wait | Ask | Stuck:
         """Send ``w`` to all roles that are placed, and tell the round of the others."""
         step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
-        for role in self._crew.renew():
-            step = round_.feed(Ready(role), round_.started)
+        for change in self._crew.renew():
+            step = round_.feed(change, round_.started)
         turn = Turn(self._crew.roles)
         if self._wait.exact:  # else the same workers' rows would be left out in every round
             turn = self._spares.begin(turn.roles)

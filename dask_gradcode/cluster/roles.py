@@ -39,6 +39,7 @@ class _Seat:
     epoch: int = -1  # how often it has been placed anew; keys are never used twice
     shard: Future[Any] | None = None  # placed: pinned to the address
     coming: tuple[Future[Any], ...] | None = None  # being placed: the shard, a look at it
+    sources: frozenset[str] = frozenset()  # from whom its blocks come, if from other roles
     begun: float = 0.0  # when placing it there began
     since: float = 0.0  # when it was lost
     tries: int = 0
@@ -225,6 +226,10 @@ class Roles:
             for seat in seats:  # it may have died before its death was watched for
                 if seat.address not in workers and self._liveness.told > seat.begun:
                     self._on_death(seat.address, "it left the cluster")
+            for seat in seats:  # a task on a silent worker would be waited for as long as it is so
+                gone = seat.sources - workers.keys() if self._liveness.told > seat.begun else ()
+                if seat.coming and (gone or seat.sources & frozen.keys()):
+                    self._pin(seat, seat.address)
             taken = {seat.address for seat in seats if seat.shard or seat.coming}
             spare = {
                 address
@@ -262,12 +267,14 @@ class Roles:
         if address not in self._watched:
             self._watched.add(address)
             self._liveness.watch(address, self._on_death)
-        holders = self._holders(seat.role)
+        workers = self._liveness.recently(2.0)
+        _, frozen = self._liveness.judge(workers)
+        holders = self._holders(seat.role, frozen)
+        seat.sources = frozenset(where for _, where in (holders or {}).values())
         if holders is not None:
             shard = self._builder.from_replicas(seat.role, address, seat.epoch, holders)
         else:
-            workers = self._liveness.recently(2.0)
-            awake = list(set(workers) - set(self._liveness.judge(workers)[1])) or [address]
+            awake = list(workers.keys() - frozen.keys()) or [address]
             for chunk in self._builder.chunks_of(seat.role):
                 if not self._builder.has(*chunk):
                     self._builder.recompute(*chunk, awake)
@@ -283,12 +290,16 @@ class Roles:
         seat.coming = shard, look
         self._mailbox.expect({ticket: look})
 
-    def _holders(self, role: int) -> dict[int, tuple[Future[Any], str]] | None:
-        """Return for each block of a role another one that has it; None if a block has none."""
+    def _holders(
+        self, role: int, frozen: Mapping[str, str]
+    ) -> dict[int, tuple[Future[Any], str]] | None:
+        """Return for each block of a role another one that has it; None if nobody awake has one."""
         found = {}
         for block in self._code.blocks_of(role):
             for other, seat in self._seats.items():
-                if other != role and seat.shard and block in self._code.blocks_of(other):
+                if seat.shard is None or seat.address in frozen or other == role:
+                    continue
+                if block in self._code.blocks_of(other):
                     found[block] = seat.shard, seat.address
                     break
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_low
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import RoundRecord
@@ -18,6 +18,7 @@ AT_ONCE = 0.001
 LEARN_EVERY = 16
 """Rounds after which those come first who were not needed: they may have become faster."""
 
+_FIRST = 2  # rounds without waiting at first: one alone, with its connections, says little
 _LEAST, _MOST = 16, 1024  # rounds without waiting, after a round that has shown it to be wrong
 
 
@@ -46,8 +47,9 @@ class Spares:
     While no worker straggles, those who were not needed in the last round are spared: they get
     ``w`` only when the round has lasted as long as rounds do. They take no processor from the
     others where they share one, nor the client's connection, and redundancy costs nothing. The
-    first round in which they were needed after all lasts up to twice as long; for at least 16
-    rounds after it, and twice as many with each such round that comes soon again, nobody is spared.
+    first round in which they were needed after all, or in which a wait rule wanted more than the
+    others had sent, lasts up to twice as long; for at least 16 rounds after it, and twice as many
+    with each such round that comes soon again, nobody is spared. Nor in the first two rounds.
 
     Parameters
     ----------
@@ -63,7 +65,8 @@ class Spares:
     >>> spares = Spares(code)
     >>> spares.begin([0, 1])
     Turn(roles=[0, 1], n_likely=None, wait=0.0)
-    >>> spares.end(simulate(code, FixedDelay(3.0, workers=[0]), n_rounds=1)[0])
+    >>> for record in simulate(code, FixedDelay(3.0, workers=[0]), n_rounds=2):
+    ...     spares.end(record)
     >>> spares.begin([0, 1])
     Turn(roles=[1, 0], n_likely=1, wait=1.0)
     """
@@ -74,7 +77,7 @@ class Spares:
         self._likely: set[int] | None = None  # who was needed in the last round
         self._seconds: deque[float] = deque(maxlen=8)
         self._spares_waited = False  # in the round that is running
-        self._n_at_once = 0  # rounds yet in which nobody is spared
+        self._n_at_once = _FIRST  # rounds yet in which nobody is spared
         self._penalty, self._n_calm = _LEAST, 0  # and how many such rounds come after an error
 
     def begin(self, roles: Sequence[int]) -> Turn:
@@ -87,7 +90,7 @@ class Spares:
         if self._n_rounds % LEARN_EVERY == 0:
             return Turn(sorted(roles, key=lambda role: role in likely))
         self._spares_waited = self._n_at_once == 0
-        wait = max(median(self._seconds), AT_ONCE) if self._spares_waited else AT_ONCE
+        wait = max(median_low(self._seconds), AT_ONCE) if self._spares_waited else AT_ONCE
         return Turn(sorted(roles, key=lambda role: role not in likely), len(likely), wait)
 
     def end(self, record: RoundRecord) -> None:
@@ -98,10 +101,16 @@ class Spares:
             if record.used[list(messages)].any()
         }
         if self._spares_waited and self._likely is not None:
-            self._judge(needed <= self._likely)
+            self._judge(needed <= self._likely and not self._wanted_more(record))
         self._n_at_once = max(0, self._n_at_once - 1)
         self._likely = needed
         self._seconds.append(record.seconds)
+
+    def _wanted_more(self, record: RoundRecord) -> bool:
+        """Say whether a round went on after all who were likely needed had answered."""
+        assert self._likely is not None
+        answers = [message for role in self._likely for message in self._code.messages_of[role]]
+        return bool((record.arrived_at[answers] < record.seconds).all())
 
     def _judge(self, well: bool) -> None:
         """Take in whether it was well to spare those who were not likely needed."""

@@ -143,6 +143,21 @@ def test_nobody_is_spared_when_one_of_the_likely_drops_out(data: Placement, how:
 
 
 @every_transport
+def test_who_comes_back_in_mid_round_computes_what_it_is_asked_for_once(
+    data: Placement, make: Any
+) -> None:
+    with transport_for(data, make, count_rows) as transport:
+        transport.begin(0, np.zeros(2), {0: (0,), 1: (1,)}, n_likely=1, wait=3600.0)
+        transport.detach(1)
+        transport.attach(1, data.shards[1], data.addresses[1])
+        transport.ask(1, (1,))
+        assert {event.role for event in events(transport, 2)} == {0, 1}
+        transport.begin(1, np.zeros(2), {1: (1,)})
+        [event] = events(transport, 1)
+        assert (event.round, event.role) == (1, 1)
+
+
+@every_transport
 def test_a_worker_sends_its_messages_in_order(client: Client, make: Any) -> None:
     def first_row(w: Vector, block: Block) -> tuple[float, Vector]:
         return float(block.X[0, 0]), w

@@ -198,6 +198,44 @@ def test_a_spare_takes_over_from_a_frozen_worker(transport: str) -> None:
 
 
 @every_transport
+def test_a_round_that_waits_for_frozen_workers_ends_by_a_spare(transport: str) -> None:
+    with (
+        local_cluster(5) as client,
+        place(X, Y, code=PAIRS) as data,
+        ClusterObjective(data, count_rows, transport=transport) as objective,
+    ):
+        wait_until(lambda: data.roles.tend() or not data.lost)
+        assert objective(W).value == len(Y)
+        with (
+            dask.config.set({"gradcode.timeouts.round": "45s"}),  # else it waits as for slow ones
+            frozen(*(pid_of(client, data.addresses[role]) for role in (0, 1))),
+        ):
+            rounds_until(objective, lambda: data.roles.recovered)
+
+
+@every_transport
+def test_a_role_comes_from_elsewhere_when_the_worker_dies_that_it_is_copied_from(
+    transport: str,
+) -> None:
+    with (
+        local_cluster(5) as client,
+        place(X, Y, code=PAIRS) as data,
+        ClusterObjective(data, count_rows, transport=transport) as objective,
+    ):
+        wait_until(lambda: data.roles.tend() or not data.lost)
+        restart_no_more(client)
+        before, source = data.addresses[0], pid_of(client, data.addresses[1])
+        os.kill(source, signal.SIGSTOP)  # or copying would be over too soon
+        kill(client, data, 0)
+        wait_until(lambda: data.roles.tend() or data.addresses[0] != before)
+        os.kill(source, signal.SIGKILL)
+        wait_until(lambda: 1 in data.lost)
+        with dask.config.set({"gradcode.timeouts.recover": "20s"}):
+            seen = objective(W)
+        assert (seen.value, seen.record.lost) == (len(Y), (1,))
+
+
+@every_transport
 @pytest.mark.parametrize("how", ["retire", "close"])
 def test_a_worker_that_leaves_in_good_order_is_replaced(how: str, transport: str) -> None:
     with (

@@ -144,6 +144,8 @@ class StreamTransport:
 
     def detach(self, role: int) -> None:
         state = self._roles.pop(role)
+        self._asks.pop(role, None)  # should it come back in this round, it is asked anew
+        self._unsent = deque(other for other in self._unsent if other != role)
         self._wait_until = 0.0  # it may have been needed
         self._loop.add_callback(self._give_up, state)
         if state.sock is not None:
