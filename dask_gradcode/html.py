@@ -22,7 +22,8 @@ div.gradcode-card table.gradcode-table tr {background: none}
 div.gradcode-card table.gradcode-table th, div.gradcode-card table.gradcode-table td {
   text-align: left; vertical-align: top; padding: 0.1em 1.2em 0.1em 0; border: none;
   max-width: 34em; white-space: normal; background: none}
-div.gradcode-card table.gradcode-table th {font-weight: 400; opacity: 0.65}
+div.gradcode-card table.gradcode-table th {font-weight: 400; opacity: 0.65; white-space: nowrap}
+div.gradcode-card code {overflow-wrap: anywhere}
 div.gradcode-card table.gradcode-table td.number {text-align: right}
 div.gradcode-card table.gradcode-table th.number {text-align: right}
 div.gradcode-card details {margin-top: 0.5em}

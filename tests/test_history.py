@@ -27,6 +27,7 @@ COLUMNS: dict[str, list[Any]] = {
     "n_late": [2, 1],
     "n_lost": [0, 1],
     "n_restored": [0, 0],
+    "n_spared": [0, 0],
     "residual": [0.0, 0.0],
     "amplification": [1.0, 2.0],
     "exact": [True, True],
@@ -72,6 +73,12 @@ def test_events_say_who_was_lost_and_restored_when_and_at_what_cost() -> None:
     events = History(CODE, "tasks", records).events
     assert [(e.round, e.worker, e.what, pytest.approx(e.cost)) for e in events] == expected
     assert History(CODE, "tasks").events == []
+
+
+def test_the_spared_are_counted_and_are_not_late() -> None:
+    spared = record(0, [0.1, BLANK, 0.1, BLANK], spared=(1, 3))
+    columns = History(CODE, "stream", [spared]).columns
+    assert (columns["n_spared"], columns["n_late"]) == ([2], [0])
 
 
 def test_the_frame_has_one_row_a_round() -> None:

@@ -29,6 +29,7 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!dask_gradcode\.).*")]
 autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # numpydoc says types in words, with shapes
+toc_object_entries_show_parents = "hide"  # there is no room for the class beside each method
 autodoc_default_options = {
     "members": True,
     # what scikit-learn documents is not repeated, nor are the methods that it generates
@@ -46,7 +47,14 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = []
 html_show_sphinx = False
+# A page of the guide has nothing to list beside it, and its tables need the width.
+guide = Path(__file__).parents[2] / "examples" / "guide"
+html_sidebars = {page.stem: [] for page in guide.glob("*.md")}
 html_theme_options = {
+    # one row that names every page, the reference too
+    "header_links_before_dropdown": 7,
+    "navbar_align": "left",
+    "navbar_persistent": ["search-button"],
     "show_prev_next": False,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],

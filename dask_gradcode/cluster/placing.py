@@ -14,15 +14,10 @@ from dask.utils import format_bytes
 from distributed import Client, Future, span
 
 from dask_gradcode.cluster.assigning import anywhere, homes, hosts_of, near, spread
-from dask_gradcode.cluster.blocks import (
-    balance,
-    check_inputs,
-    check_lengths,
-    describe_X,
-    describe_y,
-)
+from dask_gradcode.cluster.blocks import balance, describe_X, describe_y
 from dask_gradcode.cluster.building import Builder
 from dask_gradcode.cluster.config import seconds
+from dask_gradcode.cluster.forms import check_inputs, check_lengths
 from dask_gradcode.cluster.names import task_key
 from dask_gradcode.cluster.placement import Placement
 from dask_gradcode.cluster.session import session, workers_of

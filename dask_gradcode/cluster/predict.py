@@ -8,9 +8,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.base import compute
-from sklearn.utils import check_array
 
-from dask_gradcode.cluster.blocks import as_column, as_dask_array, is_dask
+from dask_gradcode.cluster.forms import as_column, as_dask_array, as_rows, is_dask
 from dask_gradcode.losses import Loss
 
 __all__ = ["lazily", "mean_agreement", "share_explained"]
@@ -58,16 +57,7 @@ class _Checked:
         self._function, self._estimator = function, estimator
 
     def __call__(self, rows: Any) -> Any:
-        return self._function(
-            check_array(
-                rows,
-                accept_sparse="csr",
-                dtype=[np.float64, np.float32],
-                estimator=self._estimator,
-                input_name="X",
-                ensure_min_samples=0,
-            )
-        )
+        return self._function(as_rows(rows, self._estimator, ensure_min_samples=0))
 
 
 class _ByRows:

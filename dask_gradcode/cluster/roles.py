@@ -297,8 +297,9 @@ class Roles:
         found = {}
         for block in self._code.blocks_of(role):
             for other, seat in self._seats.items():
-                awake = seat.shard is not None and seat.address not in frozen
-                if other != role and awake and block in self._code.blocks_of(other):
+                if seat.shard is None or seat.address in frozen or other == role:
+                    continue
+                if block in self._code.blocks_of(other):
                     found[block] = seat.shard, seat.address
                     break
             else:

@@ -15,8 +15,9 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.utils import ensure_dict
 from distributed import Client, Future
 
-from dask_gradcode.cluster.blocks import cut, is_dask
+from dask_gradcode.cluster.blocks import cut
 from dask_gradcode.cluster.config import large_arguments
+from dask_gradcode.cluster.forms import is_dask
 from dask_gradcode.cluster.names import task_key
 
 __all__ = ["Source"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_low
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import RoundRecord
@@ -18,7 +18,7 @@ AT_ONCE = 0.001
 LEARN_EVERY = 16
 """Rounds after which those come first who were not needed: they may have become faster."""
 
-_FIRST = 3  # rounds without waiting at first: one alone, with its connections, says little
+_FIRST = 2  # rounds without waiting at first: one alone, with its connections, says little
 _LEAST, _MOST = 16, 1024  # rounds without waiting, after a round that has shown it to be wrong
 
 
@@ -49,7 +49,7 @@ class Spares:
     others where they share one, nor the client's connection, and redundancy costs nothing. The
     first round in which they were needed after all, or in which a wait rule wanted more than the
     others had sent, lasts up to twice as long; for at least 16 rounds after it, and twice as many
-    with each such round that comes soon again, nobody is spared. Nor in the first three rounds.
+    with each such round that comes soon again, nobody is spared. Nor in the first two rounds.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Spares:
     >>> spares = Spares(code)
     >>> spares.begin([0, 1])
     Turn(roles=[0, 1], n_likely=None, wait=0.0)
-    >>> for record in simulate(code, FixedDelay(3.0, workers=[0]), n_rounds=3):
+    >>> for record in simulate(code, FixedDelay(3.0, workers=[0]), n_rounds=2):
     ...     spares.end(record)
     >>> spares.begin([0, 1])
     Turn(roles=[1, 0], n_likely=1, wait=1.0)
@@ -90,7 +90,7 @@ class Spares:
         if self._n_rounds % LEARN_EVERY == 0:
             return Turn(sorted(roles, key=lambda role: role in likely))
         self._spares_waited = self._n_at_once == 0
-        wait = max(median(self._seconds), AT_ONCE) if self._spares_waited else AT_ONCE
+        wait = max(median_low(self._seconds), AT_ONCE) if self._spares_waited else AT_ONCE
         return Turn(sorted(roles, key=lambda role: role not in likely), len(likely), wait)
 
     def end(self, record: RoundRecord) -> None:

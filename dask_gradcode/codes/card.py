@@ -82,7 +82,7 @@ def _grid(code: GradientCode) -> str:
         per, size, labels = _round_up(max(rows, columns) / _BINS), 7, ""
         cells, legend = _binned(matrix, per, size), ""
         text = (
-            f"messages down, blocks across, {per} x {per} a square: the paler the fewer non-zeros"
+            f"messages down, blocks across, {per} x {per} a square: the fainter the fewer non-zeros"
         )
         rows, columns = -(-rows // per), -(-columns // per)
     width, height, left, top = columns * size, rows * size, 26, 16
@@ -109,8 +109,8 @@ def _encoding(code: GradientCode) -> coo_array:
 
 
 def _cells(code: GradientCode, matrix: coo_array, size: int) -> Iterator[str]:
-    """Draw each non-zero, the paler the smaller."""
-    strength = np.sqrt(abs(matrix.data))  # a single large one shall not blanch all others
+    """Draw each non-zero, the fainter the smaller."""
+    strength = np.sqrt(abs(matrix.data))  # a single large one shall not fade all others
     strength /= strength.max(initial=0.0) or 1.0
     n_holders = np.bincount(matrix.col, minlength=code.n_blocks)
     entries = zip(matrix.row, matrix.col, matrix.data, strength, strict=True)
@@ -154,15 +154,15 @@ def _round_up(number: float) -> int:
 
 def _labels(code: GradientCode, size: int) -> str:
     """Return numbers of the rows' workers and of blocks, as far as there is room."""
-    step = 1 if size >= 18 else 5 if size >= 5 else 10
+    rows, columns = (1 if size >= least else 5 if size >= 5 else 10 for least in (10, 18))
     text = "".join(
         f'<text x="-4" y="{(row + 0.5) * size + 3}" text-anchor="end">{message.worker}</text>'
         for row, message in enumerate(code.messages)
-        if message.worker % step == 0
+        if message.worker % rows == 0
     )
     return text + "".join(
         f'<text x="{(block + 0.5) * size}" y="-4" text-anchor="middle">{block}</text>'
-        for block in range(0, code.n_blocks, step)
+        for block in range(0, code.n_blocks, columns)
     )
 
 
@@ -171,7 +171,11 @@ def _legend(matrix: coo_array) -> str:
     shared = matrix.data[counts[matrix.col] > 1]
     ones = bool((shared == 1.0).all())
     entries = [
-        (_POSITIVE, "1" if ones else "positive, the paler the smaller", (shared > 0).any()),
+        (
+            _POSITIVE,
+            "coefficient 1" if ones else "positive, the fainter the smaller",
+            (shared > 0).any(),
+        ),
         (_NEGATIVE, "negative", (shared < 0).any()),
         (_SINGLE, "of a block that nobody else holds", (counts == 1).any()),
     ]

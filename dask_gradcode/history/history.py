@@ -58,7 +58,7 @@ class History:
     code : GradientCode
         The code they used.
     transport : str
-        How messages travelled: ``"tasks"``, or ``"in-process"``.
+        How messages travelled: ``"stream"``, ``"tasks"``, ``"in-process"`` or ``"simulated"``.
     records : list of RoundRecord
         One for each evaluation of the objective, trial steps of a line search included.
 
@@ -150,8 +150,9 @@ class History:
         """The records as columns: what ``to_frame`` shows, without pandas.
 
         ``seconds`` is a round's time, ``grad_norm`` is ``max |gradient|``, and ``n_used``,
-        ``n_late``, ``n_lost`` and ``n_restored`` count workers: those decoded from, those that had
-        not answered when the round ended, those that could not answer, and those that could again.
+        ``n_late``, ``n_lost``, ``n_restored`` and ``n_spared`` count workers: those decoded from,
+        those that had not answered when the round ended, those that could not answer, those that
+        could again, and those that were not asked as they were not needed.
         """
         return {
             "round": [r.round for r in self],
@@ -162,6 +163,7 @@ class History:
             "n_late": [len(r.late) for r in self],
             "n_lost": [len(r.lost) for r in self],
             "n_restored": [len(r.restored) for r in self],
+            "n_spared": [len(r.spared) for r in self],
             "residual": [r.residual for r in self],
             "amplification": [r.amplification for r in self],
             "exact": [r.exact for r in self],

@@ -18,6 +18,7 @@ from dask_gradcode.codes import (
     Uncoded,
 )
 from dask_gradcode.history import History
+from dask_gradcode.history.picture import pyplot
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.simulation.recorded import recorded
 from dask_gradcode.simulation.rounds import simulate
@@ -138,12 +139,7 @@ class Choice:
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "Choice.plot needs matplotlib: pip install 'dask-gradcode[plot]'."
-            ) from error
+        plt = pyplot("Choice.plot")
         if ax is None:
             _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
         finite = [c for c in self.candidates if np.isfinite(c.seconds)]

@@ -71,7 +71,7 @@ def test_colours_are_signs_and_what_only_one_worker_holds() -> None:
     )
 
 
-def test_a_larger_coefficient_is_not_paler() -> None:
+def test_a_larger_coefficient_is_not_fainter() -> None:
     code = CyclicRepetition(8, 2)
     drawn = cells(code._repr_html_())
     values = [abs(float(cell[0].text.rsplit(": ")[1])) for cell in drawn if cell[0].text]
@@ -146,3 +146,11 @@ def test_html_needs_nothing_from_elsewhere() -> None:
     html = CyclicRepetition(8, 2)._repr_html_()
     for outside in ("http", "src=", "href=", "url(", "@import", "<script"):
         assert outside not in html
+
+
+def test_every_message_names_its_worker_where_there_is_room() -> None:
+    code = PartialStragglers(FractionalRepetition(6, 1), 6)  # more blocks than their numbers fit
+    texts = list(parsed(code._repr_html_()).iter("text"))
+    named = [text.text for text in texts if text.get("text-anchor") == "end"]
+    assert named == [str(message.worker) for message in code.messages]
+    assert len(texts) - len(named) < code.n_blocks

@@ -1,0 +1,253 @@
+"""Arrays and frames of any kind: what can be used, as one of the few forms that follow."""
+
+from __future__ import annotations
+
+from contextvars import Context
+from numbers import Real
+from typing import Any
+
+import dask.array as da
+import dask.config
+import numpy as np
+import scipy.sparse
+from dask.base import is_dask_collection
+from dask.utils import format_bytes, parse_bytes
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.validation import _check_sample_weight
+
+from dask_gradcode.typing import Vector
+
+__all__ = [
+    "as_column",
+    "as_dask_array",
+    "as_rows",
+    "check_inputs",
+    "check_lengths",
+    "check_two_dimensional",
+    "is_dask",
+]
+
+
+def is_dask(array: Any) -> bool:
+    """Say whether something is a dask collection."""
+    return bool(is_dask_collection(array))
+
+
+# ---------------------------------------------------------------- checks on the client
+
+
+def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[Any, Any, Any]:
+    """Check what can be known before any work is sent, in scikit-learn's words.
+
+    Parameters
+    ----------
+    X, y, sample_weight : array-like, dask array or dask frame
+        As given by the user; ``sample_weight`` may be None.
+    estimator : str
+        Who asks, for the texts.
+
+    Returns
+    -------
+    X, y, sample_weight
+        Either all dask arrays, or ndarrays (X perhaps a CSR array).
+
+    Raises
+    ------
+    ValueError, TypeError
+        With scikit-learn's own text where it has one.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {estimator} estimator requires y to be passed, but the target y is None."
+        )
+    if not is_dask(X):
+        return _check_local(X, y, sample_weight, estimator)
+    check_two_dimensional(X)
+    X = _as_dask(X)
+    y = as_column(_as_dask(y, rows=X))
+    if X.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported\n{X}\n")
+    if X.dtype.kind in "USV":
+        raise ValueError(
+            f"dtype='numeric' is not compatible with arrays of bytes/strings (got {X.dtype}). "
+            "Convert your data to numeric values explicitly instead."
+        )
+    if X.shape[1] == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required "
+            f"by {estimator}."
+        )
+    X = _whole_rows(X)
+    check_lengths(X.shape[0], y.shape[0], estimator, X.shape)
+    if isinstance(sample_weight, Real):
+        sample_weight = y.map_blocks(_filled, float(sample_weight), dtype=np.float64)
+    if sample_weight is not None:
+        sample_weight = _as_dask(sample_weight, rows=X)
+        if sample_weight.ndim != 1:
+            raise ValueError("Sample weights must be 1D array or scalar")
+        if not np.isnan(sample_weight.shape[0] + y.shape[0]):
+            if sample_weight.shape != y.shape:
+                raise ValueError(
+                    f"sample_weight.shape == {sample_weight.shape}, expected {y.shape}!"
+                )
+            sample_weight = sample_weight.rechunk(y.chunks)
+        if sample_weight.numblocks != y.numblocks:
+            raise ValueError(
+                "Partitions between y and sample_weight are not consistent: "
+                f"{y.numblocks[0]} != {sample_weight.numblocks[0]}, and some lengths are unknown. "
+                "Use 'array.compute_chunk_sizes()', or columns of the same frame."
+            )
+    return X, y, sample_weight
+
+
+def check_two_dimensional(X: Any) -> None:
+    """Raise unless a dask collection has rows and columns."""
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D array instead (a dask {type(X).__name__}).\n"
+            "Reshape your data either using array.reshape(-1, 1) if your data has a single "
+            "feature or array.reshape(1, -1) if it contains a single sample."
+        )
+
+
+def as_column(y: Any) -> Any:
+    """Return an array of shape (n_rows,) of one of shape (n_rows,) or (n_rows, 1)."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead.")
+    return y
+
+
+def check_lengths(n_rows: float, n_targets: float, estimator: str, shape: tuple[Any, ...]) -> None:
+    """Raise unless X and y have as many rows, and at least one; NaN stands for unknown."""
+    if n_rows == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required "
+            f"by {estimator}."
+        )
+    if not np.isnan(n_rows + n_targets) and n_rows != n_targets:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"[{int(n_rows)}, {int(n_targets)}]"
+        )
+
+
+def as_rows(X: Any, estimator: str, **options: Any) -> Any:
+    """Return X as scikit-learn wants rows: 2-D, dense or CSR, of float64 or float32.
+
+    Parameters
+    ----------
+    X : array-like or sparse array of shape (n_samples, n_features)
+        In memory.
+    estimator : str
+        Who asks, for the texts of errors.
+    **options
+        Of ``sklearn.utils.check_array``.
+
+    Returns
+    -------
+    ndarray or CSR array of shape (n_samples, n_features)
+        X itself where it is right.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words.
+    """
+    return check_array(
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        estimator=estimator,
+        input_name="X",
+        **options,
+    )
+
+
+def _check_local(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[Any, Any, Any]:
+    X = as_rows(X, estimator)
+    y = column_or_1d(np.asarray(y), warn=True)
+    if y.dtype.kind == "f":
+        check_array(y, ensure_2d=False, input_name="y", estimator=estimator)
+    check_consistent_length(X, y)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+    if scipy.sparse.issparse(X):
+        X = scipy.sparse.csr_array(X)
+    return X, y, sample_weight
+
+
+def _whole_rows(X: da.Array) -> da.Array:
+    """Put chunks of columns together, unless that would make chunks larger than Dask likes."""
+    if X.numblocks[1] == 1:
+        return X
+    limit = parse_bytes(dask.config.get("array.chunk-size"))
+    largest = max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize  # NaN, never too large, if unknown
+    if largest > limit:
+        raise ValueError(
+            "Chunking is only allowed on the first axis. Use 'array.rechunk({0: \"auto\", 1: -1})' "
+            f"to rechunk to a single block along the second axis; with the rows as they are, a "
+            f"chunk would have {format_bytes(int(largest))}."
+        )
+    return X.rechunk({1: -1})
+
+
+def as_dask_array(frame: Any) -> da.Array:
+    """Return a dask array of what a dask frame, Series or array holds."""
+    if isinstance(frame, da.Array):
+        return frame
+    # Dask warns that frames ignore annotations, as is the span of a fit: here there are none.
+    array: da.Array = Context().run(_array_of, frame)
+    return array
+
+
+def _array_of(frame: Any) -> Any:
+    meta = frame._meta
+    if any(_is_extension(column) for column in _columns(meta)):
+        frame = frame.map_partitions(_without_extensions, meta=_without_extensions(meta))
+    return frame.to_dask_array()
+
+
+def _columns(part: Any) -> list[Any]:
+    return [part] if part.ndim == 1 else [column for _, column in part.items()]
+
+
+def _is_extension(column: Any) -> bool:
+    return not isinstance(column.dtype, np.dtype)
+
+
+def _without_extensions(part: Any) -> Any:
+    """Return a pandas frame or Series with NumPy's types alone; Dask would make objects of all."""
+    import pandas as pd
+
+    plain = []
+    for column in _columns(part):
+        values = column
+        if _is_extension(column):
+            values = np.asarray(column)
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                whole = not column.isna().any()
+                dtype: Any = column.dtype.numpy_dtype if whole else np.float64
+                values = column.to_numpy(dtype=dtype, **({} if whole else {"na_value": np.nan}))
+        plain.append(pd.Series(values, index=part.index, dtype=values.dtype))
+    if part.ndim == 1:
+        return plain[0].rename(part.name)
+    return pd.concat(plain, axis=1, keys=range(len(plain))).set_axis(part.columns, axis=1)
+
+
+def _as_dask(array: Any, rows: Any = None) -> Any:
+    """Return a dask array; a frame becomes one, an array in memory is cut like ``rows``."""
+    if is_dask(array):
+        return as_dask_array(array)
+    array = np.asarray(array)
+    if np.isnan(rows.shape[0]):
+        return da.from_array(array, chunks=-1)
+    chunks = rows.chunks[0] if len(array) == rows.shape[0] else -1
+    return da.from_array(array, chunks=(chunks, *array.shape[1:]))
+
+
+def _filled(rows: Any, value: float) -> Vector:
+    return np.full(len(rows), value)
