@@ -332,7 +332,10 @@ class Roles:
                 self._builder.release()
             if seat.since:
                 took = time.monotonic() - seat.since
-                logger.warning("Role %d is placed on %s, %.2f s later", role, seat.address, took)
+                left = ", ".join(f"role {other}" for other in self.lost)
+                then = f"still lost: {left}" if left else f"tolerated again: {self._code.tolerance}"
+                text = "Role %d is placed on %s, %.2f s later; %s"
+                logger.warning(text, role, seat.address, took, then)
 
     def _on_death(self, address: str, why: str) -> None:
         with self._lock:

@@ -107,6 +107,21 @@ def test_deaths_one_by_one_are_survived_and_each_newcomer_is_used(
     wait_until(lambda: not gradcode_keys(cluster))
 
 
+def test_the_log_says_who_was_lost_and_when_s_may_be_lost_again(
+    cluster: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with place(X, Y, code=PAIRS) as data:
+        wait_until(lambda: data.roles.tend() or not data.lost)
+        before = data.addresses[2]
+        kill(cluster, data, 2)
+        wait_until(lambda: data.roles.tend() or not data.lost)
+        after = data.addresses[2]
+    lost, placed = (caplog.text.index(f"Role 2 is {what}") for what in ("lost", "placed on"))
+    assert before in caplog.text[lost:placed]
+    assert after in caplog.text[placed:]
+    assert "tolerated again: 1 silent worker(s)" in caplog.text[placed:]
+
+
 def test_a_worker_that_died_before_the_placement_is_waited_for(cluster: Client) -> None:
     address = workers(cluster)[0]
     os.kill(pid_of(cluster, address), signal.SIGKILL)
