@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Hashable
 
 from dask_gradcode.cluster.config import seconds
@@ -18,6 +19,10 @@ __all__ = ["Crew"]
 logger = logging.getLogger("dask_gradcode")
 
 _fits = itertools.count()
+
+_PATIENCE = 1.0
+"""Seconds after a connection's end in which the scheduler would tell of a death: until then a role
+is not attached again to where it was."""
 
 
 class Crew:
@@ -46,6 +51,7 @@ class Crew:
     def __init__(self, data: Placement, work: Work, name: str) -> None:
         self._data = data
         self._attached: dict[int, Hashable] = {}  # the key of the shard, by role
+        self._left: dict[int, tuple[Hashable, float]] = {}  # with which key, when
         self._version = -1
         self.transport = self._open(name, work)
         self.renew()
@@ -64,17 +70,22 @@ class Crew:
                 del self._attached[role]
                 self.transport.detach(role)  # which is then silent about it
                 news.append(Lost(role, lost.get(role, "it has been placed elsewhere")))
-        for role, shard in shards.items():
-            if role not in self._attached:
-                self.transport.attach(role, shard, addresses[role])
-                self._attached[role] = shard.key
-                news.append(Ready(role))
+        for role in shards.keys() - self._attached.keys():
+            key = shards[role].key
+            left, when = self._left.get(role, (None, 0.0))
+            if left == key and time.monotonic() < when + _PATIENCE:
+                self._version = -1
+                continue
+            self.transport.attach(role, shards[role], addresses[role])
+            self._attached[role] = key
+            news.append(Ready(role))
         return news
 
     def left(self, role: int) -> None:
-        """Note that the transport has lost a role; it is attached again if it is still placed."""
-        self._attached.pop(role, None)
-        self._version = -1
+        """Note that the transport has lost a role; it is attached again if it stays placed."""
+        if role in self._attached:  # else it has been noted already
+            self._left[role] = self._attached.pop(role), time.monotonic()
+            self._version = -1
 
     @property
     def roles(self) -> list[int]:

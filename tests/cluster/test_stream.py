@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,19 @@ def test_a_worker_frozen_before_the_first_round_joins_when_it_wakes() -> None:
             assert objective(np.zeros(1)).value == 4.0
         with objective:
             wait_until(lambda: np.isfinite(objective(np.zeros(1)).record.arrived_at[1]))
+
+
+def test_a_role_is_not_back_between_its_sockets_end_and_the_word_of_its_death() -> None:
+    records = []
+    with (
+        local_cluster(4) as client,
+        place(np.ones((40, 2)), np.arange(40) % 2, code=CODE) as data,
+        ClusterObjective(data, count_rows, transport="stream") as objective,
+    ):
+        wait_until(lambda: data.roles.tend() or not data.lost)
+        objective(np.zeros(2))
+        os.kill(pid_of(client, data.addresses[1]), signal.SIGKILL)
+        while 1 not in data.lost or len(records) < 20:
+            records.append(objective(np.zeros(2)).record)
+    assert any(1 in record.lost for record in records)
+    assert not any(record.restored for record in records)
