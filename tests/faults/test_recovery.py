@@ -203,11 +203,12 @@ def test_two_fits_on_one_placement_survive_a_death(cluster: Client, transport: s
 @every_transport
 def test_a_spare_takes_over_from_a_frozen_worker(transport: str) -> None:
     with local_cluster(5) as client, place(X, Y, code=PAIRS) as data:
-        before = data.addresses[2]
-        pid = pid_of(client, before)
+        wait_until(lambda: data.roles.tend() or not data.lost)  # else another may take the spare
+        spare = set(workers(client)) - set(data.addresses.values())
+        pid = pid_of(client, data.addresses[2])
         with ClusterObjective(data, count_rows, transport=transport) as objective:
             with frozen(pid):
-                rounds_until(objective, lambda: data.addresses[2] != before and not data.lost)
+                rounds_until(objective, lambda: {data.addresses[2]} == spare and not data.lost)
                 rounds_until(objective, lambda: objective(W).record.used[2])
             rounds_until(objective, lambda: np.isfinite(objective(W).record.arrived_at).all())
 
