@@ -2,7 +2,7 @@
 
 from dask_gradcode.cluster.faults import inject
 from dask_gradcode.cluster.objective import ClusterObjective
-from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.placing import place
+from dask_gradcode.cluster.placement.place import place
+from dask_gradcode.cluster.placement.placement import Placement
 
 __all__ = ["ClusterObjective", "Placement", "inject", "place"]

@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Hashable
 
-from dask_gradcode.cluster.config import seconds
-from dask_gradcode.cluster.placement import Placement
+from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Work

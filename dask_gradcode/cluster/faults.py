@@ -10,9 +10,9 @@ from typing import Any
 
 from distributed import Client, Future, wait
 
-from dask_gradcode.cluster.session import check_client, workers_of
-from dask_gradcode.cluster.transport.delays import await_begin, await_end, hold
-from dask_gradcode.cluster.waiting import collect
+from dask_gradcode.cluster.client.session import check_client, workers_of
+from dask_gradcode.cluster.client.waiting import collect
+from dask_gradcode.cluster.worker.delays import await_begin, await_end, hold
 from dask_gradcode.stragglers import StragglerModel
 
 __all__ = ["inject"]

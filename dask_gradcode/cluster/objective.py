@@ -7,11 +7,10 @@ import time
 import warnings
 from collections.abc import Sequence
 
+from dask_gradcode.cluster.client.mailbox import Vanished
 from dask_gradcode.cluster.crew import Crew
-from dask_gradcode.cluster.mailbox import Vanished
 from dask_gradcode.cluster.patience import Patience
-from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.spares import Spares, Turn
+from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.messages import Work
@@ -30,6 +29,7 @@ from dask_gradcode.rounds import (
     Wait,
     WaitRule,
 )
+from dask_gradcode.rounds.spares import Spares, Turn
 from dask_gradcode.typing import Evaluation, Vector
 
 __all__ = ["ClusterObjective"]

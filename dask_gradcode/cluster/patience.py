@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from dask_gradcode.cluster.config import seconds
-from dask_gradcode.cluster.liveness import Liveness
-from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.waiting import LOOK_EVERY
+from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.client.waiting import LOOK_EVERY
+from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.rounds import Ask, Done, Lost, Round, Stuck, Wait
 
 __all__ = ["Patience"]

@@ -92,7 +92,7 @@ class TakesAnyInput(BaseEstimator):
         )
 
     def _placed(self, X: Any, y: Any, sample_weight: Any, stack: ExitStack) -> Any:
-        from dask_gradcode.cluster.placing import place_data
+        from dask_gradcode.cluster.placement.place import place_data
 
         if self._is_placed(X):
             if y is not None or sample_weight is not None:
@@ -150,13 +150,13 @@ class TakesAnyInput(BaseEstimator):
             return True
         if "distributed" not in sys.modules:
             return False  # then there can be no current client
-        from dask_gradcode.cluster.session import current_client
+        from dask_gradcode.cluster.client.session import current_client
 
         return current_client() is not None
 
     @staticmethod
     def _is_placed(X: Any) -> bool:
-        placement = sys.modules.get("dask_gradcode.cluster.placement")
+        placement = sys.modules.get("dask_gradcode.cluster.placement.placement")
         return placement is not None and isinstance(X, placement.Placement)
 
     def _check_same_code(self, placed: GradientCode) -> None:

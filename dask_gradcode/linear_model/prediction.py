@@ -61,7 +61,7 @@ def predict_with(
     check_is_fitted(estimator, "coef_")
     if not is_dask(X):
         return function(validate_data(estimator, X, accept_sparse="csr", reset=False))
-    from dask_gradcode.cluster.forms import check_two_dimensional
+    from dask_gradcode.cluster.data.forms import check_two_dimensional
     from dask_gradcode.cluster.predict import lazily
 
     check_two_dimensional(X)

@@ -25,7 +25,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from common import about, amazon
-from dask_gradcode.cluster.columns import compact
+from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.kernels import add_value_and_gradient
 from dask_gradcode.losses import Logistic
 

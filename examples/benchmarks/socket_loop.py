@@ -16,8 +16,8 @@ from time import perf_counter
 
 import numpy as np
 
-from dask_gradcode.cluster.columns import Columns
-from dask_gradcode.cluster.shard import Shard
+from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.messages import Work

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from dask_gradcode.cluster.blocks import XFacts, balance, cut, describe_X, pieces
+from dask_gradcode.cluster.data.cuts import XFacts, balance, cut, describe_X, pieces
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.data())

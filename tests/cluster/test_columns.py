@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, random_array
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective
-from dask_gradcode.cluster.columns import WORTH_CUTTING, Columns, compact
+from dask_gradcode.cluster.data.columns import WORTH_CUTTING, Columns, compact
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
 from dask_gradcode.messages import Block

@@ -10,7 +10,7 @@ from dask.utils import key_split
 from distributed import Client
 
 from dask_gradcode import CodedLogisticRegression, place
-from dask_gradcode.cluster.names import task_key
+from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.codes import FractionalRepetition
 from helpers import logistic_data
 

@@ -17,7 +17,7 @@ from distributed import Client, Event, get_worker
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement
-from dask_gradcode.cluster.mailbox import Mailbox
+from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.codes import FractionalRepetition, Uncoded
 from dask_gradcode.losses import Loss

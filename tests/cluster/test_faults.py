@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import ClusterObjective, inject
-from dask_gradcode.cluster.transport.delays import await_begin, await_end, hold
+from dask_gradcode.cluster.worker.delays import await_begin, await_end, hold
 from dask_gradcode.codes import (
     CyclicRepetition,
     FractionalRepetition,
@@ -77,7 +77,7 @@ def injections(client: Client) -> list[Any]:
     """Return what is injected anywhere on the workers."""
 
     def active() -> list[Any]:
-        from dask_gradcode.cluster.transport import delays
+        from dask_gradcode.cluster.worker import delays
 
         return list(delays._active)
 

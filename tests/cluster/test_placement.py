@@ -19,8 +19,8 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode import InsufficientWorkersError, place
 from dask_gradcode.cluster import ClusterObjective
-from dask_gradcode.cluster.mailbox import Mailbox
-from dask_gradcode.cluster.shard import Parcel, take_block
+from dask_gradcode.cluster.client.mailbox import Mailbox
+from dask_gradcode.cluster.data.shard import Parcel, take_block
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from dask_gradcode.cluster.session import workers_of
+from dask_gradcode.cluster.client.session import workers_of
 
 pytestmark = pytest.mark.cluster
 

@@ -1,7 +1,7 @@
 """How ``w`` reaches the workers and messages come back."""
 
 from dask_gradcode.cluster.transport.base import Transport
-from dask_gradcode.cluster.transport.stream import Serving, StreamTransport
+from dask_gradcode.cluster.transport.stream import StreamTransport
 from dask_gradcode.cluster.transport.tasks import TaskTransport
 
-__all__ = ["Serving", "StreamTransport", "TaskTransport", "Transport"]
+__all__ = ["StreamTransport", "TaskTransport", "Transport"]

@@ -18,55 +18,17 @@ import numpy as np
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
-from dask_gradcode.cluster.columns import Columns
-from dask_gradcode.cluster.liveness import Liveness
-from dask_gradcode.cluster.names import task_key
-from dask_gradcode.cluster.transport.serve import HANDLER, Job, detach, install, serve
-from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
+from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.worker.desk import HANDLER, Job, detach, install
+from dask_gradcode.cluster.worker.serving import Serving
+from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Outbox, Reader, pack
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.messages import Work
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Vector
 
-__all__ = ["Serving", "StreamTransport"]
-
-
-class Serving:
-    """The long tasks that serve the shards of one placement: one per role, begun when first used.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        A synchronous client.
-    uid : str
-        Distinguishes the keys of this placement's tasks from all others.
-    """
-
-    def __init__(self, client: Client, uid: str) -> None:
-        self._client, self._uid = client, uid
-        self._tasks: dict[str, Future[Any]] = {}
-
-    def token(self, role: int, shard: Future[Any], address: str) -> str:
-        """Return the token by which a role's worker knows the shard to serve."""
-        key: Any = shard.key  # (name, role, epoch)
-        token = f"{self._uid}-{role}-{key[-1]}"
-        if token not in self._tasks:
-            self._tasks[token] = self._client.submit(
-                serve,
-                shard,
-                token,
-                key=task_key("serve", self._uid, *key[1:]),
-                workers=[address],
-                allow_other_workers=False,
-                pure=False,
-            )
-        return token
-
-    def release(self, role: int | None = None) -> None:
-        """End the task of a role, or of all roles."""
-        mine = None if role is None else f"{self._uid}-{role}-"
-        for token in [t for t in self._tasks if mine is None or t.startswith(mine)]:
-            self._tasks.pop(token).release()
+__all__ = ["StreamTransport"]
 
 
 @dataclass

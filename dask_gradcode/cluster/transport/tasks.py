@@ -13,14 +13,14 @@ import numpy as np
 from distributed import Client, Future, get_worker
 from distributed.protocol.pickle import dumps
 
-from dask_gradcode.cluster.columns import Columns
-from dask_gradcode.cluster.config import large_arguments
-from dask_gradcode.cluster.liveness import Liveness
-from dask_gradcode.cluster.mailbox import Letter, Mailbox
-from dask_gradcode.cluster.names import task_key
-from dask_gradcode.cluster.shard import Shard
-from dask_gradcode.cluster.transport.delays import delay
-from dask_gradcode.cluster.transport.released import Released
+from dask_gradcode.cluster.client.config import large_arguments
+from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.client.mailbox import Letter, Mailbox
+from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.worker.delays import delay
+from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.messages import Work
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost

@@ -12,12 +12,12 @@ import numpy as np
 from dask.delayed import delayed
 from distributed import Client, Future
 
-from dask_gradcode.cluster.building import Builder
-from dask_gradcode.cluster.card import placement_card
-from dask_gradcode.cluster.columns import Columns
-from dask_gradcode.cluster.roles import Roles
-from dask_gradcode.cluster.shard import Shard
-from dask_gradcode.cluster.transport import Serving
+from dask_gradcode.cluster.data.builder import Builder
+from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.placement.card import placement_card
+from dask_gradcode.cluster.placement.roles import Roles
+from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.fingerprint import Moments
 from dask_gradcode.targets import Targets

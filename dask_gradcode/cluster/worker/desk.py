@@ -18,10 +18,10 @@ from distributed import secede
 from distributed.core import Status
 from distributed.protocol.pickle import dumps
 
-from dask_gradcode.cluster.shard import Shard
-from dask_gradcode.cluster.transport.delays import delay
-from dask_gradcode.cluster.transport.released import Released
-from dask_gradcode.cluster.transport.wire import Closed, Frame, Kind, Outbox, Reader, pack
+from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.worker.delays import delay
+from dask_gradcode.cluster.worker.released import Released
+from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Outbox, Reader, pack
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Vector

@@ -15,10 +15,10 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.utils import ensure_dict
 from distributed import Client, Future
 
-from dask_gradcode.cluster.blocks import cut
-from dask_gradcode.cluster.config import large_arguments
-from dask_gradcode.cluster.forms import is_dask
-from dask_gradcode.cluster.names import task_key
+from dask_gradcode.cluster.client.config import large_arguments
+from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.data.cuts import cut
+from dask_gradcode.cluster.data.forms import is_dask
 
 __all__ = ["Source"]
 

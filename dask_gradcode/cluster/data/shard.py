@@ -12,8 +12,8 @@ import scipy.sparse
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
-from dask_gradcode.cluster.columns import compact
-from dask_gradcode.cluster.stacked import StackedRows
+from dask_gradcode.cluster.data.columns import compact
+from dask_gradcode.cluster.data.stacked import StackedRows
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.kernels import never
 from dask_gradcode.losses import Loss

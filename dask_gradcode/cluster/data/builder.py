@@ -7,9 +7,9 @@ from typing import Any
 
 from distributed import Client, Future
 
-from dask_gradcode.cluster.blocks import Piece, pieces
-from dask_gradcode.cluster.names import task_key
-from dask_gradcode.cluster.shard import (
+from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.data.cuts import Piece, pieces
+from dask_gradcode.cluster.data.shard import (
     ShardPlan,
     build_shard,
     copy_shard,
@@ -17,7 +17,7 @@ from dask_gradcode.cluster.shard import (
     pack_rows,
     take_block,
 )
-from dask_gradcode.cluster.source import Source
+from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.targets import Targets
 

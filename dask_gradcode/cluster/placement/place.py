@@ -13,16 +13,16 @@ import numpy as np
 from dask.utils import format_bytes
 from distributed import Client, Future, span
 
-from dask_gradcode.cluster.assigning import anywhere, homes, hosts_of, near, spread
-from dask_gradcode.cluster.blocks import balance, describe_X, describe_y
-from dask_gradcode.cluster.building import Builder
-from dask_gradcode.cluster.config import seconds
-from dask_gradcode.cluster.forms import check_inputs, check_lengths
-from dask_gradcode.cluster.names import task_key
-from dask_gradcode.cluster.placement import Placement
-from dask_gradcode.cluster.session import session, workers_of
-from dask_gradcode.cluster.source import Source
-from dask_gradcode.cluster.waiting import collect_anywhere, located
+from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.client.session import session, workers_of
+from dask_gradcode.cluster.client.waiting import collect_anywhere, located
+from dask_gradcode.cluster.data.builder import Builder
+from dask_gradcode.cluster.data.cuts import balance, describe_X, describe_y
+from dask_gradcode.cluster.data.forms import check_inputs, check_lengths
+from dask_gradcode.cluster.data.source import Source
+from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
+from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.codes import GradientCode, make_code
 from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from distributed import get_worker, secede
 
-from dask_gradcode.cluster.transport.released import Released
+from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.stragglers import StragglerModel
 
 __all__ = ["await_begin", "await_end", "delay", "hold"]

@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, get_worker
 
-from dask_gradcode.cluster.config import seconds
-from dask_gradcode.cluster.liveness import Liveness
-from dask_gradcode.cluster.mailbox import Mailbox, Vanished
+from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.client.mailbox import Mailbox, Vanished
 from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = ["LOOK_EVERY", "Located", "collect", "collect_anywhere", "is_late", "located"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from dask_gradcode.cluster.spares import AT_ONCE, LEARN_EVERY, Spares, Turn
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.rounds.spares import AT_ONCE, LEARN_EVERY, Spares, Turn
 from histories import record
 
 CODE = FractionalRepetition(4, 1)

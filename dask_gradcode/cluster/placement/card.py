@@ -11,7 +11,7 @@ from distributed.comm.addressing import get_address_host
 from dask_gradcode.html import card, facts, folded, mark, ranges, table
 
 if TYPE_CHECKING:
-    from dask_gradcode.cluster.placement import Placement
+    from dask_gradcode.cluster.placement.placement import Placement
 
 __all__ = ["placement_card"]
 

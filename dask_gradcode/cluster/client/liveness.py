@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, WeakMethod, proxy
 from distributed import Client
 from distributed.scheduler import heartbeat_interval
 
-from dask_gradcode.cluster.session import workers_of
+from dask_gradcode.cluster.client.session import workers_of
 
 __all__ = ["Liveness"]
 

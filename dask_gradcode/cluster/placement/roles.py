@@ -13,14 +13,14 @@ from typing import Any, cast
 import numpy as np
 from distributed import Client, Future
 
-from dask_gradcode.cluster.building import Builder
-from dask_gradcode.cluster.config import seconds
-from dask_gradcode.cluster.liveness import Liveness
-from dask_gradcode.cluster.mailbox import Letter, Mailbox, Vanished
-from dask_gradcode.cluster.names import task_key
-from dask_gradcode.cluster.shard import Shard
-from dask_gradcode.cluster.transport import Serving
-from dask_gradcode.cluster.waiting import LOOK_EVERY, is_late, missing
+from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
+from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late, missing
+from dask_gradcode.cluster.data.builder import Builder
+from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.codes import GradientCode
 
 __all__ = ["Roles"]

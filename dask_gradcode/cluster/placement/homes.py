@@ -8,8 +8,8 @@ import numpy as np
 from distributed import Client
 from scipy.optimize import linear_sum_assignment
 
-from dask_gradcode.cluster.building import Builder
-from dask_gradcode.cluster.session import workers_of
+from dask_gradcode.cluster.client.session import workers_of
+from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.codes import GradientCode
 
 __all__ = ["anywhere", "homes", "hosts_of", "near", "spread"]

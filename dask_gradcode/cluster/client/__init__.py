@@ -1,0 +1,1 @@
+"""Dask's client, made safe against frozen workers."""

@@ -1,0 +1,50 @@
+"""The tasks that keep a desk open on each worker, as the client sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distributed import Client, Future
+
+from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.worker.desk import serve
+
+__all__ = ["Serving"]
+
+
+class Serving:
+    """The long tasks that serve the shards of one placement: one per role, begun when first used.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A synchronous client.
+    uid : str
+        Distinguishes the keys of this placement's tasks from all others.
+    """
+
+    def __init__(self, client: Client, uid: str) -> None:
+        self._client, self._uid = client, uid
+        self._tasks: dict[str, Future[Any]] = {}
+
+    def token(self, role: int, shard: Future[Any], address: str) -> str:
+        """Return the token by which a role's worker knows the shard to serve."""
+        key: Any = shard.key  # (name, role, epoch)
+        token = f"{self._uid}-{role}-{key[-1]}"
+        if token not in self._tasks:
+            self._tasks[token] = self._client.submit(
+                serve,
+                shard,
+                token,
+                key=task_key("serve", self._uid, *key[1:]),
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+            )
+        return token
+
+    def release(self, role: int | None = None) -> None:
+        """End the task of a role, or of all roles."""
+        mine = None if role is None else f"{self._uid}-{role}-"
+        for token in [t for t in self._tasks if mine is None or t.startswith(mine)]:
+            self._tasks.pop(token).release()
