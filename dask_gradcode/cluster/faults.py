@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, Future, wait
+from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.session import check_client, workers_of
 from dask_gradcode.cluster.client.waiting import collect
+from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.worker.delays import await_begin, await_end, hold
 from dask_gradcode.stragglers import StragglerModel
 
@@ -93,7 +95,12 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
             for address in addresses
         }
 
-    held = on_each("hold", hold, model, token)
+    imports = Imports(client)
+    try:
+        imports.wait(addresses, "Injecting")
+    finally:
+        imports.release()
+    held = on_each("hold", hold, dumps(model), token)
     try:
         pinned = {address: address for address in addresses}
         try:

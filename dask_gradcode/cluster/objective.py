@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
+from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Work
 from dask_gradcode.objective import evaluation
 from dask_gradcode.rounds import (
@@ -87,6 +89,8 @@ class ClusterObjective:
         self._data, self._wait = data, wait or UntilExact()
         self._wait.check(data.code)
         self._n_rounds = 0
+        # A loss lets other threads run, a function of the user's need not.
+        self._may_be_busy_since = math.inf if isinstance(work, Loss) else time.monotonic()
         self._recent: dict[int, tuple[Round, RoundRecord]] = {}
         self._told: set[Doubt] = set()
         self._spares = Spares(data.code)
@@ -126,7 +130,7 @@ class ClusterObjective:
         data.check_open()
         round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows, w)
         self._n_rounds += 1
-        patience = Patience(data, round_)
+        patience = Patience(data, round_, self._may_be_busy_since)
         now = round_.started
         step = self._begin(round_, w)
         events: Sequence[Event] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 from dask_gradcode.cluster.client.config import seconds
@@ -19,8 +20,10 @@ logger = logging.getLogger("dask_gradcode")
 class Patience:
     """Looks at heartbeats while a round waits, and gives up in the end.
 
-    Slow workers are waited for. Workers that are frozen, or lost and not yet replaced, are waited
-    for ``gradcode.timeouts.recover``, counted from when the others were first not enough.
+    Slow workers are waited for, and those that may be in a user's block function: it can keep
+    Python's lock, and so the heartbeats, for as long as it takes. Workers that are frozen, or lost
+    and not yet replaced, are waited for ``gradcode.timeouts.recover``, counted from when the others
+    were first not enough.
 
     Parameters
     ----------
@@ -28,10 +31,12 @@ class Patience:
         The data.
     round_ : Round
         The round.
+    may_be_busy_since : float, default=inf
+        Since when workers may be in a block function: who was heard later may only be slow.
     """
 
-    def __init__(self, data: Placement, round_: Round) -> None:
-        self._data, self._round = data, round_
+    def __init__(self, data: Placement, round_: Round, may_be_busy_since: float = math.inf) -> None:
+        self._data, self._round, self._busy_since = data, round_, may_be_busy_since
         self._helpless_since: float | None = None
 
     def next_look(self, step: Done | Wait | Ask | Stuck, now: float) -> float:
@@ -67,16 +72,18 @@ class Patience:
                 f"workers live (dask.config key gradcode.timeouts.round). Waiting for {waited_for}."
             )
         roles = [role for role in round_.missing_roles() if role not in round_.losses]
-        gone, frozen = Liveness.of(data.client).absent(data.addresses[role] for role in roles)
+        liveness = Liveness.of(data.client)
+        gone, frozen = liveness.absent(data.addresses[role] for role in roles)
         if gone:
             return self._losses(roles, gone)
-        losses = self._losses(roles, frozen)
+        if round_.decodable:  # there is a sum already, and none of these will better it
+            return self._losses(roles, frozen)
+        idle = {a: why for a, why in frozen.items() if liveness.heard(a) < self._busy_since}
+        losses = self._losses(roles, idle)
         possible = round_.arrived | round_.pending
         for loss in losses:
             held = list(data.code.messages_of[loss.role])
             possible[held] = round_.arrived[held]
-        if round_.decodable:
-            return losses  # there is a sum already, and none of these will better it
         if not losses or data.code.can_decode(possible):
             return ()  # those that live are enough, they are only slow
         if self._helpless_since is None:

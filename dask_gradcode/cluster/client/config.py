@@ -14,6 +14,9 @@ DEFAULTS = {
     "gradcode.timeouts.workers": "10s",
     # how long to try to reach a worker before messages travel as tasks
     "gradcode.timeouts.connect": "5s",
+    # how long a worker may be silent while others are heard, for a heartbeat every 0.5 s: more
+    # workers send theirs less often
+    "gradcode.timeouts.frozen": "5s",
     # how long one round may take although its workers live
     "gradcode.timeouts.round": "1h",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -12,6 +13,8 @@ from weakref import WeakKeyDictionary, WeakMethod, proxy
 from distributed import Client
 from distributed.scheduler import heartbeat_interval
 
+from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.pulse import Pulse
 from dask_gradcode.cluster.client.session import workers_of
 
 __all__ = ["Liveness"]
@@ -33,9 +36,8 @@ class Liveness:
     def __init__(self, client: Client) -> None:
         self._client = proxy(client)  # the client's own handlers hold this hub
         self._callbacks: dict[str, list[WeakMethod[Callback]]] = {}
-        # address -> (the scheduler's time of the last heartbeat, our time when it last changed):
-        # comparing a stamp with itself needs no agreement between two machines' clocks
-        self._heartbeats: dict[str, tuple[float, float]] = {}
+        self._pulse, self._looking = Pulse(), threading.Lock()
+        self._answered: set[str] = set()
         self._workers: Mapping[str, Any] = {}  # as the scheduler told them last
         self._asked = self.told = -math.inf  # when it was asked, and when it answered
         self._left: dict[str, float] = {}  # when watched workers left: an answer may be older
@@ -80,9 +82,8 @@ class Liveness:
 
     def addresses(self) -> list[str]:
         """Return the addresses of all workers; asks the scheduler."""
-        self._asked = time.monotonic()
-        self._know(workers_of(self._client), self._asked)
-        self.told = time.monotonic()
+        self._asked = asked = time.monotonic()
+        self._told(workers_of(self._client), asked)
         return list(self._workers)
 
     def recently(self, max_age: float) -> Mapping[str, Any]:
@@ -100,8 +101,38 @@ class Liveness:
         asked = time.monotonic()
         with suppress(OSError, AttributeError):  # no scheduler any more
             identity = await self._client.scheduler.identity(n_workers=-1)
-            self._know(identity["workers"], asked)
+            self._told(identity["workers"], asked)
+
+    def _told(self, workers: Mapping[str, Any], asked: float) -> None:
+        with self._looking:
+            self._know(workers, asked)
             self.told = time.monotonic()
+            heartbeats = {a: worker["last_seen"] for a, worker in self._workers.items()}
+            self._pulse.look(heartbeats, self._limit)
+            self._answered.intersection_update(heartbeats)
+
+    @property
+    def _limit(self) -> float:
+        # the scheduler has more workers send their heartbeats less often
+        rarer = heartbeat_interval(len(self._workers)) / heartbeat_interval(0)
+        return seconds("gradcode.timeouts.frozen") * rarer
+
+    def note_answer(self, address: str) -> None:
+        """Note that a worker has answered something; until then it is starting."""
+        with self._looking:
+            self._answered.add(address)
+
+    def answered(self, address: str) -> bool:
+        """Say whether a worker has ever answered anything here."""
+        return address in self._answered
+
+    def heard(self, address: str) -> float:
+        """Return when, by this process's clock, a worker sent its newest heartbeat: not later."""
+        worker = self._workers.get(address)
+        if worker is None:
+            return -math.inf
+        newest = max(other["last_seen"] for other in self._workers.values())
+        return self.told - float(newest - worker["last_seen"])
 
     def _know(self, workers: Mapping[str, Any], asked: float) -> None:
         left = {address for address, when in self._left.items() if when > asked}
@@ -110,27 +141,27 @@ class Liveness:
     def absent(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return which of some workers are gone and which are frozen, with the reason in words.
 
-        Asks the scheduler. A worker is frozen when its heartbeat has not changed for the longer of
-        5 seconds and 10 heartbeats, counted from the first time that it was asked about here.
+        Asks the scheduler. A worker is frozen when it has sent no heartbeat for
+        ``gradcode.timeouts.frozen`` while others were heard, counted from the first time that the
+        scheduler was asked here. One that has never answered anything is starting: it is given up
+        as frozen only after ``gradcode.timeouts.recover``.
         """
         self.addresses()
         return self.judge(addresses)
 
     def judge(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the same by what the scheduler said last."""
-        workers, now = self._workers, self.told
-        limit = max(5.0, 10 * heartbeat_interval(len(workers)))
+        workers, limit = self._workers, self._limit
         gone, frozen = {}, {}
         for address in addresses:
+            silent = self._pulse.silence(address)
             if address not in workers:
                 gone[address] = "it left the cluster"
-                continue
-            stamp = workers[address]["last_seen"]
-            if self._heartbeats.get(address, (None, now))[0] != stamp:
-                self._heartbeats[address] = stamp, now
-            silent = now - self._heartbeats[address][1]
-            if silent > limit:
+            elif self.answered(address) and silent > limit:
                 frozen[address] = f"it has sent no heartbeat for {silent:.0f} s"
+            elif silent > max(limit, seconds("gradcode.timeouts.recover")):
+                text = "it has not answered anything yet, and sent no heartbeat for"
+                frozen[address] = f"{text} {silent:.0f} s"
         return gone, frozen
 
 

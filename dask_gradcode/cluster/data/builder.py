@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distributed import Client, Future
@@ -43,6 +43,8 @@ class Builder:
         The rows at which blocks begin, and the number of all rows.
     targets : Targets
         Says how targets are encoded.
+    before : callable
+        Returns by a worker's address what has to be done before it can read tasks, or None.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class Builder:
         lengths: Mapping[str, Sequence[int]],
         borders: Sequence[int],
         targets: Targets,
+        before: Callable[[str], Future[Any] | None],
     ) -> None:
         self._client, self._uid, self._code, self._source = client, uid, code, source
-        self._borders, self._targets = borders, targets
+        self._borders, self._targets, self._before = borders, targets, before
         self._pieces: dict[str, dict[int, list[Piece]]] = {
             name: {
                 block: pieces(lengths[name], borders[block], borders[block + 1])
@@ -169,6 +172,7 @@ class Builder:
         return self._client.submit(
             function,
             *arguments,
+            after=self._before(address),
             key=task_key("shard", self._uid, role, epoch),
             workers=[address],
             allow_other_workers=False,

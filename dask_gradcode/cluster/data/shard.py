@@ -153,8 +153,8 @@ def pack_rows(chunk: Any, start: int, stop: int) -> Parcel:
     return Parcel(chunk if (start, stop) == (0, chunk.shape[0]) else cut_rows(chunk, start, stop))
 
 
-def build_shard(plan: ShardPlan, *pieces: Any) -> Shard:
-    """Put a role's blocks together on its worker."""
+def build_shard(plan: ShardPlan, *pieces: Any, after: Any = None) -> Shard:
+    """Put a role's blocks together on its worker; ``after`` is what must have been done before."""
     blocks = {}
     for index, places in plan.X.items():
         y = np.concatenate([np.asarray(pieces[place]) for place in plan.y[index]])
@@ -188,7 +188,7 @@ def take_block(shard: Shard, index: int) -> Parcel:
     return Parcel(shard.widened(index))
 
 
-def copy_shard(role: int, indices: Sequence[int], *blocks: Parcel) -> Shard:
+def copy_shard(role: int, indices: Sequence[int], *blocks: Parcel, after: Any = None) -> Shard:
     """Put a role's blocks, which came from other roles, together on its new worker."""
     return _shard(role, {i: block.content for i, block in zip(indices, blocks, strict=True)})
 

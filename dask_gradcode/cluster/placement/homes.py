@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from distributed import Client
@@ -33,7 +33,9 @@ def hosts_of(client: Client) -> dict[str, str]:
     return {address: worker["host"] for address, worker in workers.items()}
 
 
-def homes(code: GradientCode, addresses: Sequence[str]) -> Callable[[float], str]:
+def homes(
+    code: GradientCode, addresses: Sequence[str], starting: Collection[str] = ()
+) -> Callable[[float], str]:
     """Return who should compute rows: a worker that will hold them, each an equal share.
 
     So each row travels ``n_stragglers`` times, and no worker holds rows that it does not need.
@@ -44,6 +46,8 @@ def homes(code: GradientCode, addresses: Sequence[str]) -> Callable[[float], str
         Says which role holds which blocks.
     addresses : sequence of str
         The worker of each role.
+    starting : collection of str, default=()
+        Workers that are to compute no rows where others can.
 
     Returns
     -------
@@ -61,6 +65,7 @@ def homes(code: GradientCode, addresses: Sequence[str]) -> Callable[[float], str
     for role, address in enumerate(addresses):
         for block in code.blocks_of(role):
             holders[block].append(address)
+    holders = [[a for a in found if a not in starting] or found for found in holders]
 
     def home(position: float) -> str:
         block = min(int(position * code.n_blocks), code.n_blocks - 1)

@@ -22,6 +22,7 @@ from dask_gradcode.cluster.data.cuts import balance, describe_X, describe_y
 from dask_gradcode.cluster.data.forms import check_inputs, check_lengths
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
+from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.codes import GradientCode, make_code
 from dask_gradcode.fingerprint import Moments
@@ -141,6 +142,11 @@ def place_data(
                 f"The cluster at {lent.scheduler_info()['address']} has no workers. Start some "
                 "(client.wait_for_workers(n) waits for them)."
             )
+        imports = Imports(lent)
+        stack.callback(imports.release)
+        imports.wait(addresses, "Placing data")
+        starting = [a for a in addresses if imports.before(a) is not None]
+        addresses.sort(key=starting.count)  # who has answered comes first, in the same order
         chosen = choose_code(code, n_workers, n_stragglers, random_state, len(addresses))
         if chosen.n_workers > len(addresses):
             raise InsufficientWorkersError(
@@ -152,7 +158,7 @@ def place_data(
         _check_rows(X.shape[0], chosen)
         used = addresses[: chosen.n_workers]
         # Where spares could compute chunks too, Dask is not told where to.
-        home = homes(chosen, used) if len(used) == len(addresses) else anywhere
+        home = homes(chosen, used, starting) if len(used) == len(addresses) else anywhere
         source = Source(lent, X, y, sample_weight, chosen.n_blocks, home)
         stack.callback(source.release)
         facts, where = _describe(lent, source, estimator)
@@ -167,7 +173,7 @@ def place_data(
         stack.callback(data.release)
         nbytes = sum(fact.nbytes for fact in x_facts)
         _warn_of_memory(lent, chosen, used, nbytes)
-        builder = Builder(lent, data.uid, chosen, source, lengths, borders, targets)
+        builder = Builder(lent, data.uid, chosen, source, lengths, borders, targets, imports.before)
         data.build(builder, near(used, hosts_of(lent), builder, where), where)
         data.own(stack.pop_all())
     return data

@@ -215,7 +215,7 @@ class Roles:
         for letter in self._mailbox.take(0):
             self._take_in(letter)
         vacant = any(seat.shard is None for seat in self._seats.values())
-        workers = self._liveness.recently(_ask_every(len(self._seats)) if vacant else 2.0)
+        workers = self._liveness.recently(_ask_every(len(self._seats)) if vacant else 1.0)
         if not vacant and len(workers) <= len(self._seats):
             return  # nobody is missing, or there is nobody to spare
         with self._lock:
@@ -324,6 +324,7 @@ class Roles:
                 logger.warning("Role %d is not placed: %s", role, seat.why)
                 return
             seat.shard, seat.tries = shard, 0
+            self._liveness.note_answer(seat.address)
             if letter.result is not None:
                 self.meta, self.columns[role], self.nbytes[role] = letter.result
             self.version += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Hashable
 
@@ -71,9 +72,12 @@ def delay(who: Hashable, role: int, round: int, n_workers: int) -> bool:
     return True
 
 
-def hold(model: StragglerModel, token: str) -> None:
-    """Delay this worker until released; the body of a long task, which ends with its client."""
-    injection, key = _Injection(model), (get_worker().address, token)
+def hold(model: bytes, token: str) -> None:
+    """Delay this worker until released; the body of a long task, which ends with its client.
+
+    The model is pickled: it may be the user's own, and is imported here, not in the event loop.
+    """
+    injection, key = _Injection(pickle.loads(model)), (get_worker().address, token)
     with Released.told(injection.end):
         secede()
         _set(key, injection)
