@@ -7,6 +7,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -243,11 +244,13 @@ def _describe(
     where : dict of tuple of str and int to str
         The worker that holds each chunk, by array and index.
     """
-    errands = {
-        (names[0], index): _Errand(client, source, names, index, look, estimator)
-        for names, look in ((("X",), describe_X), (("y", "sample_weight"), describe_y))
-        for index in source.futures[names[0]]
-    }
+    errands: dict[tuple[str, int], _Errand] = {}
+    for index in source.futures["X"]:
+        look = partial(describe_X, source.expected("X", index))
+        errands["X", index] = _Errand(client, source, ("X",), index, look, estimator)
+    for index in source.futures["y"]:
+        names = ("y", "sample_weight")
+        errands["y", index] = _Errand(client, source, names, index, describe_y, estimator)
     answers = collect_anywhere(client, errands, "Checking the data")
     where: dict[tuple[str, int], str] = {}
     for ticket, (attempt, answer) in answers.items():
