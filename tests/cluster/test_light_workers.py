@@ -26,7 +26,8 @@ from dask_gradcode.cluster.data.shard import (
     look_at,
     pack_rows,
 )
-from dask_gradcode.cluster.worker.desk import Job, serve
+from dask_gradcode.cluster.worker.desk import serve
+from dask_gradcode.cluster.worker.visitor import Job
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.losses import Logistic
 from dask_gradcode.stragglers import FixedDelay

@@ -50,9 +50,10 @@ def place(
     Parameters
     ----------
     X : dask array, ndarray, CSR array or frame of shape (n_samples, n_features)
-        The features. Chunks of a dask array may be dense or scipy sparse; each is computed once and
-        travels from worker to worker, never through the client. float32 stays float32 on the
-        workers, which takes half the memory; all other numbers become float64.
+        The features. Chunks of a dask array may be dense or sparse, scipy's or pydata's; of a dask
+        frame, columns are taken by name in every partition. Each chunk is computed once and travels
+        from worker to worker, never through the client. float32 stays float32 on the workers, which
+        takes half the memory; all other numbers become float64.
     y : array-like or dask array of shape (n_samples,)
         The targets, chunked like X or otherwise.
     sample_weight : array-like or dask array of shape (n_samples,) or float, optional
