@@ -76,13 +76,15 @@ def as_targets(y: Any, estimator: str) -> Any:
         In scikit-learn's words.
     """
     y = np.asarray(y)
-    if y.ndim == 1 and (y.dtype.kind != "f" or _is_finite(y)):
+    if y.ndim == 1 and (y.dtype.kind not in "fO" or _is_finite(y)):
         return y
-    from sklearn.utils import check_array, column_or_1d
+    from sklearn.utils import assert_all_finite, check_array, column_or_1d
 
     y = column_or_1d(y)
     if y.dtype.kind == "f":
         check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y", estimator=estimator)
+    if y.dtype.kind == "O":
+        assert_all_finite(y, input_name="y", estimator_name=estimator)
     return y
 
 
@@ -135,9 +137,11 @@ def kind_of_targets(y: Any) -> str:
         whole = y == np.trunc(y)
         if not whole.all():
             return "continuous"
-        plain = not (np.abs(y) >= 2.0**63).any()  # those are no whole numbers to scikit-learn
+        plain = not (
+            np.abs(y) >= np.float64(2.0**63)
+        ).any()  # those are no whole numbers to scikit-learn
     if y.dtype.kind == "O":
-        plain = all(isinstance(label, str) for label in y)
+        plain = _is_finite(y)  # strings all of them
     if plain:
         return "binary" if len(np.unique(y)) <= 2 else "multiclass"
     from sklearn.utils.multiclass import type_of_target
@@ -153,6 +157,8 @@ def _is_plain(array: Any, ndim: int) -> bool:
 
 
 def _is_finite(values: Any) -> bool:
+    if values.dtype.kind == "O":
+        return all(isinstance(value, str) for value in values)
     if values.dtype.kind != "f":
         return True
     with np.errstate(all="ignore"):  # one pass without a mask, mostly: a sum may overflow

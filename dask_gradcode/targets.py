@@ -87,9 +87,12 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
         weight = as_weights(sample_weight, y)
     if len(y) == 0:
         return TargetFacts()
+    kind = kind_of_targets(y)
+    if kind == "unknown":  # objects that are no strings: no labels, but perhaps numbers
+        y = _as_floats(y, estimator)
     facts = TargetFacts(
         len(y),
-        kind_of_targets(y),
+        kind,
         weight=float(weight.sum()),
         moments=Moments.of(as_numbers(y)),
         weight_moments=Moments.of(weight),
@@ -102,6 +105,14 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     if len(labels) > MANY_LABELS:
         return replace(facts, kind="many-valued")
     return replace(facts, labels=labels, counts=counts, weights=np.bincount(index, weight))
+
+
+def _as_floats(y: Any, estimator: str) -> Any:
+    """Return objects as the numbers that they are, or as they are."""
+    try:
+        return as_targets(y.astype(np.float64), estimator)
+    except (TypeError, ValueError):
+        return y
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ import numpy as np
 from dask.base import compute
 
 from dask_gradcode.checks import as_rows
-from dask_gradcode.cluster.data.forms import as_column, as_dask_array, is_dask
+from dask_gradcode.cluster.data.frames import FrameRows
+from dask_gradcode.cluster.data.lazy import as_column, as_dask_array, held_to_shape, is_dask
 from dask_gradcode.losses import Loss
 
 __all__ = ["lazily", "mean_agreement", "share_explained"]
@@ -39,15 +40,14 @@ def lazily(
     dask array, Series or DataFrame
         Of the same chunks as X; for a frame with its index.
     """
-    function = _Checked(function, estimator)
+    function, token = _Checked(function, estimator), f"{estimator}-predict"
     if not isinstance(X, da.Array):
-        frame = _ByRows(function, like, names)
-        return X.map_partitions(frame, meta=frame(X._meta))
-    X = X.rechunk({1: -1}) if X.numblocks[1] > 1 else X
+        frame = _ByRows(function, FrameRows("X", X._meta), like, names)
+        return X.map_partitions(frame, meta=frame.with_index(like, X._meta), token=token)
+    X = held_to_shape(X).rechunk({1: -1})
     shape: dict[str, Any] = {"drop_axis": 1}
     if like.ndim > 1:
         shape = {"chunks": (X.chunks[0], (like.shape[1],))}
-    token = f"{estimator}-predict"
     return da.map_blocks(function, X, dtype=like.dtype, meta=like, token=token, **shape)
 
 
@@ -64,13 +64,19 @@ class _Checked:
 class _ByRows:
     """A function of arrays, as one of frames."""
 
-    def __init__(self, function: Callable[[Any], Any], like: Any, names: Any) -> None:
-        self._function, self._like, self._names = function, like, names
+    def __init__(
+        self, function: Callable[[Any], Any], rows: FrameRows, like: Any, names: Any
+    ) -> None:
+        self._function, self._rows, self._like, self._names = function, rows, like, names
 
-    def __call__(self, part: Any) -> Any:
+    def __call__(self, part: Any, partition_info: Any = None) -> Any:
+        rows = self._rows(part, partition_info)
+        return self.with_index(self._function(rows) if len(part) else self._like, part)
+
+    def with_index(self, values: Any, part: Any) -> Any:
+        """Return values as a Series or a frame, of the same rows as a partition."""
         import pandas as pd
 
-        values = self._function(part) if len(part) else self._like
         if self._like.ndim > 1:
             return pd.DataFrame(values, index=part.index, columns=self._names)
         return pd.Series(values, index=part.index, dtype=self._like.dtype)
@@ -78,7 +84,7 @@ class _ByRows:
 
 def mean_agreement(y: Any, predicted: Any, sample_weight: Any) -> float:
     """Return the weighted share of rows in which two 1-D arrays agree, dask or not."""
-    y, predicted, weight = _aligned(y, predicted, sample_weight)
+    y, predicted, weight = _aligned(y, predicted, sample_weight, numeric=False)
     agree = (y == predicted).astype(np.float64)
     right, whole = compute((agree * weight).sum(), weight.sum())
     return float(right / whole)
@@ -100,7 +106,7 @@ def share_explained(
     sample_weight : dask or other array of shape (n_samples,) or None
         Weight of each row.
     """
-    y, linear, weight = _aligned(y, linear, sample_weight)
+    y, linear, weight = _aligned(y, linear, sample_weight, numeric=True)
 
     def lost(z: Any) -> Any:
         value = da.map_blocks(_value, z, y, loss=loss, dtype=np.float64)
@@ -117,14 +123,11 @@ def _value(z: Any, y: Any, loss: Loss) -> Any:
     return loss.pointwise(z, y)[0]
 
 
-def _aligned(y: Any, predicted: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+def _aligned(y: Any, predicted: Any, sample_weight: Any, *, numeric: bool) -> tuple[Any, Any, Any]:
     """Return three dask arrays in the same chunks, as far as their lengths are known."""
-    arrays = [y, predicted] if sample_weight is None else [y, predicted, sample_weight]
-    arrays = [
-        as_dask_array(array) if is_dask(array) else da.from_array(np.asarray(array), chunks=-1)
-        for array in arrays
-    ]
-    arrays = [as_column(array) for array in arrays]
+    arrays = [_column(y, "y", numeric), _column(predicted, "prediction", numeric)]
+    if sample_weight is not None:
+        arrays.append(_column(sample_weight, "sample_weight", True))
     unknown = [np.isnan(array.shape[0]) for array in arrays]
     if not all(unknown) or len({array.numblocks for array in arrays}) > 1:
         for index in np.flatnonzero(unknown):  # on the workers; the user's own array is left alone
@@ -139,3 +142,24 @@ def _aligned(y: Any, predicted: Any, sample_weight: Any) -> tuple[Any, Any, Any]
     if sample_weight is None:
         arrays.append(da.ones_like(arrays[0], dtype=np.float64))
     return arrays[0], arrays[1], arrays[2]
+
+
+def _column(array: Any, name: str, numeric: bool) -> da.Array:
+    lazy = as_dask_array(array, name) if is_dask(array) else da.from_array(np.asarray(array), -1)
+    column = as_column(lazy, name, numeric)
+    return da.map_blocks(_sound, column, name, dtype=column.dtype, meta=column._meta)
+
+
+def _sound(values: Any, name: str) -> Any:
+    """Return targets or weights as they are, or raise in scikit-learn's words."""
+    kind = values.dtype.kind
+    if kind in "biuU" or (kind == "f" and np.isfinite(values).all()):
+        return values
+    if kind == "O" and all(isinstance(label, str) for label in values):
+        return values
+    from sklearn.utils import assert_all_finite
+    from sklearn.utils.multiclass import type_of_target
+
+    assert_all_finite(values, input_name=name)
+    type_of_target(values, input_name=name)  # takes no bytes
+    return values

@@ -17,6 +17,7 @@ from distributed.protocol.pickle import dumps
 
 from dask_gradcode import CodedLogisticRegression, CodedPoissonRegressor, place
 from dask_gradcode.cluster import ClusterObjective, inject
+from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.cuts import describe_X, describe_y
 from dask_gradcode.cluster.data.shard import (
     Parcel,
@@ -40,10 +41,10 @@ import json, pickle, sys
 import dask_gradcode.cluster.worker.desk, dask_gradcode.cluster.transport.tasks
 import dask_gradcode.linear_model.bare
 with open(sys.argv[1], "rb") as file:
-    tasks, job, X, y, w = pickle.load(file)
+    tasks, job, expected, X, y, w = pickle.load(file)
 describe_X, describe_y, pack_rows, build_shard, look_at, serve, plan = tasks
-assert describe_X(X, "me").problem is describe_y(y, None, "me").problem is None
-shard = build_shard(plan, pack_rows(X, 0, len(y)), y)
+assert describe_X(expected, X, "me").problem is describe_y(y, None, "me").problem is None
+shard = build_shard(plan, pack_rows(expected, X, 0, len(y)), y)
 look_at(shard)
 payload = shard.compute(job.code, job.messages[0], pickle.loads(job.work), w)
 print(json.dumps([payload.tolist(), sorted(sys.modules)]))
@@ -57,7 +58,7 @@ def test_a_fresh_python_reads_and_computes_a_job_without_heavy_imports(tmp_path:
     tasks = describe_X, describe_y, pack_rows, build_shard, look_at, serve, plan
     job = Job(code, {0: code.messages[0]}, dumps(Logistic()))
     path = tmp_path / "job"
-    path.write_bytes(dumps((tasks, job, X, y, w)))
+    path.write_bytes(dumps((tasks, job, Expected("X", X.shape), X, y, w)))
     done = subprocess.run(
         [sys.executable, "-c", LIGHT, str(path)], capture_output=True, text=True, check=True
     )

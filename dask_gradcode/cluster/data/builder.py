@@ -156,8 +156,9 @@ class Builder:
         if name != "X" and (piece.start, piece.stop) == (0, self._lengths[name][piece.chunk]):
             return chunk
         if (name, piece) not in self._cuts:
+            expected = self._source.expected(name, piece.chunk)
             self._cuts[name, piece] = self._client.submit(
-                pack_rows if name == "X" else cut_rows,
+                *((pack_rows, expected) if name == "X" else (cut_rows,)),
                 chunk,
                 piece.start,
                 piece.stop,

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from dask_gradcode.checks import as_rows
+from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.targets import TargetFacts, describe_targets
 
@@ -35,8 +36,9 @@ class XFacts:
     moments: Moments = field(default_factory=Moments)
 
 
-def describe_X(chunk: Any, estimator: str) -> XFacts:
+def describe_X(expected: Expected, chunk: Any, estimator: str) -> XFacts:
     """Check a chunk of X where it is."""
+    chunk = expected.rows(chunk)
     try:
         checked = as_rows(chunk, estimator, ensure_min_samples=0, ensure_all_finite=False)
         numbers = project(checked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextvars import Context
 from numbers import Real
 from typing import Any
 
@@ -10,25 +9,17 @@ import dask.array as da
 import dask.config
 import numpy as np
 import scipy.sparse
-from dask.base import is_dask_collection
 from dask.utils import format_bytes, parse_bytes
 
 from dask_gradcode.checks import as_rows
+from dask_gradcode.cluster.data.lazy import as_column, as_dask_array, held_to_shape, is_dask
 from dask_gradcode.typing import Vector
 
 __all__ = [
-    "as_column",
-    "as_dask_array",
     "check_inputs",
     "check_lengths",
     "check_two_dimensional",
-    "is_dask",
 ]
-
-
-def is_dask(array: Any) -> bool:
-    """Say whether something is a dask collection."""
-    return bool(is_dask_collection(array))
 
 
 # ---------------------------------------------------------------- checks on the client
@@ -61,8 +52,8 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
     if not is_dask(X):
         return _check_local(X, y, sample_weight, estimator)
     check_two_dimensional(X)
-    X = _as_dask(X)
-    y = as_column(_as_dask(y, rows=X))
+    X = as_dask_array(X, "X")
+    y = as_column(_as_dask(y, "y", X), "y")
     if X.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{X}\n")
     if X.dtype.kind in "USV":
@@ -80,9 +71,12 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
     if isinstance(sample_weight, Real):
         sample_weight = y.map_blocks(_filled, float(sample_weight), dtype=np.float64)
     if sample_weight is not None:
-        sample_weight = _as_dask(sample_weight, rows=X)
+        sample_weight = _as_dask(sample_weight, "sample_weight", X)
         if sample_weight.ndim != 1:
-            raise ValueError("Sample weights must be 1D array or scalar")
+            raise ValueError(
+                f"Sample weights must be 1D array or scalar, got {sample_weight.ndim}D array."
+            )
+        sample_weight = as_column(sample_weight, "sample_weight")
         if not np.isnan(sample_weight.shape[0] + y.shape[0]):
             if sample_weight.shape != y.shape:
                 raise ValueError(
@@ -106,15 +100,6 @@ def check_two_dimensional(X: Any) -> None:
             "Reshape your data either using array.reshape(-1, 1) if your data has a single "
             "feature or array.reshape(1, -1) if it contains a single sample."
         )
-
-
-def as_column(y: Any) -> Any:
-    """Return an array of shape (n_rows,) of one of shape (n_rows,) or (n_rows, 1)."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead.")
-    return y
 
 
 def check_lengths(n_rows: float, n_targets: float, estimator: str, shape: tuple[Any, ...]) -> None:
@@ -161,56 +146,13 @@ def _whole_rows(X: da.Array) -> da.Array:
             f"to rechunk to a single block along the second axis; with the rows as they are, a "
             f"chunk would have {format_bytes(int(largest))}."
         )
-    return X.rechunk({1: -1})
+    return held_to_shape(X).rechunk({1: -1})
 
 
-def as_dask_array(frame: Any) -> da.Array:
-    """Return a dask array of what a dask frame, Series or array holds."""
-    if isinstance(frame, da.Array):
-        return frame
-    # Dask warns that frames ignore annotations, as is the span of a fit: here there are none.
-    array: da.Array = Context().run(_array_of, frame)
-    return array
-
-
-def _array_of(frame: Any) -> Any:
-    meta = frame._meta
-    if any(_is_extension(column) for column in _columns(meta)):
-        frame = frame.map_partitions(_without_extensions, meta=_without_extensions(meta))
-    return frame.to_dask_array()
-
-
-def _columns(part: Any) -> list[Any]:
-    return [part] if part.ndim == 1 else [column for _, column in part.items()]
-
-
-def _is_extension(column: Any) -> bool:
-    return not isinstance(column.dtype, np.dtype)
-
-
-def _without_extensions(part: Any) -> Any:
-    """Return a pandas frame or Series with NumPy's types alone; Dask would make objects of all."""
-    import pandas as pd
-
-    plain = []
-    for column in _columns(part):
-        values = column
-        if _is_extension(column):
-            values = np.asarray(column)
-            if pd.api.types.is_numeric_dtype(column.dtype):
-                whole = not column.isna().any()
-                dtype: Any = column.dtype.numpy_dtype if whole else np.float64
-                values = column.to_numpy(dtype=dtype, **({} if whole else {"na_value": np.nan}))
-        plain.append(pd.Series(values, index=part.index, dtype=values.dtype))
-    if part.ndim == 1:
-        return plain[0].rename(part.name)
-    return pd.concat(plain, axis=1, keys=range(len(plain))).set_axis(part.columns, axis=1)
-
-
-def _as_dask(array: Any, rows: Any = None) -> Any:
+def _as_dask(array: Any, name: str, rows: da.Array) -> da.Array:
     """Return a dask array; a frame becomes one, an array in memory is cut like ``rows``."""
     if is_dask(array):
-        return as_dask_array(array)
+        return as_dask_array(array, name)
     array = np.asarray(array)
     if np.isnan(rows.shape[0]):
         return da.from_array(array, chunks=-1)

@@ -12,6 +12,7 @@ import scipy.sparse
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
+from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.cluster.data.stacked import StackedRows
 from dask_gradcode.codes import GradientCode, Message
@@ -143,14 +144,13 @@ def _sizeof_parcel(parcel: Parcel) -> int:
 
 def cut_rows(chunk: Any, start: int, stop: int) -> Any:
     """Cut rows out of a source chunk, where that is; a copy, so that the chunk can be freed."""
-    if scipy.sparse.issparse(chunk):
-        return chunk.tocsr()[start:stop]
-    return np.array(np.asarray(chunk)[start:stop])
+    return chunk[start:stop].copy()
 
 
-def pack_rows(chunk: Any, start: int, stop: int) -> Parcel:
+def pack_rows(expected: Expected, chunk: Any, start: int, stop: int) -> Parcel:
     """Cut rows out of a source chunk, or take all of it as it is, to be sent to other workers."""
-    return Parcel(chunk if (start, stop) == (0, chunk.shape[0]) else cut_rows(chunk, start, stop))
+    rows = expected.rows(chunk)
+    return Parcel(rows if (start, stop) == (0, rows.shape[0]) else cut_rows(rows, start, stop))
 
 
 def build_shard(plan: ShardPlan, *pieces: Any, after: Any = None) -> Shard:

@@ -17,8 +17,9 @@ from distributed import Client, Future
 
 from dask_gradcode.cluster.client.config import large_arguments
 from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.cuts import cut
-from dask_gradcode.cluster.data.forms import is_dask
+from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.cluster.data.shard import itself
 
 __all__ = ["Source"]
@@ -64,6 +65,8 @@ class Source:
         given = zip(ARRAYS, (X, y, sample_weight), strict=True)
         arrays = {name: array for name, array in given if array is not None}
         at = {name: [home(x) for x in _middles(array, n_chunks)] for name, array in arrays.items()}
+        self._rows = {name: _rows(array, n_chunks) for name, array in arrays.items()}
+        self._n_features = X.shape[1]
         self._recipes: dict[str, list[Any]]
         self.futures: dict[str, dict[int, Future[Any]]] = {name: {} for name in ARRAYS}
         if is_dask(X):
@@ -79,6 +82,11 @@ class Source:
             )
         for name in arrays:
             self.futures[name] = {index: next(found) for index in range(len(self._recipes[name]))}
+
+    def expected(self, name: str, index: int) -> Expected:
+        """Return what an array says of one of its chunks."""
+        shape = (self._rows[name][index], *([self._n_features] if name == "X" else ()))
+        return Expected(f"Chunk {index} of {name}", shape)
 
     def again(self, name: str, index: int, workers: Sequence[str]) -> Future[Any]:
         """Compute a chunk once more, on some of the workers only.
@@ -152,12 +160,16 @@ def _cut(array: Any, n_chunks: int) -> list[Any]:
     return [array[start:stop] for start, stop in pairwise(borders)]
 
 
+def _rows(array: Any, n_chunks: int) -> list[float]:
+    """Return the rows of each chunk; NaN where they are not known."""
+    if is_dask(array):
+        return list(array.chunks[0])
+    return [float(rows) for rows in np.diff(cut(array.shape[0], min(n_chunks, array.shape[0])))]
+
+
 def _middles(array: Any, n_chunks: int) -> list[float]:
     """Return where the middle of each chunk lies among all rows, as a share of them."""
-    if is_dask(array):
-        rows = np.asarray(array.chunks[0], dtype=float)
-    else:
-        rows = np.diff(cut(array.shape[0], min(n_chunks, array.shape[0]))).astype(float)
+    rows = np.asarray(_rows(array, n_chunks), dtype=float)
     if np.isnan(rows).any() or not rows.any():
         rows = np.ones(len(rows))
     ends = np.cumsum(rows)

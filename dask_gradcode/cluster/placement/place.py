@@ -7,6 +7,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,10 @@ def place(
     Parameters
     ----------
     X : dask array, ndarray, CSR array or frame of shape (n_samples, n_features)
-        The features. Chunks of a dask array may be dense or scipy sparse; each is computed once and
-        travels from worker to worker, never through the client. float32 stays float32 on the
-        workers, which takes half the memory; all other numbers become float64.
+        The features. Chunks of a dask array may be dense or sparse, scipy's or pydata's; of a dask
+        frame, columns are taken by name in every partition. Each chunk is computed once and travels
+        from worker to worker, never through the client. float32 stays float32 on the workers, which
+        takes half the memory; all other numbers become float64.
     y : array-like or dask array of shape (n_samples,)
         The targets, chunked like X or otherwise.
     sample_weight : array-like or dask array of shape (n_samples,) or float, optional
@@ -249,11 +251,13 @@ def _describe(
     where : dict of tuple of str and int to str
         The worker that holds each chunk, by array and index.
     """
-    errands = {
-        (names[0], index): _Errand(client, source, names, index, look, estimator)
-        for names, look in ((("X",), describe_X), (("y", "sample_weight"), describe_y))
-        for index in source.futures[names[0]]
-    }
+    errands: dict[tuple[str, int], _Errand] = {}
+    for index in source.futures["X"]:
+        look = partial(describe_X, source.expected("X", index))
+        errands["X", index] = _Errand(client, source, ("X",), index, look, estimator)
+    for index in source.futures["y"]:
+        names = ("y", "sample_weight")
+        errands["y", index] = _Errand(client, source, names, index, describe_y, estimator)
     answers = collect_anywhere(client, errands, "Checking the data")
     where: dict[tuple[str, int], str] = {}
     for ticket, (attempt, answer) in answers.items():
