@@ -30,7 +30,7 @@ Fact = str | Moments
 """Something that must be the same when a fit is resumed."""
 
 FORMAT = "dask_gradcode checkpoint"
-VERSION = 1
+VERSION = 2  # 1 held points in the coordinates of the model
 _INDEX = "checkpoint.json"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from dask_gradcode.checks import NUMBERS, as_targets, as_weights, kind_of_targets
 from dask_gradcode.fingerprint import Moments, as_numbers
+from dask_gradcode.spread import Spread
 
 __all__ = ["TargetFacts", "Targets", "describe_targets"]
 
@@ -33,8 +35,8 @@ class TargetFacts:
         Rows, and sum of sample weights, of each label.
     weight : float
         Sum of all sample weights.
-    total : float
-        Sum of all sample weights times targets; NaN unless they are numbers.
+    spread : Spread or None
+        Of the targets, as one column; None unless they are numbers.
     smallest : float
         The smallest target; NaN unless they are numbers.
     moments, weight_moments : Moments
@@ -49,7 +51,7 @@ class TargetFacts:
     counts: Any = None
     weights: Any = None
     weight: float = 0.0
-    total: float = np.nan
+    spread: Spread | None = None
     smallest: float = np.nan
     moments: Moments = field(default_factory=Moments)
     weight_moments: Moments = field(default_factory=Moments)
@@ -98,7 +100,8 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
         weight_moments=Moments.of(weight),
     )
     if y.dtype.kind in NUMBERS:
-        facts = replace(facts, total=float(weight @ y), smallest=float(y.min()))
+        column = np.asarray(y, dtype=np.float64)[:, None]
+        facts = replace(facts, spread=Spread.of(column, weight), smallest=float(y.min()))
     if facts.kind not in ("binary", "multiclass"):
         return facts
     labels, index, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -130,8 +133,8 @@ class Targets:
         Rows, and sum of sample weights, of each label.
     weight : float
         Sum of all sample weights.
-    mean : float
-        Weighted mean of the targets; NaN unless they are numbers.
+    spread : Spread or None
+        Of the targets, as one column; None unless they are numbers.
     smallest : float
         The smallest target; NaN unless they are numbers.
     moments, weight_moments : Moments
@@ -143,7 +146,7 @@ class Targets:
     counts: Any
     weights: Any
     weight: float
-    mean: float = np.nan
+    spread: Spread | None = None
     smallest: float = np.nan
     moments: Moments = field(default_factory=Moments)
     weight_moments: Moments = field(default_factory=Moments)
@@ -161,11 +164,12 @@ class Targets:
         """
         chunks = [chunk for chunk in chunks if chunk.n_rows]
         total = sum(chunk.weight for chunk in chunks)
-        mean = sum(chunk.total for chunk in chunks) / total if total else np.nan
+        spreads = [chunk.spread for chunk in chunks if chunk.spread is not None]
+        spread = reduce(Spread.__add__, spreads) if len(spreads) == len(chunks) > 0 else None
         smallest = float(np.min([chunk.smallest for chunk in chunks], initial=np.inf))
         moments = sum((chunk.moments for chunk in chunks), Moments())
         weight_moments = sum((chunk.weight_moments for chunk in chunks), Moments())
-        whole = (total, mean, smallest, moments, weight_moments)
+        whole = (total, spread, smallest, moments, weight_moments)
         for chunk in chunks:
             if chunk.labels is None:
                 return cls(chunk.kind, None, None, None, *whole)
@@ -178,6 +182,15 @@ class Targets:
         weights = np.bincount(index, np.concatenate([chunk.weights for chunk in chunks]))
         kind = "binary" if len(labels) <= 2 else "multiclass"
         return cls(kind, labels, counts.astype(int), weights, *whole)
+
+    @property
+    def mean(self) -> float:
+        """Weighted mean of the targets; NaN unless they are numbers."""
+        return np.nan if self.spread is None else float(self.spread.mean[0])
+
+    def deviation(self, *, centred: bool) -> float:
+        """Return how far the targets spread around their mean, or around zero: never 0."""
+        return 1.0 if self.spread is None else float(self.spread.deviation(centred=centred)[0])
 
     @property
     def encoded(self) -> Any:

@@ -25,6 +25,8 @@ class Recorder:
         Where records go, with value and gradient norm as this objective returns them.
     penalty : L1, optional
         What the optimizer adds to the objective: records include it.
+    size : float, default=1.0
+        What the values in records are multiplied by.
 
     Examples
     --------
@@ -40,8 +42,15 @@ class Recorder:
     [1.0]
     """
 
-    def __init__(self, objective: Objective, history: History, penalty: L1 = NO_PENALTY) -> None:
-        self._objective, self._history, self._penalty = objective, history, penalty
+    def __init__(
+        self,
+        objective: Objective,
+        history: History,
+        penalty: L1 = NO_PENALTY,
+        size: float = 1.0,
+    ) -> None:
+        self._objective, self._history = objective, history
+        self._penalty, self._size = penalty, size
 
     def __call__(self, w: Vector) -> Evaluation:
         """Evaluate and record."""
@@ -49,7 +58,7 @@ class Recorder:
         if not isinstance(seen.record, RoundRecord):
             return seen
         grad_norm = np.abs(self._penalty.steepest(w, seen.gradient)).max(initial=0.0)
-        value = seen.value + self._penalty.value(w)
+        value = self._size * (seen.value + self._penalty.value(w))
         record = replace(seen.record, value=value, grad_norm=float(grad_norm))
         self._history.records.append(record)
         return replace(seen, record=record)

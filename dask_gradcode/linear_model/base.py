@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import warnings
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from dask_gradcode.checkpoint import Checkpoint
 from dask_gradcode.codes import GradientCode
+from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.linear_model.callbacks import (
@@ -22,17 +25,17 @@ from dask_gradcode.linear_model.callbacks import (
     Stopped,
     with_callbacks,
 )
-from dask_gradcode.linear_model.inputs import TakesAnyInput
+from dask_gradcode.linear_model.inputs import Sum, TakesAnyInput
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import check_verbose, reporter
 from dask_gradcode.losses import Layout
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import (
-    L1,
     LBFGS,
     Callback,
     GradientDescent,
+    Memory,
     Nesterov,
     Optimizer,
     Solution,
@@ -136,7 +139,11 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         solution = self._train(X, y, sample_weight)
         if solution is not None:
             self._warn_unless_converged(solution)
+        self._finish(X, y)
         return self
+
+    def _finish(self, X: Any, y: Any) -> None:
+        """Set further attributes of the fitted model."""
 
     def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         """Set the fitted attributes: coefficients and what belongs to them."""
@@ -165,58 +172,66 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         tasks = FitTasks(self, X, y, sample_weight)
         with ExitStack() as stack:
             checkpoint = self._checkpoint(solver, stack)
-            objective, problem, transport, describe = self._objective(
-                X, y, sample_weight, wait, stack
-            )
-            loss = problem.loss
+            found = self._objective(X, y, sample_weight, wait, stack)
+            problem, loss = found.problem, found.problem.loss
             layout = Layout(
                 self.n_features_in_, loss.n_outputs, loss.n_own, bool(self.fit_intercept)
             )
-            penalty = L1(problem.l1, layout.n_slopes)
-            self.history_ = History(self.code_, transport)
+            self.history_ = History(self.code_, found.transport)
+            memory, coordinates = self._begin(checkpoint, found, layout)
+            penalty = coordinates.penalty(problem.l1)
             smooth = Penalised(
-                objective,
+                found.objective,
                 scale=problem.scale,
                 alpha=problem.alpha,
                 n_penalised=layout.n_slopes,
             )
-            memory = {}
-            if checkpoint is not None:
-                memory = checkpoint.begin(
-                    {
-                        "code": repr(self.code_),
-                        "number of features": str(self.n_features_in_),
-                        **describe(),
-                    }
-                )
+            seen = coordinates.objective(smooth)
+            recorder = Recorder(seen, self.history_, penalty, coordinates.size)
             # The solver's vectors are short: BLAS threads would spin on the workers' cores, or wait
             # for them.
             stack.enter_context(one_blas_thread())
             report = stack.enter_context(self._reporter())
             reports = [tasks.accepted] if report is None else [report, tasks.accepted]
-            with Progress(checkpoint, self.checkpoint_every, memory, penalty, reports) as progress:
+            with Progress(
+                checkpoint, self.checkpoint_every, memory, penalty, coordinates, reports
+            ) as progress:
                 progress.say_how(solver)
                 solution = None
                 try:
                     solution = solver.minimize(
-                        tasks.watched(Recorder(smooth, self.history_, penalty), layout),
-                        self._start(problem, layout),
+                        tasks.watched(recorder, layout),
+                        coordinates.to_solver(self._start(problem, layout)),
                         max_iter=self.max_iter,
                         tol=self.tol,
                         callback=progress,
                         penalty=penalty,
                         memory=memory,
                     )
+                    steepest = penalty.steepest(solution.w, solution.gradient)
+                    solution = replace(solution, gradient=steepest)
                 except Stopped:
-                    self._keep(layout, memory["w"], progress.n_iter)
+                    self._keep(layout, progress.newest, progress.n_iter)
                 except KeyboardInterrupt:
                     if progress.best is not None:
                         self._keep(layout, progress.best, progress.n_iter)
                     raise
         if solution is not None:
-            self._keep(layout, solution.w, solution.n_iter)
+            self._keep(layout, coordinates.to_model(solution.w), solution.n_iter)
         tasks.end()
         return solution
+
+    def _begin(
+        self, checkpoint: Checkpoint | None, found: Sum, layout: Layout
+    ) -> tuple[Memory, Coordinates]:
+        """Return the solver's memory, empty for a new fit, and the coordinates it is in."""
+        if checkpoint is not None:
+            features = {"number of features": str(self.n_features_in_)}
+            state = checkpoint.begin({"code": repr(self.code_), **features, **found.describe()})
+            if state:
+                coordinates = Coordinates.recalled(layout, state)
+                return {k: v for k, v in state.items() if k not in coordinates.state}, coordinates
+        return {}, found.problem.coordinates(layout, found.spread)
 
     def _reporter(self) -> AbstractContextManager[Callback | None]:
         return reporter(self.verbose, type(self).__name__, self.history_, self.max_iter)
@@ -237,8 +252,9 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         w = np.zeros(layout.size)
         if not (self.warm_start and hasattr(self, "coef_")):
             layout.intercept(w)[:] = problem.start
+            layout.own(w)[:] = problem.unit
             return w
-        coef = np.atleast_2d(self.coef_).T
+        coef = np.atleast_2d(self._dense_coef()).T
         for what, previous, now in (
             ("features", len(coef), layout.n_features),
             ("outputs", coef.shape[1], layout.n_outputs),
@@ -253,25 +269,40 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         layout.own(w)[:] = self._own_start()
         return w
 
+    def _dense_coef(self) -> Any:
+        """Return the coefficients as an array; ``sparsify`` may have made them sparse."""
+        return self.coef_.toarray() if issparse(self.coef_) else self.coef_
+
     def _own_start(self) -> Vector:
         """Return the loss's own parameters after the previous fit."""
         return np.empty(0)
 
     def _warn_unless_converged(self, solution: Solution) -> None:
-        if solution.converged:
+        """Warn where the gradient is above ``tol``, whatever the solver thinks of that."""
+        left = float(np.abs(solution.gradient).max(initial=0.0))
+        if left <= self.tol:
             return
         name = self.solver if isinstance(self.solver, str) else repr(self.solver)
-        more = ""
         if solution.n_iter >= self.max_iter:
-            more = (
-                "\nIncrease the number of iterations to improve the convergence "
+            advice = (
+                "Increase the number of iterations to improve the convergence "
                 f"(max_iter={self.max_iter})."
             )
+        else:
+            advice = self._advice(left)
         warnings.warn(
             f"{name} failed to converge after {solution.n_iter} iteration(s):\n"
-            f"{solution.message}\n{more}\nYou might also want to scale the data.",
+            f"{solution.message}\n\nThe largest entry of the gradient, of scaled columns, is "
+            f"{left:.1e}; tol is {self.tol:.1e}. {advice}",
             ConvergenceWarning,
             stacklevel=3,
+        )
+
+    def _advice(self, left: float) -> str:
+        """Return what to do where a solver gets no further, though it may iterate."""
+        return (
+            "The solver gets no further, mostly because rounding hides what is left: allow that "
+            f"much (tol={left:.0e}), or leave out columns that others nearly add up to."
         )
 
     def _to(self, model: Any) -> Any:

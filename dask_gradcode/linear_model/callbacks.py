@@ -98,7 +98,7 @@ class FitTasks:
     def end(self) -> None:
         """End the fit; the estimator is fitted."""
         if self._iteration is not None:  # its line search has failed
-            self._iteration.call_on_fit_task_end(estimator=self._estimator)
+            self._iteration.call_on_fit_task_end(**self._data, reconstruction_attributes={})
             self._iteration = None
         if self._root is not None:
             self._root.call_on_fit_task_end(**self._data, reconstruction_attributes={})

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.linear_model.bare import Classes, Linear
@@ -18,7 +19,7 @@ from dask_gradcode.typing import Vector
 __all__ = ["CodedClassifier"]
 
 
-class CodedClassifier(ClassifierMixin, CodedEstimator):
+class CodedClassifier(SparseCoefMixin, ClassifierMixin, CodedEstimator):
     """Predicts with a linear model of each class, lazily for dask input."""
 
     classes_: Any
@@ -121,10 +122,11 @@ class CodedClassifier(ClassifierMixin, CodedEstimator):
 
     def _bare(self) -> Classes:
         check_is_fitted(self, "coef_")
+        coef = self._dense_coef()
         if len(self.classes_) == 2:
-            linear = Linear(self.coef_[0], float(self.intercept_[0]))
+            linear = Linear(coef[0], float(self.intercept_[0]))
         else:
-            linear = Linear(self.coef_.T, self.intercept_)
+            linear = Linear(coef.T, self.intercept_)
         return Classes(linear, self.classes_)
 
     def _by_class(self) -> Any:

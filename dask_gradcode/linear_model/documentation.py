@@ -25,7 +25,11 @@ _SOLVER = """\
     fit_intercept : bool, default=True
         Whether to fit an intercept for each output, which is not penalised.
     solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
-        What chooses the points at which rounds are run.
+        What chooses the points at which rounds are run. It works in coordinates of centred and
+        scaled columns, to which points and gradients are mapped; rows stay as they are, and
+        penalties act on the original coefficients. ``history_`` and callbacks have the objective
+        itself and the gradient in those coordinates, which is the one compared with ``tol``. A fit
+        that ends with a larger one warns.
 """
 
 _LAST = """\
@@ -58,8 +62,8 @@ _LAST = """\
 _REGRESSION = """\
     coef_ : ndarray of shape (n_features,)
         Coefficients.
-    intercept_ : float
-        Intercept.
+    intercept_ : numpy.float64
+        Intercept; 0.0 without one.
     n_iter_ : int
         Iterations of the solver.
 """

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.linear_model.documentation import documented
+from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.regressor import CodedRegressor
 from dask_gradcode.losses import Huber, Layout
@@ -40,15 +41,18 @@ class CodedHuberRegressor(CodedRegressor):
     max_iter : int, default=1000
         Most iterations of the solver.
     tol : float, default=1e-5
-        Stop when the gradient of the objective is nowhere larger than this.
+        Stop when the gradient of the objective, divided by the sum of weights, is nowhere larger
+        than this, for columns and targets in units of their own spread. Units make no difference.
     <fit parameters>
 
     Attributes
     ----------
     <regression attributes>
     scale_ : float
-        The scale. Outliers are the rows with
-        ``abs(y - model.predict(X)) > model.epsilon * model.scale_``.
+        The scale.
+    outliers_ : ndarray of shape (n_samples,)
+        Which rows are outliers, ``abs(y - model.predict(X)) > model.epsilon * model.scale_``; only
+        for data in memory, as on dask arrays that expression is lazy.
     <fit attributes>
 
     References
@@ -114,17 +118,40 @@ class CodedHuberRegressor(CodedRegressor):
 
     def _problem(self, targets: Targets) -> Problem:
         self._check_numbers(targets)
+        unit = targets.deviation(centred=self.fit_intercept)
+        # no scale can be told from 0 below the rounding of the residuals
+        self._loss = Huber(float(self.epsilon), 4 * float(np.finfo(float).eps) * unit)
         return Problem(
-            Huber(float(self.epsilon)), scale=1.0, alpha=2.0 * self.alpha, start=targets.mean
+            self._loss,
+            scale=1.0,
+            alpha=2.0 * self.alpha,
+            start=targets.mean,
+            unit=unit,
+            size=targets.weight * unit,
+            curvature=1.0 / unit,
         )
 
     def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         super()._keep(layout, w, n_iter)
-        self.scale_ = float(Huber.scale(layout.own(w))[0][0])
+        self.scale_ = float(self._loss.scale(layout.own(w))[0])
+
+    def _advice(self, left: float) -> str:
+        if self.scale_ <= 8 * self._loss.floor:
+            return (
+                "The scale has come down to the rounding of the targets: too many rows lie exactly "
+                "on the model, or epsilon is so close to 1 that it asks for that. Use a larger one."
+            )
+        return super()._advice(left)
+
+    def _finish(self, X: Any, y: Any) -> None:
+        if y is None or is_dask(X) or is_dask(y):
+            self.__dict__.pop("outliers_", None)  # of an earlier fit
+            return
+        residual = np.asarray(y, dtype=np.float64).reshape(-1) - self.predict(X)
+        self.outliers_ = np.abs(residual) > self.epsilon * self.scale_
 
     def _own_start(self) -> Vector:
-        scale = self.scale_
-        return np.array([scale - 1.0 if scale > 1.0 else np.log(scale)])
+        return np.array([self.scale_])
 
     def to_sklearn(self) -> HuberRegressor:
         """Return a fitted scikit-learn ``HuberRegressor``, for use without Dask."""

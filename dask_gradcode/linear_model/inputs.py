@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -22,11 +23,36 @@ from dask_gradcode.linear_model.progress import describe_data
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.rounds import WaitRule
+from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets, describe_targets
+from dask_gradcode.typing import Objective
 
-__all__ = ["TakesAnyInput", "is_dask"]
+__all__ = ["Sum", "TakesAnyInput", "is_dask"]
 
-Describe = Callable[[], dict[str, Fact]]
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """The sum of a loss over all rows, and what is known of them.
+
+    Parameters
+    ----------
+    objective : Objective
+        The sum, as a function of the model's parameters.
+    problem : Problem
+        What to minimise.
+    transport : str
+        How messages travel.
+    spread : Spread
+        Of the columns of the features.
+    describe : callable
+        Returns the facts by which the data is known again.
+    """
+
+    objective: Objective
+    problem: Problem
+    transport: str
+    spread: Spread
+    describe: Callable[[], dict[str, Fact]]
 
 
 def is_dask(array: Any) -> bool:
@@ -51,8 +77,8 @@ class TakesAnyInput(BaseEstimator):
 
     def _objective(
         self, X: Any, y: Any, sample_weight: Any, wait: WaitRule, stack: ExitStack
-    ) -> tuple[Any, Problem, str, Describe]:
-        """Return the sum over rows, what to minimise, how messages travel, what the data is."""
+    ) -> Sum:
+        """Return the sum over rows."""
         if not self._needs_cluster(X):
             return self._in_process(X, y, sample_weight, wait)
         from distributed import span
@@ -66,16 +92,15 @@ class TakesAnyInput(BaseEstimator):
         objective = stack.enter_context(
             ClusterObjective(data, problem.loss, wait=wait, transport=self.transport)
         )
-        return (
+        return Sum(
             objective,
             problem,
             objective.transport,
+            data.spread,
             lambda: describe_data(data.targets, data.moments),
         )
 
-    def _in_process(
-        self, X: Any, y: Any, sample_weight: Any, wait: WaitRule
-    ) -> tuple[Any, Problem, str, Describe]:
+    def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
         X, y = self._validate(X, y)
         targets = self._describe(y, sample_weight)
         problem = self._problem(targets)
@@ -84,10 +109,11 @@ class TakesAnyInput(BaseEstimator):
         self.code_ = Uncoded(1)
         block = Block(X, targets.encode(y), sample_weight)
         objective = InProcessObjective(self.code_, {0: block}, problem.loss, wait)
-        return (
+        return Sum(
             objective,
             problem,
             "in-process",
+            Spread.of(X, sample_weight),
             lambda: describe_data(targets, Moments.of(project(X))),
         )
 

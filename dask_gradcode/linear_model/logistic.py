@@ -48,8 +48,8 @@ class CodedLogisticRegression(CodedClassifier):
     max_iter : int, default=100
         Most iterations of the solver.
     tol : float, default=1e-4
-        Stop when ``max |gradient| / (C * sum(sample_weight)) <= tol``, for every solver; with
-        ``l1_ratio > 0`` that is the shortest subgradient.
+        Stop when ``max |gradient| / (C * sum(sample_weight)) <= tol`` for columns in units of their
+        own spread, for every solver; with ``l1_ratio > 0`` that is the shortest subgradient.
     <fit parameters>
 
     Attributes
@@ -167,6 +167,7 @@ class CodedLogisticRegression(CodedClassifier):
             scale=1.0 / weight,
             alpha=(1.0 - self.l1_ratio) / (self.C * weight),
             l1=self.l1_ratio / (self.C * weight),
+            curvature=0.25,
         )
 
     def to_sklearn(self) -> LogisticRegression:

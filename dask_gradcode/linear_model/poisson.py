@@ -36,7 +36,8 @@ class CodedPoissonRegressor(CodedRegressor):
     max_iter : int, default=1000
         Most iterations of the solver.
     tol : float, default=1e-4
-        Stop when the gradient of the objective is nowhere larger than this.
+        Stop when the gradient of the objective is nowhere larger than this, or than its product
+        with the mean target if that is below 1; of scaled columns.
     <fit parameters>
 
     Attributes
@@ -70,7 +71,12 @@ class CodedPoissonRegressor(CodedRegressor):
         if not targets.mean > 0:
             raise ValueError("Poisson regression needs a positive target, but all y are 0.")
         return Problem(
-            Poisson(), scale=1.0 / targets.weight, alpha=self.alpha, start=self._link(targets.mean)
+            Poisson(),
+            scale=1.0 / targets.weight,
+            alpha=self.alpha,
+            start=self._link(targets.mean),
+            size=min(1.0, targets.mean),
+            curvature=targets.mean,
         )
 
     @staticmethod

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dask_gradcode.losses import Loss
+import numpy as np
+
+from dask_gradcode.coordinates import Coordinates
+from dask_gradcode.losses import Layout, Loss
+from dask_gradcode.spread import Spread
 
 __all__ = ["Problem"]
 
@@ -21,6 +25,13 @@ class Problem:
         Of the sum, of the ridge penalty, of the sum of absolute values.
     start : float, default=0.0
         Where a solver starts an intercept.
+    unit : float, default=1.0
+        What a linear predictor, and the loss's own parameters, are measured in by the solver.
+    size : float, default=1.0
+        What the objective is divided by for the solver.
+    curvature : float, default=1.0
+        About the second derivative of the loss of a row: tells where the ridge penalty outweighs
+        the data.
     """
 
     loss: Loss
@@ -28,3 +39,20 @@ class Problem:
     alpha: float
     l1: float = 0.0
     start: float = 0.0
+    unit: float = 1.0
+    size: float = 1.0
+    curvature: float = 1.0
+
+    def coordinates(self, layout: Layout, spread: Spread) -> Coordinates:
+        """Return the coordinates in which a solver works.
+
+        Parameters
+        ----------
+        layout : Layout
+            Of the parameters.
+        spread : Spread
+            Of the columns of the features.
+        """
+        weight = self.scale * self.curvature * (spread.weight or 1.0)
+        least = float(np.sqrt(self.alpha / weight))
+        return Coordinates.of(layout, spread, least=least, unit=self.unit, size=self.size)

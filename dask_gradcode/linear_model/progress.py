@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dask_gradcode.checkpoint import Checkpoint, Fact
+from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.fingerprint import Moments
 from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer
 from dask_gradcode.targets import Targets
@@ -38,14 +40,12 @@ class Progress:
     memory : dict
         The optimizer's, as the checkpoint had it, or empty.
     penalty : L1
-        Belongs to the objective.
+        Belongs to the objective, in the solver's coordinates.
+    coordinates : Coordinates
+        Of the solver. Callbacks are told the model's parameters and the objective's own value; the
+        gradient is the one that the solver compares with ``tol``.
     reports : sequence of callable
         The next callbacks.
-
-    Attributes
-    ----------
-    best : ndarray of shape (n_parameters,) or None
-        The accepted point with the lowest objective.
     """
 
     def __init__(
@@ -54,14 +54,25 @@ class Progress:
         every: int,
         memory: Memory,
         penalty: L1,
+        coordinates: Coordinates,
         reports: Sequence[Callback],
     ) -> None:
         self._checkpoint, self._every, self.memory = checkpoint, every, memory
-        self._penalty, self._reports = penalty, reports
-        self.best: Vector | None = memory.get("w")
+        self._penalty, self._coordinates, self._reports = penalty, coordinates, reports
+        self._best: Vector | None = memory.get("w")
         self._lowest = memory.get("value", float("inf"))
-        if self.best is not None:
-            self._lowest += penalty.value(self.best)
+        if self._best is not None:
+            self._lowest += penalty.value(self._best)
+
+    @property
+    def best(self) -> Vector | None:
+        """The model's parameters at the accepted point with the lowest objective."""
+        return None if self._best is None else self._coordinates.to_model(self._best)
+
+    @property
+    def newest(self) -> Vector:
+        """The model's parameters at the newest accepted point."""
+        return self._coordinates.to_model(self.memory["w"])
 
     @property
     def n_iter(self) -> int:
@@ -78,11 +89,12 @@ class Progress:
         """Note an accepted iteration."""
         value = seen.value + self._penalty.value(w)
         if value <= self._lowest:
-            self._lowest, self.best = value, w
+            self._lowest, self._best = value, w
         if n_iter % self._every == 0:
             self._save()
+        told = replace(seen, value=seen.value * self._coordinates.size)
         for report in self._reports:
-            report(n_iter, w, seen)
+            report(n_iter, self._coordinates.to_model(w), told)
 
     def __enter__(self) -> Progress:
         return self
@@ -99,7 +111,7 @@ class Progress:
 
     def _save(self) -> None:
         if self._checkpoint is not None and self.memory:
-            self._checkpoint.save(self.memory)
+            self._checkpoint.save(self.memory | self._coordinates.state)
 
 
 def describe_fit(name: str, parameters: Mapping[str, Any], solver: Optimizer) -> dict[str, Fact]:

@@ -71,7 +71,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
 
     def _keep(self, layout: Layout, w: Vector, n_iter: int) -> None:
         self.coef_ = layout.coef(w)[:, 0].copy()
-        self.intercept_ = float(layout.intercept(w)[0]) if self.fit_intercept else 0.0
+        self.intercept_ = layout.intercept(w)[0] if self.fit_intercept else 0.0
         self.n_iter_ = n_iter
 
     def predict(self, X: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,19 +22,22 @@ class CodedRidge(CodedRegressor):
 
     Minimises scikit-learn's objective, ``||y - X coef - intercept||^2 + alpha * ||coef||^2`` with a
     free intercept, by exact full-batch gradients, each a round of gradient coding [1]_.
-    ``alpha=0`` is plain linear regression.
+    ``alpha=0`` is plain linear regression; of many solutions, as with more features than rows, it
+    then finds the one whose coefficients of scaled columns have the smallest norm.
 
     Parameters
     ----------
-    <code parameters>
     alpha : float, default=1.0
         Strength of the penalty, as in scikit-learn.
+    <code parameters>
     <solver parameters>
     max_iter : int, default=1000
         Most iterations of the solver.
-    tol : float, default=1e-4
-        Stop when half the gradient of the objective is nowhere larger than this, as scikit-learn's
-        ``Ridge(solver="lbfgs")`` does.
+    tol : float, default=1e-6
+        Stop when the gradient of the mean squared error and the penalty is nowhere larger than
+        twice this, for columns and targets in units of their own spread: with ``alpha=0``, when
+        the residuals' covariance with every column is that small. Units of columns, targets and
+        weights make no difference.
     <fit parameters>
 
     Attributes
@@ -53,9 +58,56 @@ class CodedRidge(CodedRegressor):
     0.513
     """
 
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        code: Any = "auto",
+        n_stragglers: int | None = None,
+        n_workers: int | None = None,
+        wait: Any = "exact",
+        fit_intercept: bool = True,
+        solver: Any = "lbfgs",
+        max_iter: int = 1000,
+        tol: float = 1e-6,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: Any = 0,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        transport: str = "auto",
+        client: Any = None,
+    ) -> None:
+        super().__init__(
+            code=code,
+            n_stragglers=n_stragglers,
+            n_workers=n_workers,
+            wait=wait,
+            alpha=alpha,
+            fit_intercept=fit_intercept,
+            solver=solver,
+            max_iter=max_iter,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            transport=transport,
+            client=client,
+        )
+
     def _problem(self, targets: Targets) -> Problem:
         self._check_numbers(targets)
-        return Problem(Squared(), scale=1.0, alpha=float(self.alpha), start=targets.mean)
+        unit = targets.deviation(centred=self.fit_intercept)
+        return Problem(
+            Squared(),
+            scale=1.0,
+            alpha=float(self.alpha),
+            start=targets.mean,
+            unit=unit,
+            size=targets.weight * unit**2,
+        )
 
     def to_sklearn(self) -> Ridge:
         """Return a fitted scikit-learn ``Ridge``, for use without Dask."""

@@ -144,7 +144,7 @@ class Optimizer(ABC):
         penalty : L1
             Of strength 0 it is none.
         """
-        if penalty.strength:
+        if not penalty.is_none:
             raise ValueError(
                 f"{self!r} needs a smooth objective and takes no L1 penalty (l1_ratio > 0). Use "
                 "Nesterov(), which is solver='nesterov', or GradientDescent()."

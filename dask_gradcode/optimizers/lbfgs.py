@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
@@ -23,13 +24,23 @@ from dask_gradcode.typing import Evaluation, Objective, Vector
 
 __all__ = ["LBFGS"]
 
+_PATIENCE = 100
+"""Iterations with refined values in which the largest entry of the gradient must halve."""
+
+_TRIES = 3
+"""Refinements that may fail to halve it: a search fails by bad luck, too."""
+
+_ROUNDING = 1e-9
+"""By how much of a value rounding may change it, generously."""
+
 
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
     """Limited-memory BFGS: scipy's L-BFGS-B, whose iterates are then scikit-learn's.
 
-    As in scikit-learn it has also converged when an iteration lowers the value by less than 64
-    float64 roundings, however large the gradient still is.
+    Where an iteration lowers the value by less than 64 float64 roundings, scikit-learn's stops.
+    This one goes on from there, with differences of the value that it takes from the gradients,
+    until the gradient is small or falls no more.
 
     From a memory it is a warm start: it goes on from the point, but learns curvature anew.
 
@@ -72,30 +83,42 @@ class LBFGS(Optimizer):
     ) -> Solution:
         self.check_penalty(penalty)
         run = _Run(objective, callback, memory)
-        w0, before = (w0, 0) if run.start is None else (run.start, run.n_iter)
-        if max_iter <= before:  # scipy would make one iteration
-            run.evaluate(w0.copy())
-            return run.solution(w0.copy(), tol, 1, f"max_iter is {max_iter}.")
-        result = minimize(
-            run.evaluate,
-            w0.copy(),
-            method="L-BFGS-B",
-            jac=True,
-            callback=run.accept,
-            options={
-                "maxiter": max_iter - before,
-                "maxfun": 100 * max_iter,  # more than maxls trials an iteration: never binds
-                "maxls": 50,
-                "gtol": tol,
-                "ftol": 64 * np.finfo(float).eps,
-                "maxcor": self.n_corrections,
-            },
-        )
-        return run.solution(result.x, tol, result.status, str(result.message))
+        w = w0.copy() if run.start is None else run.start
+        if max_iter <= run.n_iter:  # scipy would make one iteration
+            run.evaluate(w)
+            return run.solution(tol, f"max_iter is {max_iter}.")
+        while True:
+            result = minimize(
+                run.evaluate,
+                run.inner(w),
+                method="L-BFGS-B",
+                jac=True,
+                callback=run.accept,
+                options={
+                    "maxiter": max_iter - run.n_iter,
+                    "maxfun": 100 * max_iter,  # more than maxls trials an iteration: never binds
+                    "maxls": 50,
+                    "gtol": tol * run.reach,
+                    "ftol": 0.0 if run.refined else 64 * np.finfo(float).eps,
+                    "maxcor": self.n_corrections,
+                },
+            )
+            run.end(result.x)
+            solution = run.solution(tol, str(result.message))
+            if solution.converged or run.n_iter >= max_iter or not run.refine():
+                return solution
+            w = solution.w
 
 
 class _Run:
-    """What scipy evaluated, so that the accepted points need no second round."""
+    """What scipy evaluates, so that the accepted points need no second round.
+
+    Attributes
+    ----------
+    refined : bool
+        Whether values are differences, to a point near the minimum, that the gradients tell. scipy
+        then sees ``(w - that point) / reach``, as its first step is of length 1.
+    """
 
     def __init__(
         self, objective: Objective, callback: Callback | None, memory: Memory | None
@@ -104,39 +127,103 @@ class _Run:
         self._memory = {} if memory is None else memory
         self._last: tuple[Vector, Evaluation] | None = None  # the newest evaluation
         self._accepted: tuple[Vector, Evaluation] | None = None
+        self._tried: deque[tuple[Vector, Evaluation]] = deque(maxlen=20)  # since then
+        self._step = 1.0  # the length of the newest one
+        self._fall = 0.0  # from where values were refined to the newest accepted point
+        self._refined_at = np.inf  # the largest entry of the gradient there
+        self._least = np.inf  # and since then
+        self._n_vain = 0  # iterations that have not halved it
+        self._n_failed = 0  # refinements that have not halved it
+        self._origin: Vector | None = None
+        self.refined, self.reach = False, 1.0
         self.start: Vector | None = None
         self.n_iter = 0
         if self._memory:
             self.n_iter, self.start, seen = recalled(self._memory)
             self._last = self.start, seen
 
-    def evaluate(self, w: Vector) -> tuple[float, Vector]:
+    def inner(self, w: Vector) -> Vector:
+        """Return what scipy has for a point."""
+        return w.copy() if self._origin is None else (w - self._origin) / self.reach
+
+    def evaluate(self, x: Vector) -> tuple[float, Vector]:
+        """Evaluate a point of scipy's."""
+        w = x if self._origin is None else self._origin + self.reach * x
         # A failing line search comes back to points that it has seen: no round for those.
-        for known in (self._last, self._accepted):
+        for known in (self._last, self._accepted, *self._tried):
             if known is not None and np.array_equal(w, known[0]):
                 self._last = known
                 break
         else:
             self._last = w.copy(), checked(self._objective(w), self.n_iter + 1)
+            self._tried.append(self._last)
         if self._accepted is None:
             self._accepted = self._last
-        _, seen = self._last
-        return seen.value, seen.gradient
+        return self._value(), self._last[1].gradient * self.reach
+
+    def _value(self) -> float:
+        assert self._last is not None
+        assert self._accepted is not None
+        (w, seen), (before, old) = self._last, self._accepted
+        if not self.refined:
+            return seen.value
+        # So close to a minimum the difference of two values is all rounding, and that by the mean
+        # slope is not; where they disagree by more than rounding it is no such place.
+        by_slope = 0.5 * float((seen.gradient + old.gradient) @ (w - before))
+        by_value = seen.value - old.value
+        alike = abs(by_slope - by_value) <= _ROUNDING * abs(seen.value)
+        return self._fall + (by_slope if alike else by_value)
 
     def accept(self, intermediate_result: Any) -> None:
-        # An iteration ends with the point that was evaluated last.
+        """Take note of an iteration, which ends with the point that was evaluated last."""
         assert self._last is not None
+        assert self._accepted is not None
+        self._fall = self._value()
+        self._tried.clear()
+        self._step = float(np.linalg.norm(self._last[0] - self._accepted[0]))
         self._accepted = self._last
         self.n_iter += 1
         remember(self._memory, self.n_iter, *self._accepted)
         if self._callback is not None:
             self._callback(self.n_iter, *self._accepted)
+        if self.refined:
+            largest = _largest(self._accepted[1])
+            self._n_vain += 1
+            if largest <= 0.5 * self._least:
+                self._least, self._n_vain = largest, 0
+            if self._n_vain >= _PATIENCE:
+                raise StopIteration
 
-    def solution(self, w: Vector, tol: float, status: int, message: str) -> Solution:
-        assert self._accepted is not None
+    def end(self, x: Vector) -> None:
+        """Return to the point at which scipy has ended."""
         assert self._last is not None
-        point, seen = self._last if np.array_equal(w, self._last[0]) else self._accepted
-        # A line search that fails below the rounding of the gradient is the end of what float64
-        # can tell, not a failure.
-        converged = status == 0 or NO_PENALTY.is_optimal(w, seen, tol)
-        return Solution(point, seen.value, seen.gradient, self.n_iter, converged, message)
+        w = x if self._origin is None else self._origin + self.reach * x
+        if np.array_equal(w, self._last[0]):
+            self._accepted = self._last
+
+    def refine(self) -> bool:
+        """Go on from the accepted point with refined values; False if that has not helped."""
+        assert self._accepted is not None
+        largest = _largest(self._accepted[1])
+        self._n_failed += largest > 0.5 * self._refined_at
+        if self._n_failed == _TRIES:
+            return False
+        self.refined, self._refined_at, self._least = True, largest, largest
+        self._fall, self._n_vain = 0.0, 0
+        self._origin, self.reach = self._accepted[0], self._step or 1.0
+        return True
+
+    def solution(self, tol: float, message: str) -> Solution:
+        """Return the accepted point as the end."""
+        assert self._accepted is not None
+        w, seen = self._accepted
+        # A search that fails below the rounding of the gradient is the end of what float64 can
+        # tell, not a failure.
+        converged = NO_PENALTY.is_optimal(w, seen, tol)
+        if "StopIteration" in message:
+            message = "The gradient falls no further."
+        return Solution(w, seen.value, seen.gradient, self.n_iter, converged, message)
+
+
+def _largest(seen: Evaluation) -> float:
+    return float(np.abs(seen.gradient).max(initial=0.0))

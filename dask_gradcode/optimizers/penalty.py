@@ -11,14 +11,14 @@ from dask_gradcode.typing import Evaluation, Vector
 __all__ = ["L1", "NO_PENALTY"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class L1:
-    """``strength * sum(|w_i|)`` over the leading parameters.
+    """``sum(strength * |w_i|)`` over the leading parameters.
 
     Parameters
     ----------
-    strength : float
-        At least 0.
+    strength : float or ndarray of shape (n_penalised,)
+        At least 0; an array has one for each of them, as scaled parameters need.
     n_penalised : int
         How many of the leading parameters are penalised; intercepts are not.
 
@@ -33,16 +33,21 @@ class L1:
     array([2., 0., 7.])
     """
 
-    strength: float
+    strength: float | Vector
     n_penalised: int
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is no penalty at all."""
+        return not np.any(self.strength)
 
     def value(self, w: Vector) -> float:
         """Return the penalty at ``w``."""
-        return self.strength * float(np.abs(w[: self.n_penalised]).sum())
+        return float((self.strength * np.abs(w[: self.n_penalised])).sum())
 
     def prox(self, w: Vector, step: float) -> Vector:
         """Return the point that minimises the penalty plus ``||x - w||^2 / (2 * step)``."""
-        if not self.strength:
+        if self.is_none:
             return w
         x = w.copy()
         head = x[: self.n_penalised]
@@ -64,7 +69,7 @@ class L1:
         ndarray of shape (n_parameters,)
             ``gradient`` itself where the penalty has no strength, else a new array.
         """
-        if not self.strength:
+        if self.is_none:
             return gradient
         whole = gradient.copy()
         head, at = whole[: self.n_penalised], w[: self.n_penalised]

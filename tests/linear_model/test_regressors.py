@@ -63,7 +63,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
     atol = 1e-3 if isinstance(theirs, HuberRegressor) else 1e-6
     assert_allclose(ours.coef_, theirs.coef_, atol=atol)
     assert_allclose(ours.intercept_, theirs.intercept_, atol=atol)
-    assert type(ours.intercept_) is float
+    assert type(ours.intercept_) is np.float64 or not ours.fit_intercept
     assert ours.coef_.shape == theirs.coef_.shape
     if isinstance(theirs, HuberRegressor):
         assert_allclose(ours.scale_, theirs.scale_, atol=atol)
@@ -126,9 +126,9 @@ def test_no_penalty_is_linear_regression_whatever_the_scales() -> None:
 def test_defaults_are_close_to_scikit_learns() -> None:
     X, y = load_diabetes(return_X_y=True)
     assert_allclose(CodedRidge().fit(X, y).coef_, Ridge().fit(X, y).coef_, rtol=1e-4)
-    ours, theirs = CodedPoissonRegressor().fit(X, y), PoissonRegressor().fit(X, y)
-    assert ours.n_iter_ == theirs.n_iter_
-    assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6)
+    ours, theirs = CodedPoissonRegressor().fit(X, y), PoissonRegressor(tol=1e-10).fit(X, y)
+    assert ours.n_iter_ < theirs.n_iter_  # its columns are scaled
+    assert_allclose(ours.coef_, theirs.coef_, rtol=1e-4)
 
 
 @every_twin

@@ -37,14 +37,42 @@ def test_a_steep_poisson_loss_goes_on_along_its_tangent() -> None:
     assert beyond[1] == at[1]
 
 
-@given(z=finite, y=finite, t=st.floats(-50, 50), epsilon=st.floats(1.0, 10.0))
+@given(z=finite, y=finite, scale=st.floats(1e-6, 1e6), epsilon=st.floats(1.0, 10.0))
 def test_huber_is_scipys_function_of_the_scaled_residual(
-    z: float, y: float, t: float, epsilon: float
+    z: float, y: float, scale: float, epsilon: float
 ) -> None:
-    scale = np.exp(t) if t < 0 else 1 + t
-    value, _ = Huber(epsilon).pointwise(np.array([[z, t]]), np.array([y]))
+    value, _ = Huber(epsilon).pointwise(np.array([[z, scale]]), np.array([y]))
     expected = scale + 2 * huber(epsilon, (z - y) / scale) * scale
-    assert_allclose(value, expected, rtol=1e-9, atol=1e-300)
+    assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
+
+
+parameter = st.floats(-10.0, 10.0) | st.floats(-1e-9, 1e-9)
+
+
+@given(st.lists(parameter, min_size=4, max_size=4), finite, st.floats(1.0, 10.0))
+def test_huber_is_convex_in_prediction_and_scale_together(
+    ends: list[float], y: float, epsilon: float
+) -> None:
+    loss, (a, b) = Huber(epsilon, floor=1e-12), np.reshape(ends, (2, 2))
+    points = np.array([a, b, 0.5 * (a + b)])
+    value, derivative = loss.pointwise(points, np.full(3, y))
+    slack = 1e-12 * (1.0 + abs(value).max())
+    assert value[2] <= 0.5 * (value[0] + value[1]) + slack
+    assert value[1] >= value[0] + derivative[0] @ (b - a) - slack
+
+
+@given(t=st.floats(-1e100, 1e-3), epsilon=st.floats(1.01, 10.0))
+def test_the_slope_of_huber_does_not_vanish_where_the_scale_has_collapsed(
+    t: float, epsilon: float
+) -> None:
+    _, derivative = Huber(epsilon).pointwise(np.array([[1.0, t]]), np.zeros(1))
+    assert_allclose(derivative[0, 1], 1.0 - epsilon**2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("floor", [0.0, -1.0, np.nan, np.inf, "1"])
+def test_a_floor_that_is_not_finite_and_positive_is_refused(floor: Any) -> None:
+    with pytest.raises(ValueError, match=f"positive floor, got {re.escape(repr(floor))}"):
+        Huber(1.35, floor)
 
 
 @pytest.mark.parametrize("epsilon", [0.5, np.nan, np.inf, "1"])

@@ -16,9 +16,10 @@ from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.cluster.data.stacked import StackedRows
 from dask_gradcode.codes import GradientCode, Message
-from dask_gradcode.kernels import never
+from dask_gradcode.kernels import never, one_blas_thread
 from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Block, Work, compute_payload
+from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -74,6 +75,11 @@ class Shard:
         X: Any = block.X
         arrays, shape = (X.data, self.columns[X.indices], X.indptr), (block.n_rows, self.n_features)
         return replace(block, X=scipy.sparse.csr_array(arrays, shape=shape))
+
+    def spreads(self) -> dict[int, Spread]:
+        """Return how ``columns`` spread in each block, sample weights counted."""
+        with one_blas_thread():
+            return {i: Spread.of(block.X, block.sample_weight) for i, block in self.blocks.items()}
 
     @property
     def nbytes(self) -> int:
@@ -167,10 +173,10 @@ def build_shard(plan: ShardPlan, *pieces: Any, after: Any = None) -> Shard:
     return _shard(plan.role, blocks)
 
 
-def look_at(shard: Shard) -> tuple[Any, Any, int]:
-    """Return an empty array like a block's features, the shard's columns, and its bytes."""
+def look_at(shard: Shard) -> tuple[Any, Any, int, dict[int, Spread]]:
+    """Return an empty array like a block's features, columns, bytes, and the blocks' spreads."""
     first = next(iter(shard.blocks))
-    return shard.widened(first).X[:0], shard.columns, shard.nbytes
+    return shard.widened(first).X[:0], shard.columns, shard.nbytes, shard.spreads()
 
 
 def features_of(shard: Shard, index: int) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import reduce
+from operator import itemgetter
 from typing import Any
 
 import dask.array as da
@@ -20,6 +22,7 @@ from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.fingerprint import Moments
+from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -98,6 +101,14 @@ class Placement:
     def _repr_html_(self) -> str:
         """Return a card for notebooks: which worker plays which role, with how much data."""
         return placement_card(self)
+
+    @property
+    def spread(self) -> Spread:
+        """How far the columns of the features spread, sample weights counted."""
+        found = [spread for _, spread in sorted(self.roles.spreads.items(), key=itemgetter(0))]
+        n = self.n_features
+        parts = (part if columns is None else part.widened(columns, n) for part, columns in found)
+        return reduce(Spread.__add__, parts)
 
     @property
     def addresses(self) -> dict[int, str]:

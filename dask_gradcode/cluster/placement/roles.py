@@ -22,6 +22,7 @@ from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.shard import look_at
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.codes import GradientCode
+from dask_gradcode.spread import Spread
 
 __all__ = ["Roles"]
 
@@ -72,6 +73,9 @@ class Roles:
         The columns that each role sees, entered once it has been placed; None: all.
     nbytes : dict of int to int
         The bytes of each role's blocks, entered once it has been placed.
+    spreads : dict of int to tuple of Spread and ndarray of int or None
+        How the columns of each block spread, and which those are, None being all; entered once a
+        role that has the block is placed.
     meta : ndarray or csr_array of shape (0, n_features)
         An empty array like a block's features.
     """
@@ -87,6 +91,7 @@ class Roles:
         self.version = 0
         self.columns: dict[int, Any] = {}
         self.nbytes: dict[int, int] = {}
+        self.spreads: dict[int, tuple[Spread, Any]] = {}
         self.meta: Any = None
 
     # ---- what is where
@@ -326,7 +331,9 @@ class Roles:
             seat.shard, seat.tries = shard, 0
             self._liveness.note_answer(seat.address)
             if letter.result is not None:
-                self.meta, self.columns[role], self.nbytes[role] = letter.result
+                self.meta, self.columns[role], self.nbytes[role], spreads = letter.result
+                for block, spread in spreads.items():
+                    self.spreads.setdefault(block, (spread, self.columns[role]))
             self.version += 1
             if not any(other.coming for other in self._seats.values()):
                 assert self._builder is not None

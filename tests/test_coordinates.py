@@ -1,0 +1,74 @@
+"""Coordinates: there and back, and the chain rule, whatever the layout."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.preprocessing import StandardScaler
+
+from dask_gradcode.coordinates import Coordinates
+from dask_gradcode.losses import Layout
+from dask_gradcode.spread import Spread
+from dask_gradcode.typing import Evaluation, Vector
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 3)) * [1e3, 1.0, 1e-4] + [1e6, 0.0, 1.0]
+LAYOUTS = [Layout(3, k, own, b) for k, own, b in product((1, 4), (0, 1), (False, True))]
+every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=repr)
+
+
+def coordinates(layout: Layout) -> Coordinates:
+    return Coordinates.of(layout, Spread.of(X), least=1e-9, unit=5.0, size=7.0)
+
+
+@every_layout
+def test_predictions_are_those_of_centred_and_scaled_columns(layout: Layout) -> None:
+    there = coordinates(layout)
+    u = RNG.normal(size=layout.size)
+    w = there.to_model(u)
+    intercept = layout.intercept(w) if layout.has_intercept else 0.0
+    scaled = (X - there.shift) / there.scale @ layout.coef(u)
+    expected = 5.0 * (scaled + (layout.intercept(u) if layout.has_intercept else 0.0))
+    assert_allclose(X @ layout.coef(w) + intercept, expected, atol=1e-6)
+    assert_allclose(layout.own(w), 5.0 * layout.own(u))
+    assert_allclose(there.to_solver(w), u, atol=1e-9)
+
+
+@every_layout
+def test_gradients_follow_the_chain_rule(layout: Layout) -> None:
+    there, slope = coordinates(layout), RNG.normal(size=layout.size)
+
+    def plane(w: Vector) -> Evaluation:
+        return Evaluation(float(slope @ w), slope, rounding=1e-16)
+
+    mapped, zero = there.objective(plane), np.zeros(layout.size)
+    values = [mapped(unit).value - mapped(zero).value for unit in np.eye(layout.size)]
+    seen = mapped(zero)
+    assert_allclose(seen.gradient, values, rtol=1e-9)
+    assert seen.rounding >= 1e-16 * 5.0 / 7.0
+
+
+@every_layout
+def test_a_penalty_and_zeros_are_of_the_original_coefficients(layout: Layout) -> None:
+    there, u = coordinates(layout), RNG.normal(size=layout.size)
+    layout.coef(u)[1] = 0.0
+    coef = layout.coef(there.to_model(u))
+    assert_array_equal(coef[1], 0.0)
+    assert_allclose(there.penalty(3.0).value(u), 3.0 * abs(coef).sum() / 7.0)
+
+
+def test_standardised_columns_are_left_as_they_are() -> None:
+    rows, layout = StandardScaler().fit_transform(X), Layout(3, 1, 0, True)
+    there = Coordinates.of(layout, Spread.of(rows), least=1e-3, unit=1.0, size=1.0)
+    u = RNG.normal(size=4)
+    assert_array_equal(there.to_model(u), u)
+
+
+def test_what_a_checkpoint_holds_is_the_same_coordinates() -> None:
+    there = coordinates(LAYOUTS[1])
+    twin = Coordinates.recalled(LAYOUTS[1], there.state)
+    u = RNG.normal(size=LAYOUTS[1].size)
+    assert_array_equal(twin.to_model(u), there.to_model(u))
