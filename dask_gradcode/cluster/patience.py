@@ -28,10 +28,13 @@ class Patience:
         The data.
     round_ : Round
         The round.
+    by_tasks : bool
+        Whether messages are computed by new tasks, which workers that Dask's memory manager has
+        paused do not begin: then these count as frozen.
     """
 
-    def __init__(self, data: Placement, round_: Round) -> None:
-        self._data, self._round = data, round_
+    def __init__(self, data: Placement, round_: Round, *, by_tasks: bool) -> None:
+        self._data, self._round, self._by_tasks = data, round_, by_tasks
         self._helpless_since: float | None = None
 
     def next_look(self, step: Done | Wait | Ask | Stuck, now: float) -> float:
@@ -62,14 +65,19 @@ class Patience:
         time_out = seconds("gradcode.timeouts.round")
         if now - round_.started > time_out:
             waited_for = {role: data.addresses[role] for role in round_.missing_roles()}
+            paused = Liveness.of(data.client).paused(set(waited_for.values()))
             raise TimeoutError(
                 f"Round {round_.number} is not done after {time_out:.0f} s, although its "
                 f"workers live (dask.config key gradcode.timeouts.round). Waiting for {waited_for}."
+                + "".join(f"\n  {address}: {why}" for address, why in paused.items())
             )
         roles = [role for role in round_.missing_roles() if role not in round_.losses]
-        gone, frozen = Liveness.of(data.client).absent(data.addresses[role] for role in roles)
+        liveness, where = Liveness.of(data.client), {data.addresses[role] for role in roles}
+        gone, frozen = liveness.absent(where)
         if gone:
             return self._losses(roles, gone)
+        if self._by_tasks:
+            frozen |= liveness.paused(where)
         losses = self._losses(roles, frozen)
         possible = round_.arrived | round_.pending
         for loss in losses:
