@@ -130,11 +130,14 @@ class ClusterObjective:
         data.check_open()
         round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows, w)
         self._n_rounds += 1
-        patience = Patience(data, round_, self._may_be_busy_since)
+        by_tasks = self.transport == "tasks"
+        patience = Patience(data, round_, self._may_be_busy_since, by_tasks=by_tasks)
         now = round_.started
         step = self._begin(round_, w)
         events: Sequence[Event] = ()
         while not isinstance(step, Done):
+            if isinstance(step, Stuck):
+                data.check_open()  # what a restart has dropped does not come back
             if isinstance(step, Stuck) and (self._is_final(round_) or patience.is_over(now)):
                 step = round_.accept(now)
                 if isinstance(step, Stuck):

@@ -33,10 +33,21 @@ class Patience:
         The round.
     may_be_busy_since : float, default=inf
         Since when workers may be in a block function: who was heard later may only be slow.
+    by_tasks : bool
+        Whether messages are computed by new tasks, which workers that Dask's memory manager has
+        paused do not begin: then these count as frozen.
     """
 
-    def __init__(self, data: Placement, round_: Round, may_be_busy_since: float = math.inf) -> None:
-        self._data, self._round, self._busy_since = data, round_, may_be_busy_since
+    def __init__(
+        self,
+        data: Placement,
+        round_: Round,
+        may_be_busy_since: float = math.inf,
+        *,
+        by_tasks: bool = False,
+    ) -> None:
+        self._data, self._round = data, round_
+        self._busy_since, self._by_tasks = may_be_busy_since, by_tasks
         self._helpless_since: float | None = None
 
     def next_look(self, step: Done | Wait | Ask | Stuck, now: float) -> float:
@@ -67,19 +78,22 @@ class Patience:
         time_out = seconds("gradcode.timeouts.round")
         if now - round_.started > time_out:
             waited_for = {role: data.addresses[role] for role in round_.missing_roles()}
+            paused = Liveness.of(data.client).paused(set(waited_for.values()))
             raise TimeoutError(
                 f"Round {round_.number} is not done after {time_out:.0f} s, although its "
                 f"workers live (dask.config key gradcode.timeouts.round). Waiting for {waited_for}."
+                + "".join(f"\n  {address}: {why}" for address, why in paused.items())
             )
         roles = [role for role in round_.missing_roles() if role not in round_.losses]
-        liveness = Liveness.of(data.client)
-        gone, frozen = liveness.absent(data.addresses[role] for role in roles)
+        liveness, where = Liveness.of(data.client), {data.addresses[role] for role in roles}
+        gone, frozen = liveness.absent(where)
         if gone:
             return self._losses(roles, gone)
+        paused = liveness.paused(where) if self._by_tasks else {}
         if round_.decodable:  # there is a sum already, and none of these will better it
-            return self._losses(roles, frozen)
+            return self._losses(roles, frozen | paused)
         idle = {a: why for a, why in frozen.items() if liveness.heard(a) < self._busy_since}
-        losses = self._losses(roles, idle)
+        losses = self._losses(roles, idle | paused)
         possible = round_.arrived | round_.pending
         for loss in losses:
             held = list(data.code.messages_of[loss.role])

@@ -8,8 +8,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.base import compute
+from distributed import Client
 
 from dask_gradcode.checks import as_rows
+from dask_gradcode.cluster.client.computing import say_where_it_lies
 from dask_gradcode.cluster.data.frames import FrameRows
 from dask_gradcode.cluster.data.lazy import as_column, as_dask_array, held_to_shape, is_dask
 from dask_gradcode.losses import Loss
@@ -18,7 +20,13 @@ __all__ = ["lazily", "mean_agreement", "share_explained"]
 
 
 def lazily(
-    function: Callable[[Any], Any], X: Any, like: Any, names: Any = None, *, estimator: str
+    function: Callable[[Any], Any],
+    X: Any,
+    like: Any,
+    names: Any = None,
+    *,
+    estimator: str,
+    client: Client | str | None = None,
 ) -> Any:
     """Apply a function to the rows of each chunk, which are checked when it is computed.
 
@@ -34,12 +42,27 @@ def lazily(
         Columns of the result for a frame.
     estimator : str
         Who asks, for the texts of errors and the names of tasks.
+    client : distributed.Client or str, optional
+        The client of a fitted model, which may compute the result.
 
     Returns
     -------
     dask array, Series or DataFrame
         Of the same chunks as X; for a frame with its index.
+
+    Raises
+    ------
+    ValueError
+        If X is persisted on a cluster that neither Dask's current client nor the model's reaches.
+    RuntimeError
+        If X was persisted and has been dropped.
+
+    Warns
+    -----
+    UserWarning
+        If X is persisted where ``compute()`` will not look for it.
     """
+    say_where_it_lies(X, client)
     function, token = _Checked(function, estimator), f"{estimator}-predict"
     if not isinstance(X, da.Array):
         frame = _ByRows(function, FrameRows("X", X._meta), like, names)

@@ -116,9 +116,11 @@ class CodedClassifier(SparseCoefMixin, ClassifierMixin, CodedEstimator):
         """
         if not (is_dask(X) or is_dask(y)):
             return float(super().score(X, y, sample_weight))
+        from dask_gradcode.cluster.client.computing import computing
         from dask_gradcode.cluster.predict import mean_agreement
 
-        return mean_agreement(y, self.predict(X), sample_weight)
+        with computing(self.client, X=X, y=y, sample_weight=sample_weight):
+            return mean_agreement(y, self.predict(X), sample_weight)
 
     def _bare(self) -> Classes:
         check_is_fitted(self, "coef_")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ class TakesAnyInput(BaseEstimator):
         if sample_weight is not None:
             sample_weight = np.broadcast_to(np.asarray(sample_weight, dtype=float), y.shape)
         self.code_ = Uncoded(1)
+        self._warn_of_what_is_not_used(self.code_)
         block = Block(X, targets.encode(y), sample_weight)
         objective = InProcessObjective(self.code_, {0: block}, problem.loss, wait)
         return Sum(
@@ -115,6 +117,34 @@ class TakesAnyInput(BaseEstimator):
             "in-process",
             Spread.of(X, sample_weight),
             lambda: describe_data(targets, Moments.of(project(X))),
+        )
+
+    def _warn_of_what_is_not_used(self, used: GradientCode) -> None:
+        """Warn of parameters that ask for more than a fit in this process gives."""
+        given = {
+            "code": None if self.code in ("auto", "uncoded") else self.code,
+            "n_stragglers": self.n_stragglers,
+            "n_workers": self.n_workers,
+            "transport": None if self.transport == "auto" else self.transport,
+        }
+        unused = [
+            f"{name}={value!r}"
+            for name, value in given.items()
+            if value is not None and value != (used if name == "code" else getattr(used, name, ""))
+        ]
+        if not unused:
+            return
+        why = "there is no Dask client"
+        if "distributed" in sys.modules:
+            from dask_gradcode.cluster.client.session import why_no_client
+
+            why = why_no_client()
+        warnings.warn(
+            f"{', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not used, as {why}: the "
+            "data is in memory, and the fit runs in this process, uncoded. Pass client=, or create "
+            "a distributed.Client first.",
+            UserWarning,
+            stacklevel=7,
         )
 
     def _placed(self, X: Any, y: Any, sample_weight: Any, stack: ExitStack) -> Any:

@@ -48,4 +48,5 @@ def predict_with(
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
-    return lazily(function, X, like, names, estimator=type(estimator).__name__)
+    name, client = type(estimator).__name__, estimator.client
+    return lazily(function, X, like, names, estimator=name, client=client)

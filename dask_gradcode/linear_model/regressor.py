@@ -111,11 +111,13 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         """
         if not (is_dask(X) or is_dask(y)):
             return float(self._score_in_memory(X, y, sample_weight))
+        from dask_gradcode.cluster.client.computing import computing
         from dask_gradcode.cluster.predict import share_explained
 
         check_is_fitted(self, "coef_")
-        linear = predict_with(self, Linear(self.coef_, self.intercept_), X, np.empty(0))
-        return share_explained(self._score_loss, self._link, y, linear, sample_weight)
+        with computing(self.client, X=X, y=y, sample_weight=sample_weight):
+            linear = predict_with(self, Linear(self.coef_, self.intercept_), X, np.empty(0))
+            return share_explained(self._score_loss, self._link, y, linear, sample_weight)
 
     # ---- for subclasses
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -11,6 +13,7 @@ from distributed import Client
 from sklearn.linear_model import LogisticRegression
 
 from dask_gradcode import CodedLogisticRegression, place
+from dask_gradcode.codes import FractionalRepetition, Uncoded
 from helpers import logistic_data
 
 pytestmark = pytest.mark.cluster
@@ -43,3 +46,51 @@ def test_a_placement_owns_one_until_it_is_closed() -> None:
         assert first.code_ == data.code
     assert data.client.status == "closed"
     assert no_client()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"n_stragglers": 2},
+        {"n_workers": 5},
+        {"code": "cyclic", "n_stragglers": 2, "n_workers": 5},
+        {"code": FractionalRepetition(4, 1)},
+        {"transport": "tasks"},
+    ],
+)
+def test_coding_that_is_not_used_is_warned_of(given: dict[str, Any]) -> None:
+    with pytest.warns(UserWarning, match="no Dask client") as warned:
+        model = CodedLogisticRegression(**given).fit(X, Y)
+    assert model.code_ == Uncoded(1)
+    assert {one.filename for one in warned} == {__file__}
+    for name, value in given.items():
+        assert f"{name}={value!r}" in str(warned[0].message)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"code": "uncoded"}, {"code": Uncoded(1)}, {"n_workers": 1, "n_stragglers": 0}],
+)
+def test_what_a_fit_in_this_process_gives_is_not_warned_of(given: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert CodedLogisticRegression(**given).fit(X, Y).code_ == Uncoded(1)
+
+
+def test_the_closed_default_client_is_named() -> None:
+    with Client(processes=False, n_workers=1, dashboard_address=":0") as closed:
+        pass
+    with pytest.warns(UserWarning, match=f"n_stragglers=1 is not used.*{closed.id} is closed"):
+        CodedLogisticRegression(n_stragglers=1).fit(X, Y)
+
+
+def test_coding_that_a_task_cannot_do_is_warned_of() -> None:
+    def fit() -> str:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            CodedLogisticRegression(n_stragglers=1).fit(X, Y)
+        return " ".join(str(one.message) for one in warned)
+
+    with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
+        said = client.submit(fit).result()
+    assert "n_stragglers=1 is not used, as a task of Dask has no client" in said

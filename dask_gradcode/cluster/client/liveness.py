@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, WeakMethod, proxy
 
+from dask.utils import format_bytes
 from distributed import Client
 from distributed.scheduler import heartbeat_interval
 
@@ -163,6 +164,22 @@ class Liveness:
                 text = "it has not answered anything yet, and sent no heartbeat for"
                 frozen[address] = f"{text} {silent:.0f} s"
         return gone, frozen
+
+    def paused(self, addresses: Iterable[str]) -> dict[str, str]:
+        """Return which of some workers Dask's memory manager has paused, by what was said last.
+
+        Such a worker answers and goes on with what it has begun, but begins no task.
+        """
+        found = {}
+        for address in addresses:
+            worker = self._workers.get(address, {})
+            if worker.get("status") == "paused":
+                limit = format_bytes(worker["memory_limit"] or 0)
+                found[address] = (
+                    f"it is paused by Dask's memory manager (memory limit {limit}); free memory "
+                    "there, or give it more"
+                )
+        return found
 
 
 _hubs: WeakKeyDictionary[Client, Liveness] = WeakKeyDictionary()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, LocalCluster, get_worker, rejoin, secede
 
-__all__ = ["check_client", "current_client", "session", "workers_of"]
+from dask_gradcode.cluster.client.forks import forked_error, inherited_client, is_inherited
+from dask_gradcode.cluster.client.persisted import address_of, check_persisted
+
+__all__ = ["check_client", "current_client", "session", "why_no_client", "workers_of"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -19,14 +22,31 @@ def current_client() -> Client | None:
     """Return Dask's current client, or None.
 
     In a task there is none, though Dask may have made one for the worker: a fit by way of it would
-    wait for the very worker that runs the task. Whoever has seceded passes one.
+    wait for the very worker that runs the task. Whoever has seceded passes one. Nor is there one
+    in a forked process, until it has made its own.
     """
-    if _worker_of_this_task() is not None:
+    if _worker_of_this_task() is not None or inherited_client() is not None:
         return None
     try:
         return Client.current()
     except ValueError:
         return None
+
+
+def why_no_client() -> str:
+    """Say in words why there is no current client."""
+    if _worker_of_this_task() is not None:
+        return "a task of Dask has no client of its own"
+    inherited = inherited_client()
+    if inherited is not None:
+        return (
+            "this process was forked, and the client of its parent process (of "
+            f"{address_of(inherited)}) does not work here"
+        )
+    closed = [c for c in Client._instances if c.status == "closed" and c._set_as_default]
+    if closed:
+        return f"there is no Dask client: the default client {closed[-1].id} is closed"
+    return "there is no Dask client"
 
 
 def check_client(client: Any) -> None:
@@ -37,7 +57,7 @@ def check_client(client: Any) -> None:
     TypeError
         If it is neither a synchronous Client, nor an address, nor None.
     RuntimeError
-        If it is closed.
+        If it is closed, or the client of the process from which this one was forked.
     """
     if client is None or isinstance(client, str):
         return
@@ -51,6 +71,8 @@ def check_client(client: Any) -> None:
             "Training needs a synchronous Client, got an asynchronous one. "
             "Use Client(address) without asynchronous=True, in a thread of its own if need be."
         )
+    if is_inherited(client):
+        raise forked_error(client)
     if client.status not in ("running", "connecting"):
         scheduler = getattr(client.scheduler, "address", None)
         where = "" if scheduler is None else f" (scheduler {scheduler})"
@@ -60,7 +82,7 @@ def check_client(client: Any) -> None:
 
 
 @contextmanager
-def session(client: Client | str | None) -> Iterator[Client]:
+def session(client: Client | str | None, data: Mapping[str, Any] | None = None) -> Iterator[Client]:
     """Lend a client: a given or current one stays open afterwards, one made here is closed.
 
     In a Dask task with a client of its own the task leaves its worker's thread meanwhile, as what
@@ -71,23 +93,34 @@ def session(client: Client | str | None) -> Iterator[Client]:
     client : distributed.Client, str or None
         A client, a scheduler's address, or None for the current client and, where there is none, a
         ``LocalCluster``.
+    data : mapping of str to dask collection or anything else, optional
+        What the client is to use, by the name that errors give it.
 
     Raises
     ------
     RuntimeError
-        Inside a Dask task that has not made a client for itself.
+        Inside a Dask task or a forked process that has not made a client for itself; if persisted
+        data has been dropped.
+    ValueError
+        If persisted data lies on another cluster.
     """
     client = current_client() if client is None else client
     check_client(client)
     if not isinstance(client, Client):
         _check_not_in_a_task()
     if isinstance(client, Client):
+        check_persisted(client, data or {})
         with _thread_left_to_others():
             yield client
     elif isinstance(client, str):
         with Client(client, set_as_default=False) as connected:
+            check_persisted(connected, data or {})
             yield connected
     else:
+        inherited = inherited_client()
+        if inherited is not None:
+            raise forked_error(inherited)
+        check_persisted(None, data or {})
         logger.info("There is no Dask client: starting a LocalCluster.")
         with (
             LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,

@@ -53,7 +53,7 @@ def collect(
     ------
     InsufficientWorkersError
         If a worker is gone, or if nothing has come for ``gradcode.timeouts.recover`` while workers
-        are frozen.
+        are frozen or paused.
     Exception
         The original error of a task that failed.
     """
@@ -70,7 +70,9 @@ def collect(
                 heard = time.monotonic()
             waited = time.monotonic() - heard
             if waiting and waited > 2 * LOOK_EVERY:
-                gone, frozen = Liveness.of(client).absent(pinned[ticket] for ticket in waiting)
+                where = {pinned[ticket] for ticket in waiting}
+                gone, frozen = Liveness.of(client).absent(where)
+                frozen |= Liveness.of(client).paused(where)
                 if gone or (frozen and waited > seconds("gradcode.timeouts.recover")):
                     raise missing(what, gone | frozen)
     finally:
@@ -138,7 +140,8 @@ def collect_anywhere(
     Raises
     ------
     InsufficientWorkersError
-        If nothing has come for ``gradcode.timeouts.recover`` while workers are gone or frozen.
+        If nothing has come for ``gradcode.timeouts.recover`` while workers are gone or frozen, or
+        all of them are paused.
     Exception
         The original error of a task that failed.
     """
@@ -184,12 +187,17 @@ def collect_anywhere(
                 addresses = frozenset(liveness.addresses())
                 _, frozen = liveness.judge(addresses)
                 awake = addresses - set(frozen)
+                paused = liveness.paused(awake)
+                if len(paused) == len(awake):  # else the others begin what these do not
+                    frozen |= paused
+                awake -= set(paused)
                 gone = {str(errands[t]): f"it has been lost: {why}" for t, why in vanished.items()}
                 absent = frozen | gone
                 if now - heard > seconds("gradcode.timeouts.round"):
                     raise TimeoutError(
                         f"{what}: workers live but have not answered for {now - heard:.0f} s "
                         f"(dask.config key gradcode.timeouts.round). Waiting for {waiting}."
+                        + "".join(f"\n  {address}: {why}" for address, why in paused.items())
                     )
                 helpless = absent or not addresses
                 if helpless and now - heard > seconds("gradcode.timeouts.recover"):

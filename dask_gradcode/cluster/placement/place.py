@@ -136,7 +136,8 @@ def place_data(
     if np.isnan(X.shape[0]):
         logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
     with span("place"), ExitStack() as stack:
-        lent = stack.enter_context(session(client))
+        given = {"X": X, "y": y, "sample_weight": sample_weight}
+        lent = stack.enter_context(session(client, given))
         _await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
         addresses = spread(lent)
         if not addresses:

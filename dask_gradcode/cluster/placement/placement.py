@@ -14,6 +14,7 @@ import numpy as np
 from dask.delayed import delayed
 from distributed import Client, Future
 
+from dask_gradcode.cluster.client.forks import forked_error, is_inherited
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import features_of
@@ -90,6 +91,7 @@ class Placement:
         self.roles = Roles(client, self.uid, code, self.serving)
         self.columns = Columns(n_features, self.roles.columns)
         self._owned: ExitStack | None = None
+        self._generation = client.generation  # Dask counts the restarts
 
     def __repr__(self) -> str:
         state = f", lost={self.lost}" if self.lost else ""
@@ -147,9 +149,16 @@ class Placement:
         return self._owned is not None
 
     def check_open(self) -> None:
-        """Raise RuntimeError if the placement or its client is closed."""
+        """Raise RuntimeError if the placement is closed, or its client closed or restarted."""
         if self._owned is None:
             raise RuntimeError("The placed data has been closed. Place it anew with place(X, y).")
+        if is_inherited(self.client):
+            raise forked_error(self.client)
+        if self.client.generation != self._generation:
+            raise RuntimeError(
+                "The placed data is gone: its cluster has been restarted (client.restart()) since "
+                "it was placed. Place it anew with place(X, y)."
+            )
         if self.client.status not in ("running", "connecting"):
             raise RuntimeError(
                 f"The Dask client of the placed data is {self.client.status}. "

@@ -161,7 +161,7 @@ class Roles:
                 gone, frozen = self._liveness.absent({*self.addresses.values(), *sources.values()})
                 self.tend()
                 self._avoid(gone | frozen, sources)
-                hopeless = self._hopeless(frozen)
+                hopeless = self._hopeless(frozen | self._liveness.paused(self.addresses.values()))
                 late = late or len(hopeless) == len(self.lost)
                 overdue = now - heard > seconds("gradcode.timeouts.recover")
                 if now - heard > seconds("gradcode.timeouts.round"):
