@@ -55,8 +55,10 @@ _LAST = """\
         process reaches the workers over plain TCP.
     client : distributed.Client or str, default=None
         A client or a scheduler's address. None: the current client. Where there is none, data in
-        memory is fitted in this process, and dask data on a ``LocalCluster`` that lives as long as
-        the fit. Clones share the client; pickles do not hold it.
+        memory is fitted in this process, uncoded (with a warning if parameters ask for a code), and
+        dask data on a ``LocalCluster`` that lives as long as the fit. Persisted data must lie on
+        the client's cluster. ``score`` runs on this client, too. Clones share the client; pickles
+        do not hold it, and a forked process does not inherit one.
 """
 
 _REGRESSION = """\

@@ -36,8 +36,10 @@ def in_a_fork(function: Callable[[], Any]) -> Any:
     def call() -> None:
         try:
             its.send(function())
-        except BaseException as error:
+        except (RuntimeError, ValueError) as error:
             its.send(error)
+        except BaseException as error:  # of pytest, or another that does not travel
+            its.send(AssertionError(repr(error)))
 
     process = context.Process(target=call)
     process.start()

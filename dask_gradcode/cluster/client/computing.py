@@ -17,7 +17,6 @@ from dask_gradcode.cluster.client.persisted import (
     is_reached_by,
     owners_of,
 )
-from dask_gradcode.cluster.client.session import session
 
 __all__ = ["computing", "say_where_it_lies"]
 
@@ -46,7 +45,7 @@ def computing(client: Client | str | None, **data: Any) -> Iterator[None]:
         if isinstance(client, Client) and _is_usable(client):
             found.insert(0, client)
         elif isinstance(client, str) and (dasks is None or address_of(dasks) != client):
-            found.insert(0, stack.enter_context(session(client)))
+            found.insert(0, stack.enter_context(Client(client, set_as_default=False)))
         able = [one for one in found if all(is_reached_by(one, o) for o in owners.values())]
         if able:
             stack.enter_context(able[0].as_current())
@@ -69,7 +68,8 @@ def say_where_it_lies(X: Any, client: Client | str | None) -> None:
         reach the data either.
     """
     owners, inherited = owners_of({"X": X}), inherited_client()
-    if inherited is not None and dask.config.get("scheduler", None) is None:
+    by_client = dask.config.get("scheduler", None) in (None, "dask.distributed")
+    if inherited is not None and by_client:
         if owners:
             raise forked_error(inherited)
         warnings.warn(
