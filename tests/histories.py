@@ -35,6 +35,6 @@ def record(number: int, arrived_at: list[float], **changes: Any) -> RoundRecord:
 
 
 def two_rounds() -> History:
-    first = record(0, [0.25, BLANK, 0.125, BLANK], late=(1, 3))
+    first = record(0, [0.25, BLANK, 0.125, BLANK], late=(1,), not_needed=(3,))
     second = record(1, [BLANK, 0.5, 0.25, BLANK], late=(0,), lost=(3,), amplification=2.0)
     return History(CODE, "tasks", [first, second])

@@ -24,10 +24,12 @@ COLUMNS: dict[str, list[Any]] = {
     "value": [10.0, 9.0],
     "grad_norm": [0.5, 0.5],
     "n_used": [2, 2],
-    "n_late": [2, 1],
+    "n_late": [1, 1],
     "n_lost": [0, 1],
     "n_restored": [0, 0],
     "n_spared": [0, 0],
+    "n_not_needed": [1, 0],
+    "n_unplaced": [0, 0],
     "residual": [0.0, 0.0],
     "amplification": [1.0, 2.0],
     "exact": [True, True],
@@ -75,10 +77,27 @@ def test_events_say_who_was_lost_and_restored_when_and_at_what_cost() -> None:
     assert History(CODE, "tasks").events == []
 
 
-def test_the_spared_are_counted_and_are_not_late() -> None:
-    spared = record(0, [0.1, BLANK, 0.1, BLANK], spared=(1, 3))
+def test_one_event_says_when_all_are_there_that_were_not_at_the_beginning() -> None:
+    def whats(*first: dict[str, Any]) -> list[tuple[int, int | None, str]]:
+        records = [record(i, [0.1] * 4, **changes) for i, changes in enumerate((*first, {}, {}))]
+        return [(e.round, e.worker, e.what) for e in History(CODE, "tasks", records).events]
+
+    on_its_way = {"unplaced": (1, 3)}
+    assert whats({}) == []
+    assert whats(on_its_way, on_its_way, {"unplaced": (3,)}) == [(3, None, "complete")]
+    assert whats({"placed": (1,)}) == [(0, None, "complete")]  # in the first round itself
+    assert whats(on_its_way, {"lost": (0,)}) == [
+        (1, 0, "lost"),
+        (2, 0, "restored"),
+        (2, None, "complete"),
+    ]
+    assert whats({}, {"lost": (0,)}) == [(1, 0, "lost"), (2, 0, "restored")]
+
+
+def test_the_spared_and_the_not_needed_are_counted_apart() -> None:
+    spared = record(0, [0.1, BLANK, BLANK, 0.1], spared=(1,), not_needed=(1, 2))
     columns = History(CODE, "stream", [spared]).columns
-    assert (columns["n_spared"], columns["n_late"]) == ([2], [0])
+    assert (columns["n_spared"], columns["n_not_needed"], columns["n_late"]) == ([1], [2], [0])
 
 
 def test_the_frame_has_one_row_a_round() -> None:
@@ -120,13 +139,15 @@ def test_the_summary_is_one_line_of_what_it_cost_and_what_was_survived() -> None
     history = two_rounds()
     assert str(history) == history.summary()
     assert history.summary() == (
-        "2 rounds in 0.75 s (median 0.375 s, longest 0.5 s), 1.5 workers late a round, "
+        "2 rounds in 0.75 s (median 0.375 s, longest 0.5 s), 1 workers late a round, "
         f"1 lost and 0 restored, every sum exact; {how}"
     )
     rough = record(2, [0.1, BLANK, BLANK, BLANK], exact=False, restored=(3,))
     history.records.append(rough)
     assert "1 lost and 1 restored, 1 sums approximate" in history.summary()
     assert "\n" not in history.summary()
+    history.records[0] = record(0, [0.1, BLANK, 0.1, 0.1], unplaced=(1,))
+    assert "1 restored, not all placed in 1 rounds, 1 sums" in history.summary()
 
 
 def test_arrivals_are_those_of_the_last_message_of_each_worker() -> None:

@@ -34,8 +34,30 @@ def agg() -> Iterator[None]:
 def points(ax: Axes, label: str) -> list[tuple[float, float]]:
     """Return the marks that the legend calls so."""
     shown = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    assert {text.get_text() for text in ax.get_legend().get_texts()} == {*shown}
+    legend = {
+        t.get_text(): h for t, h in zip(ax.get_legend().get_texts(), handles(ax), strict=True)
+    }
+    assert {*legend} == {*shown}
+    assert all(legend[one].get_color() == line.get_color() for one, line in shown.items())
     return [*zip(*shown[label].get_data(), strict=True)] if label in shown else []
+
+
+def handles(ax: Axes) -> list[Any]:
+    """Return what the legend shows beside its texts."""
+    legend = ax.get_legend()
+    assert legend is not None
+    return legend.legend_handles
+
+
+def reasons(ax: Axes) -> dict[str, list[tuple[int, int]]]:
+    """Return the rounds and workers that have the colour beside each text of the legend."""
+    (cells, *_) = ax.images
+    colours = cells.to_rgba(cells.get_array())
+    found = {}
+    for text, patch in zip(ax.get_legend().get_texts(), handles(ax), strict=True):
+        same = (colours == np.array(to_rgba(patch.get_facecolor()))).all(axis=2)
+        found[text.get_text()] = [tuple(one) for one in np.argwhere(same.T).tolist()]
+    return found
 
 
 def long_history() -> History:
@@ -55,41 +77,53 @@ def test_the_upper_picture_is_the_time_of_each_round() -> None:
 def test_rounds_are_marked_by_whether_somebody_was_late_or_lost() -> None:
     history = two_rounds()  # late in the first, lost in the second
     history.records.append(record(2, [0.1, 0.1, 0.1, 0.1]))
+    history.records.append(record(3, [0.1, BLANK, 0.1, BLANK], not_needed=(1, 3), spared=(3,)))
+    history.records.append(record(4, [0.1, BLANK, 0.1, BLANK], not_needed=(1,), unplaced=(3,)))
     ax = history.plot_times()
     assert points(ax, "somebody late") == [(0, 0.25)]
     assert points(ax, "somebody lost") == [(1, 0.5)]
     assert points(ax, "all answered") == [(2, 0.75)]
+    assert points(ax, "not all needed") == [(3, 1.0)]
+    assert points(ax, "not all placed yet") == [(4, 1.25)]
     assert ax.get_xlabel() == "round"
 
 
 def test_who_was_lost_and_restored_is_written_at_the_round() -> None:
     history = two_rounds()
     history.records.append(record(2, [0.1, 0.1, 0.1, 0.1], restored=(3,)))
+    history.records[0] = record(0, [0.1, 0.1, BLANK, 0.1], unplaced=(2,))
     texts = {text.get_text().strip(): text.xy[0] for text in history.plot_times().texts}
-    assert texts == {"worker 3 lost": 1, "worker 3 restored": 2}
+    assert texts == {"worker 3 lost": 1, "worker 3 restored": 2, "complete": 2}
 
 
-def test_the_lower_picture_is_when_each_worker_answered_and_grey_if_never() -> None:
+def test_the_lower_picture_is_when_each_worker_answered_or_why_it_never_did() -> None:
     history = long_history()
     _, arrivals = axes = history.plot()
-    (image,) = arrivals.images
+    cells, image = arrivals.images
     assert_array_equal(image.get_array().filled(np.nan), history.arrivals.T)
+    assert_array_equal(cells.get_array().mask, ~np.isnan(history.arrivals.T))
     assert np.isnan(history.arrivals).any()
     assert image.origin == "lower"
     assert isinstance(image.norm, LogNorm)
     assert image.to_rgba(image.get_array())[np.isnan(history.arrivals.T)][:, 3].max() == 0.0
-    assert arrivals.get_facecolor() == to_rgba("0.85")
     assert arrivals.get_xlabel() == "round"
-    assert arrivals.get_ylabel() == "worker (grey: no answer)"
+    assert arrivals.get_ylabel() == "worker"
     (colours,) = set(axes[0].figure.axes) - set(axes)
     assert colours.get_ylabel() == "last message arrived after (s)"
 
 
-def test_late_and_lost_are_marked_where_they_were() -> None:
+@pytest.mark.parametrize("n_more", [0, 500])
+def test_who_never_answered_has_the_colour_of_the_reason(n_more: int) -> None:
     history = two_rounds()
-    ax = history.plot_arrivals()
-    assert points(ax, "late") == [(0, 1), (0, 3), (1, 0)]
-    assert points(ax, "lost") == [(1, 3)]
+    history.records.append(record(2, [0.1, BLANK, 0.1, BLANK], unplaced=(1,), not_needed=(3,)))
+    history.records.append(record(3, [0.1, 9.0, 0.1, 0.1], late=(1,)))  # it came, much later
+    history.records += [record(4 + i, [0.1] * 4) for i in range(n_more)]
+    assert reasons(history.plot_arrivals()) == {
+        "no answer: late": [(0, 1), (1, 0)],
+        "no answer: lost": [(1, 3)],
+        "no answer: not needed": [(0, 3), (2, 3)],
+        "no answer: not placed yet": [(2, 1)],
+    }
 
 
 def test_two_messages_a_worker_are_one_row() -> None:
@@ -103,7 +137,7 @@ def test_a_picture_of_many_workers_can_be_drawn_and_read() -> None:
     times, arrivals = history.plot()
     times.figure.canvas.draw()
     assert len(arrivals.get_yticklabels()) <= 14
-    assert not arrivals.lines  # 200 late workers a round would hide the picture
+    assert not arrivals.lines
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.03, 0.05), (0.02, 1.1), (1e-4, 900.0)])
@@ -121,7 +155,7 @@ def test_pictures_can_be_drawn_into_given_axes() -> None:
     figure, axes = plt.subplots(1, 2)
     drawn = two_rounds().plot(axes)
     assert [*drawn] == [*axes]
-    assert len(axes[1].images) == 1
+    assert len(axes[1].images) == 2  # answers, and why there are none
     assert len(figure.axes) == 3  # and the scale of colours
     figure, ax = plt.subplots()
     assert two_rounds().plot_times(ax) is ax
@@ -159,7 +193,21 @@ def test_beyond_120_rounds_a_bar_is_the_longest_of_several() -> None:
     history = History(CODE, "tasks", [record(i, [0.1] * 4, seconds=i % 7) for i in range(500)])
     drawn = bars(history)
     assert len(drawn) == 120
-    assert drawn[0][0].text == "longest of rounds 0 to 4: 4 s "
+    assert drawn[0][0].text == "longest of rounds 0 to 4: 4 s (all answered)"
+
+
+def test_the_legend_of_the_card_has_the_colours_of_its_bars() -> None:
+    history = two_rounds()
+    history.records.append(record(2, [0.1, BLANK, 0.1, BLANK], not_needed=(1, 3)))
+    history.records.append(record(3, [0.1, BLANK, 0.1, BLANK], unplaced=(1,)))
+    card = ElementTree.fromstring(history._repr_html_())
+    squares = [span for span in card.iter("span") if "color:" in span.get("style", "")]
+    legend = {span.get("style", "")[7:]: (span.tail or "").strip("\u00a0 ") for span in squares}
+    told = [bar[0].text.split("(")[1][:-1] for bar in bars(history)]  # type: ignore[union-attr]
+    assert told == ["somebody late", "somebody lost", "not all needed", "not all placed yet"]
+    assert [legend[bar.get("fill", "")] for bar in bars(history)] == told
+    assert len(legend) == 4
+    assert "not all placed yet" in text(history)
 
 
 def test_the_card_says_what_it_cost_and_who_was_lost() -> None:

@@ -26,6 +26,7 @@ from dask_gradcode.rounds import (
     Ready,
     Round,
     Stuck,
+    Unplaced,
     UntilExact,
     Wait,
     WaitRule,
@@ -117,7 +118,9 @@ def test_a_round_answers_any_events_as_the_code_allows(
 ) -> None:
     script, n = Script(code), len(code.messages)
     arrived, pending = np.zeros(n, dtype=bool), np.ones(n, dtype=bool)
-    kinds = st.sampled_from(["arrived", "failed", "lost", "ready", "old", "old failed", "nothing"])
+    kinds = st.sampled_from(
+        ["arrived", "failed", "lost", "unplaced", "ready", "old", "old failed", "nothing"]
+    )
     for kind, message in data.draw(st.lists(st.tuples(kinds, st.integers(0, n - 1)), max_size=30)):
         role = code.messages[message].worker
         held, events = (
@@ -126,6 +129,7 @@ def test_a_round_answers_any_events_as_the_code_allows(
                 "arrived": script.arrived(message),
                 "failed": failed(code, message),
                 "lost": Lost(role, "gone"),
+                "unplaced": Unplaced(role, "on its way"),
                 "ready": Ready(role),
                 "old": script.arrived(message, NUMBER - 1),
                 "old failed": failed(code, message, NUMBER - 1),
@@ -136,7 +140,7 @@ def test_a_round_answers_any_events_as_the_code_allows(
         again = [i for i in held if not arrived[i] and not pending[i]] if kind == "ready" else []
         arrived[message] |= kind == "arrived"
         pending[message] &= kind not in ("arrived", "failed")
-        pending[held] &= kind != "lost"
+        pending[held] &= kind not in ("lost", "unplaced")
         pending[again] = True
         if code.can_decode(arrived):
             assert answer == Done()
@@ -175,16 +179,36 @@ def test_a_round_that_is_done_stays_done() -> None:
     assert [script.feed(event) for event in late] == [Done()] * len(late)
     assert_array_equal(script.round.result(), before)
     record = script.round.record(0.0, 0.0)
-    assert (record.late, record.lost, record.seconds) == ((1, 3), (), 2.0)
+    assert (record.not_needed, record.lost, record.seconds) == ((1, 3), (), 2.0)
 
 
-def test_who_was_spared_is_not_late() -> None:
-    script = Script(FractionalRepetition(6, 1))
-    for event in (Lost(3, "gone"), 0, 2, 4):
+def test_who_is_silent_at_the_end_is_not_needed_unless_found_late_or_absent() -> None:
+    script = Script(FractionalRepetition(10, 1))
+    for event in (Lost(3, "gone"), Unplaced(9, "on its way"), 0, 2, 4, 6, 8):
         script.feed(event)
-    script.round.spared.update({1, 3})
+    script.round.spared.update({1, 3, 5})
+    script.round.late.update({0, 3, 5})
     record = script.round.record(0.0, 0.0)
-    assert (record.late, record.lost, record.spared) == ((5,), (3,), (1,))
+    assert (record.not_needed, record.late) == ((1, 7), (5,))
+    assert (record.lost, record.unplaced, record.spared) == ((3,), (9,), (1, 5))
+
+
+def test_an_answer_that_comes_together_with_the_last_one_is_in_time() -> None:
+    script = Script(FractionalRepetition(4, 1))
+    assert [script.feed(0), script.feed(2)] == [Wait(), Done()]
+    assert script.round.feed(script.arrived(3), script.now) == Done()
+    assert script.round.record(0.0, 0.0).not_needed == (1,)
+
+
+def test_a_role_that_is_not_placed_yet_is_waited_for_and_is_not_restored_when_it_comes() -> None:
+    script = Script(Uncoded(2))
+    assert script.feed(Unplaced(1, "on its way")) == Stuck((0, 1))
+    assert script.round.losses == {1: "on its way"}
+    assert script.feed(Ready(1, again=False)) == Ask(1, (1,))
+    assert [script.feed(0), script.feed(1)] == [Wait(), Done()]
+    record = script.round.record(0.0, 0.0)
+    assert (record.unplaced, record.lost, record.restored) == ((), (), ())
+    assert record.placed == (1,)
 
 
 @pytest.mark.parametrize("fatal", [Lost(2, "gone"), failed(Uncoded(4), 2)], ids=["lost", "failed"])
@@ -353,7 +377,7 @@ def test_the_record_says_what_the_round_did() -> None:
     assert (record.round, record.value, record.grad_norm) == (NUMBER, 1.5, 0.25)
     assert_array_equal(record.arrived_at, [1.0, np.nan, np.nan, 3.0, 5.0, np.nan])
     assert_array_equal(record.used, [True, False, False, True, True, False])
-    assert (record.seconds, record.late, record.lost) == (5.0, (1,), (2, 5))
+    assert (record.seconds, record.not_needed, record.lost) == (5.0, (1,), (2, 5))
     assert (record.residual, record.amplification, record.exact) == (0.0, 1.0, True)
 
 
@@ -413,7 +437,7 @@ def test_the_fastest_are_summed_and_scaled_up_by_their_rows() -> None:
     blocks = sums(script.code)
     assert_allclose(script.round.result(), (blocks[1] + blocks[3]) * 100 / 60, rtol=1e-14)
     assert residual_and_exact(script) == (1.0, False)
-    assert script.round.record(0.0, 0.0).late == (0, 2)
+    assert script.round.record(0.0, 0.0).not_needed == (0, 2)
 
 
 def test_without_row_counts_blocks_count_the_same() -> None:

@@ -53,6 +53,7 @@ class Crew:
         self._attached: dict[int, Hashable] = {}  # the key of the shard, by role
         self._left: dict[int, tuple[Hashable, float]] = {}  # with which key, when
         self._version = -1
+        self._awaited: set[int] = set()  # not placed yet, when last looked at
         self.transport = self._open(name, work)
         self.renew()
 
@@ -78,7 +79,8 @@ class Crew:
                 continue
             self.transport.attach(role, shards[role], addresses[role])
             self._attached[role] = key
-            news.append(Ready(role))
+            news.append(Ready(role, again=role not in self._awaited))
+        self._awaited = set(roles.unplaced)
         return news
 
     def left(self, role: int) -> None:

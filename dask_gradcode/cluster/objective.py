@@ -27,10 +27,12 @@ from dask_gradcode.rounds import (
     Round,
     RoundRecord,
     Stuck,
+    Unplaced,
     UntilExact,
     Wait,
     WaitRule,
 )
+from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.spares import Spares, Turn
 from dask_gradcode.typing import Evaluation, Vector
 
@@ -93,7 +95,9 @@ class ClusterObjective:
         self._may_be_busy_since = math.inf if isinstance(work, Loss) else time.monotonic()
         self._recent: dict[int, tuple[Round, RoundRecord]] = {}
         self._told: set[Doubt] = set()
-        self._spares = Spares(data.code)
+        self._spares, self._lateness = Spares(data.code), Lateness(data.code)
+        self._turn = Turn(())
+        self._incomplete = False  # the first round began without some of the roles
         self._crew = Crew(data, work, transport)
         self._transport = self._crew.transport
         logger.info("%r: messages travel as %s", data, self._transport.name)
@@ -154,9 +158,10 @@ class ClusterObjective:
                 step = round_.feed(one, now)
                 if isinstance(step, Ask):
                     self._transport.ask(step.role, step.messages)
-        round_.spared.update(self._transport.spared())
+        self._judge(round_)
         seen = evaluation(round_)
         self._spares.end(seen.record)
+        self._tell_if_complete(seen.record)
         round_.forget()
         self._tell(round_)
         self._recent[round_.number] = round_, seen.record
@@ -173,13 +178,45 @@ class ClusterObjective:
         turn = Turn(self._crew.roles)
         if self._wait.exact:  # else the same workers' rows would be left out in every round
             turn = self._spares.begin(turn.roles)
+        self._turn, unplaced, lost = turn, self._data.roles.unplaced, self._data.lost
         for role in sorted(set(range(self._data.code.n_workers)) - set(turn.roles)):
-            why = self._data.lost.get(role, "its connection has ended")
-            step = round_.feed(Lost(role, why), round_.started)
+            why = lost.get(role, "its connection has ended")
+            absence = Unplaced(role, why) if role in unplaced else Lost(role, why)
+            step = round_.feed(absence, round_.started)
+        if round_.number == 0 and round_.losses:
+            self._warn_incomplete(round_)
         messages = self._data.code.messages_of
         asks = {role: messages[role] for role in turn.roles}
         self._transport.begin(round_.number, w, asks, turn.n_likely, turn.wait)
         return step
+
+    def _judge(self, round_: Round) -> None:
+        """Say who was spared in a round that is done, and who of the silent is late."""
+        round_.spared.update(self._transport.spared())
+        asked = self._turn.asked(round_.started, round_.spared)
+        round_.late.update(self._lateness.end(round_, asked))
+
+    def _warn_incomplete(self, round_: Round) -> None:
+        """Warn that a fit begins below the tolerance that was asked for."""
+        self._incomplete = True
+        which = "; ".join(f"role {role}: {why}" for role, why in sorted(round_.losses.items()))
+        text = (
+            f"Rounds begin before all roles are placed ({which}). The code tolerates "
+            f"{self._data.code.tolerance}; until all are placed it tolerates fewer. "
+            "history_.events says from which round on it is complete."
+        )
+        logger.warning(text)
+        warnings.warn(text, stacklevel=4)
+
+    def _tell_if_complete(self, record: RoundRecord) -> None:
+        """Say once that all roles are placed, after a beginning without some of them."""
+        if self._incomplete and not (record.unplaced or record.lost):
+            self._incomplete = False
+            logger.warning(
+                "Round %d: all roles are placed; tolerated from now on: %s",
+                record.round,
+                self._data.code.tolerance,
+            )
 
     def _note(self, event: Event, now: float) -> None:
         """Remember what a transport's event means beyond the round that is running."""
@@ -188,6 +225,7 @@ class ClusterObjective:
         elif isinstance(event, Arrived) and event.round in self._recent:
             round_, _ = self._recent[event.round]
             round_.feed(event, now)
+            self._lateness.heard(round_, event.role, now)
             self._tell(round_)
 
     def _tell(self, round_: Round) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history.card import history_card
+from dask_gradcode.history.changes import Change, changes
 from dask_gradcode.history.picture import draw_arrivals, draw_times, pyplot
 from dask_gradcode.rounds import RoundRecord
 from dask_gradcode.typing import Matrix
@@ -19,34 +20,7 @@ from dask_gradcode.typing import Matrix
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Change", "History"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A worker was lost in a fit, or restored.
-
-    Parameters
-    ----------
-    round : int
-        The first round without the worker, or with it again.
-    worker : int
-        The code worker, 0 to ``n_workers - 1``.
-    what : {"lost", "restored"}
-        What became of it.
-    cost : float
-        Seconds by which that round took longer than the median round; 0 if it did not.
-
-    Examples
-    --------
-    >>> Change(round=3, worker=1, what="lost", cost=0.02)
-    Change(round=3, worker=1, what='lost', cost=0.02)
-    """
-
-    round: int
-    worker: int
-    what: str
-    cost: float
+__all__ = ["History"]
 
 
 @dataclass(eq=False, repr=False)
@@ -99,8 +73,8 @@ class History:
         Returns
         -------
         str
-            Rounds and their seconds, how many workers were late, lost and restored, and whether
-            every sum was exact.
+            Rounds and their seconds, how many workers were late, lost and restored, for how long
+            not all were placed, and whether every sum was exact.
 
         Examples
         --------
@@ -114,11 +88,14 @@ class History:
         seconds = [record.seconds for record in self]
         counted = Counter(event.what for event in self.events)
         n_late = sum(len(record.late) for record in self)
+        n_before = sum(bool(record.unplaced) for record in self)
+        before = [f"not all placed in {n_before} rounds"] if n_before else []
         facts = [
             f"{len(self)} rounds in {sum(seconds):.3g} s "
             f"(median {median(seconds):.3g} s, longest {max(seconds):.3g} s)",
             f"{n_late / len(self):.3g} workers late a round",
             f"{counted['lost']} lost and {counted['restored']} restored",
+            *before,
             self._exactness(),
         ]
         return f"{', '.join(facts)}; {how}"
@@ -149,10 +126,11 @@ class History:
     def columns(self) -> dict[str, list[Any]]:
         """The records as columns: what ``to_frame`` shows, without pandas.
 
-        ``seconds`` is a round's time, ``grad_norm`` is ``max |gradient|``, and ``n_used``,
-        ``n_late``, ``n_lost``, ``n_restored`` and ``n_spared`` count workers: those decoded from,
-        those that had not answered when the round ended, those that could not answer, those that
-        could again, and those that were not asked as they were not needed.
+        ``seconds`` is a round's time, ``grad_norm`` is ``max |gradient|``, and the
+        others count workers: ``n_used`` those decoded from; of those that had not answered when the
+        round ended ``n_late`` those that straggle, ``n_lost`` those that could not answer any more,
+        ``n_not_needed`` those that the others made up for, and ``n_unplaced`` those not placed yet;
+        ``n_restored`` those that could answer again, and ``n_spared`` those that were not asked.
         """
         return {
             "round": [r.round for r in self],
@@ -164,6 +142,8 @@ class History:
             "n_lost": [len(r.lost) for r in self],
             "n_restored": [len(r.restored) for r in self],
             "n_spared": [len(r.spared) for r in self],
+            "n_not_needed": [len(r.not_needed) for r in self],
+            "n_unplaced": [len(r.unplaced) for r in self],
             "residual": [r.residual for r in self],
             "amplification": [r.amplification for r in self],
             "exact": [r.exact for r in self],
@@ -173,27 +153,15 @@ class History:
     def events(self) -> list[Change]:
         """Who was lost, when, what that round cost, and from when on it was there again.
 
+        And, where the first round began without some of the workers, from when on all were there.
+
         Examples
         --------
         >>> from dask_gradcode.codes import Uncoded
         >>> History(Uncoded(2), "in-process").events
         []
         """
-        found: list[Change] = []
-        usual = median(record.seconds for record in self) if len(self) else 0.0
-        missing: set[int] = set()
-        for record in self:
-            cost = max(0.0, record.seconds - usual)
-            back = set(record.restored) | (missing - set(record.lost))
-            # one who was lost and replaced before a round could miss it is back all the same
-            for what, workers in (
-                ("lost", back - missing),
-                ("restored", back),
-                ("lost", set(record.lost) - (missing - back)),
-            ):
-                found += [Change(record.round, worker, what, cost) for worker in sorted(workers)]
-            missing = set(record.lost)
-        return found
+        return changes(self.records)
 
     def _workers(self, used: Any) -> int:
         return len({self.code.messages[i].worker for i in np.flatnonzero(used)})
@@ -260,7 +228,7 @@ class History:
         return both
 
     def plot_times(self, ax: Any = None) -> Any:
-        """Draw the time of each round, and mark in which ones workers were late or lost.
+        """Draw the time of each round, and mark which ones all workers answered, or why not.
 
         Parameters
         ----------
@@ -281,7 +249,7 @@ class History:
         return draw_times(self, plt.subplots(layout="constrained")[1] if ax is None else ax)
 
     def plot_arrivals(self, ax: Any = None) -> Any:
-        """Draw when each worker's last message of each round arrived, and who was late or lost.
+        """Draw when each worker's last message of each round arrived, or why it did not.
 
         Parameters
         ----------
@@ -291,7 +259,8 @@ class History:
         Returns
         -------
         matplotlib Axes
-            Where it was drawn: workers from below, rounds from the left, grey what never arrived.
+            Where it was drawn: workers from below, rounds from the left. Who never answered has
+            the colour of the reason: not needed, not placed yet, late or lost.
 
         Raises
         ------

@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_gradcode.history.words import ALL_ANSWERED, LOST, WORDS, worst
+
 if TYPE_CHECKING:
     from dask_gradcode.history.history import History
 
 __all__ = ["draw_arrivals", "draw_times", "pyplot"]
 
-_LATE, _LOST, _RESTORED = "tab:orange", "tab:red", "tab:green"
+_RESTORED = "tab:green"
+_ABOVE: dict[str, Any] = {
+    "loc": "lower right",
+    "bbox_to_anchor": (1, 1),
+    "ncols": 5,
+    "fontsize": 8,
+    "frameon": False,
+    "borderpad": 0,
+    "columnspacing": 1.2,
+}
 _NAMED = 8  # losses and recoveries that are named; more would cover each other
 
 
@@ -29,30 +40,31 @@ def draw_times(history: History, ax: Any) -> Any:
     rounds = np.array([record.round for record in history])
     seconds = np.array([record.seconds for record in history])
     ax.plot(rounds, seconds, "-", color="0.6", lw=1, zorder=1)
-    lost = np.array([bool(record.lost) for record in history], dtype=bool)
-    late = np.array([bool(record.late) for record in history], dtype=bool) & ~lost
-    for which, colour, label in (
-        (~(late | lost), "0.3", "all answered"),
-        (late, _LATE, "somebody late"),
-        (lost, _LOST, "somebody lost"),
-    ):
+    words = [worst([record]) for record in history]
+    for word in (ALL_ANSWERED, *reversed(WORDS)):
+        which = np.array([one is word for one in words], dtype=bool)
         if which.any():
-            ax.plot(rounds[which], seconds[which], ".", color=colour, label=label, zorder=2)
+            ax.plot(
+                *(rounds[which], seconds[which], "."),
+                color=word.colour,
+                label=word.of_round,
+                zorder=2,
+            )
     changes = history.events
     for change in changes:
-        colour = _LOST if change.what == "lost" else _RESTORED
+        colour = LOST.colour if change.what == "lost" else _RESTORED
         ax.axvline(change.round, color=colour, lw=0.8, ls=":", zorder=0)
     for change in changes if len(changes) <= _NAMED else ():
         top = change.what == "lost"
         ax.annotate(
-            f" worker {change.worker} {change.what}",
+            " complete" if change.worker is None else f" worker {change.worker} {change.what}",
             (change.round, 0.98 if top else 0.02),
             xycoords=("data", "axes fraction"),
             rotation=90,
             va="top" if top else "bottom",
             ha="left",
             fontsize=7,
-            color=_LOST if top else _RESTORED,
+            color=LOST.colour if top else _RESTORED,
         )
     if len(history):
         _legend_above(ax)
@@ -62,12 +74,13 @@ def draw_times(history: History, ax: Any) -> Any:
 
 
 def draw_arrivals(history: History, ax: Any) -> Any:
-    """Draw on ``ax`` when each worker answered in each round, and return that."""
+    """Draw on ``ax`` when each worker answered in each round or why not, and return that."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import MaxNLocator
 
     n_rounds, n_workers = len(history), history.code.n_workers
     seen = np.ma.masked_invalid(history.arrivals.T)
+    _draw_words(history, ax)
     if seen.count():
         # The late are often a hundred times later than the others.
         norm = LogNorm() if seen.min() > 0 else None
@@ -79,20 +92,42 @@ def draw_arrivals(history: History, ax: Any) -> Any:
             bar.set_ticks(_ticks(seen.min(), seen.max()), minor=False)
             bar.ax.yaxis.set_major_formatter("{x:g}")
             bar.minorticks_off()
-    ax.set_facecolor("0.85")
-    # among many workers or rounds, marks on each who is late would hide what they mark
-    size = float(np.clip(min(200 / max(n_rounds, 1), 80 / n_workers), 1.5, 5))
-    shown = ("late", "lost") if n_rounds <= 120 and n_workers <= 48 else ("lost",)
-    for who, marker, colour in (("late", "o", _LATE), ("lost", "x", _LOST)):
-        found = [(i, w) for i, record in enumerate(history) for w in getattr(record, who)]
-        if found and who in shown:
-            ax.plot(*np.transpose(found), marker, color=colour, ms=size, mew=size / 4, label=who)
-    _legend_above(ax)
     ax.set(xlim=(-0.5, max(n_rounds, 1) - 0.5), ylim=(-0.5, n_workers - 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
-    ax.set(xlabel="round", ylabel="worker (grey: no answer)")
+    ax.set(xlabel="round", ylabel="worker")
     return ax
+
+
+def _draw_words(history: History, ax: Any) -> None:
+    """Give the cells of workers that never answered the colours of the reasons, with a legend."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    n_rounds, n_workers = len(history), history.code.n_workers
+    which = np.full((n_workers, n_rounds), -1)
+    for column, record in enumerate(history):
+        for number, word in enumerate(WORDS):
+            which[list(getattr(record, word.name)), column] = number
+    cells = np.ma.masked_where((which < 0) | np.isfinite(history.arrivals.T), which)
+    used = set(cells.compressed().tolist())
+    if not used:
+        return
+    ax.imshow(
+        cells,
+        aspect="auto",
+        origin="lower",
+        cmap=ListedColormap([word.colour for word in WORDS]),
+        vmin=-0.5,
+        vmax=len(WORDS) - 0.5,
+        interpolation="nearest",
+    )
+    patches = [
+        Patch(color=word.colour, label=f"no answer: {word.text}")
+        for number, word in enumerate(WORDS)
+        if number in used
+    ]
+    ax.legend(handles=patches, **_ABOVE)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -107,12 +142,4 @@ def _ticks(low: float, high: float) -> list[float]:
 def _legend_above(ax: Any) -> None:
     """Put a legend where it hides nothing, if there is anything in it."""
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            ncols=3,
-            fontsize=8,
-            frameon=False,
-            borderpad=0,
-            handletextpad=0.1,
-        )
+        ax.legend(**_ABOVE, handletextpad=0.1)

@@ -38,7 +38,8 @@ _LAST = """\
     random_state : int, RandomState or None, default=None
         Seeds the code (cyclic repetition draws a matrix), nothing else.
     verbose : int or "bar", default=0
-        1 prints a line per iteration: value, gradient, seconds, workers used, late and lost.
+        1 prints a line per iteration: value, gradient, seconds, workers used, late, lost and not
+        placed yet.
         ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). From scikit-learn
         1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other callbacks.
     checkpoint : str or path-like, default=None

@@ -15,7 +15,7 @@ from dask_gradcode.typing import Evaluation, Vector
 
 __all__ = ["check_verbose", "reporter"]
 
-_NAMED = 8  # late or lost workers; more are counted
+_NAMED = 8  # workers of a kind; more are counted
 
 
 def check_verbose(verbose: Any) -> None:
@@ -69,6 +69,7 @@ class _Line:
 
     def __init__(self, history: History) -> None:
         self._history, self._n_told = history, 0
+        self._is_waiting = False  # for workers that are not placed yet
 
     def __call__(self, seen: Evaluation) -> str:
         rounds = self._history.records[self._n_told :]
@@ -81,9 +82,15 @@ class _Line:
         trials = "" if len(rounds) == 1 else f" in {len(rounds)} rounds"
         missing = [
             f"{what} {_who(workers)}"
-            for what, workers in (("late", last.late), ("lost", last.lost))
+            for what, workers in (
+                ("late", last.late),
+                ("lost", last.lost),
+                ("not placed yet", last.unplaced),
+            )
             if workers
         ]
+        if self._is_complete():
+            missing.append("all workers are placed now")
         return ", ".join(
             [
                 f"value {last.value:.8g}",
@@ -93,6 +100,11 @@ class _Line:
                 *missing,
             ]
         )
+
+    def _is_complete(self) -> bool:
+        """Say whether all workers have been placed since the last line, which not all were."""
+        was_waiting, self._is_waiting = self._is_waiting, bool(self._history[-1].unplaced)
+        return was_waiting and not self._is_waiting
 
 
 def _who(workers: Sequence[int]) -> str:
@@ -117,7 +129,11 @@ def _bar(history: History, max_iter: int) -> Iterator[Callback]:
         def draw(n_iter: int, w: Vector, seen: Evaluation) -> None:
             # 80 characters in all; the time is on the left, and who is late is in the history
             record = history[-1]
-            counts = {"late": len(record.late), "lost": len(record.lost)}
+            counts = {
+                "late": len(record.late),
+                "lost": len(record.lost),
+                "not placed": len(record.unplaced),
+            }
             missing = "".join(f", {n} {what}" for what, n in counts.items() if n)
             line = f"value {record.value:.6g}, |g| {record.grad_norm:.1e}{missing}"
             progress.update(task, completed=n_iter, line=line)

@@ -5,7 +5,7 @@ A transport on a cluster, the simulator's virtual clock and the in-process objec
 """
 
 from dask_gradcode.rounds.answers import Ask, Done, Stuck, Wait
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Unplaced
 from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
@@ -24,6 +24,7 @@ __all__ = [
     "Round",
     "RoundRecord",
     "Stuck",
+    "Unplaced",
     "UntilExact",
     "Wait",
     "WaitRule",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dask_gradcode.typing import Payload
 
-__all__ = ["Arrived", "Event", "Failed", "Lost", "Ready"]
+__all__ = ["Arrived", "Event", "Failed", "Lost", "Ready", "Unplaced"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,22 +87,46 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A role can answer again: its blocks are on a worker that lives.
+class Unplaced:
+    """A role has never been placed: its blocks are still on their way to a worker.
 
     Parameters
     ----------
     role : int
         The code worker.
+    why : str
+        What is known of it, for the texts of errors.
+
+    Examples
+    --------
+    >>> Unplaced(role=1, why="it is being placed")
+    Unplaced(role=1, why='it is being placed')
+    """
+
+    role: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A role can answer: its blocks are on a worker that lives.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    again : bool, default=True
+        Whether it had been placed before and was lost.
 
     Examples
     --------
     >>> Ready(role=1)
-    Ready(role=1)
+    Ready(role=1, again=True)
     """
 
     role: int
+    again: bool = True
 
 
-Event = Arrived | Failed | Lost | Ready
+Event = Arrived | Failed | Lost | Ready | Unplaced
 """What can happen in a round."""

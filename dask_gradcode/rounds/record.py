@@ -29,9 +29,11 @@ class RoundRecord:
     used : ndarray of bool, shape (n_messages,)
         Which messages the sum was decoded from.
     late : tuple of int
-        Workers that had not answered when the round ended, although they were asked.
+        Workers that had not answered when the round ended and that straggle, by the rule of
+        :class:`~dask_gradcode.rounds.lateness.Lateness`.
     lost : tuple of int
-        Workers that could not answer, or whose answer could not be right: dead, frozen, in error.
+        Workers that could not answer any more, or whose answer could not be right: dead, frozen,
+        in error.
     residual : float
         ``max |weights @ B - 1|``: above rounding, the sum is approximate.
     amplification : float
@@ -41,7 +43,20 @@ class RoundRecord:
     restored : tuple of int
         Workers that had been lost and could answer again from this round on.
     spared : tuple of int
-        Workers that were not asked, as the others were enough and in time.
+        Workers that were not asked, as the others were enough and in time: of those that are not
+        needed, and of those that are late.
+    not_needed : tuple of int
+        Workers that had not answered when the round ended, as the others were enough, and of which
+        nothing says that they straggle. Asked or spared.
+    unplaced : tuple of int
+        Workers that were not placed yet when the round ended.
+    placed : tuple of int
+        Workers that had not been placed yet and could answer from this round on.
+
+    Notes
+    -----
+    Whoever had not answered in full when the round ended is one of four: not needed, not placed
+    yet, late or lost.
 
     Examples
     --------
@@ -66,6 +81,9 @@ class RoundRecord:
     exact: bool
     restored: tuple[int, ...] = ()
     spared: tuple[int, ...] = ()
+    not_needed: tuple[int, ...] = ()
+    unplaced: tuple[int, ...] = ()
+    placed: tuple[int, ...] = ()
 
 
 class InsufficientWorkersError(RuntimeError):

@@ -8,7 +8,7 @@ from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.codes.summing import Sum
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.answers import Ask, Done, Stuck, Wait
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Unplaced
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.rules import WaitRule
 from dask_gradcode.typing import Mask, Payload, Vector
@@ -43,6 +43,8 @@ class Round:
         What was sent and cannot be right.
     spared : set of int
         Who was not asked, as nobody needed them.
+    late : set of int
+        Of those who are silent at the end, who straggles; the others are not needed.
 
     Examples
     --------
@@ -77,7 +79,10 @@ class Round:
         self._aside: dict[int, Payload] = {}  # not finite
         self.doubts: list[Doubt] = []
         self.restored: set[int] = set()
+        self.placed: set[int] = set()  # for the first time
+        self.unplaced: set[int] = set()
         self.spared: set[int] = set()
+        self.late: set[int] = set()
         self.seconds = float("nan")
         self.errors: dict[int, BaseException] = {}
         self.losses: dict[int, str] = {}
@@ -93,7 +98,7 @@ class Round:
 
         Parameters
         ----------
-        event : Arrived, Failed, Lost, Ready or None
+        event : Arrived, Failed, Lost, Unplaced, Ready or None
             What happened; None if only time went by. Answers to other rounds change nothing.
         now : float
             Seconds on the same clock as ``started``.
@@ -114,10 +119,13 @@ class Round:
             case Failed(number, role, message, error) if number == self.number:
                 self.pending[message] = False
                 self.errors[role] = error
-            case Lost(role, why):
+            case Lost(role, why) | Unplaced(role, why):
                 self.pending[list(self.code.messages_of[role])] = False
                 self.losses[role] = why
-            case Ready(role):
+                if isinstance(event, Unplaced):
+                    self.unplaced.add(role)
+            case Ready(role, again):
+                (self.restored if again else self.placed).add(role)
                 return self._ask_again(role, now)
         return self._next(now)
 
@@ -194,7 +202,7 @@ class Round:
     def _ask_again(self, role: int, now: float) -> Done | Wait | Ask | Stuck:
         self.losses.pop(role, None)
         self.errors.pop(role, None)
-        self.restored.add(role)
+        self.unplaced.discard(role)
         again = tuple(
             message
             for message in self.code.messages_of[role]
@@ -210,6 +218,17 @@ class Round:
     def missing_roles(self) -> tuple[int, ...]:
         """Return the workers of which a message has not arrived."""
         return tuple(sorted({self.code.messages[i].worker for i in np.flatnonzero(~self.arrived)}))
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the wait rule's time was up when the round ended."""
+        until = self.wait.until(self.started)
+        return until is not None and self.started + self.seconds >= until
+
+    def silent_roles(self) -> tuple[int, ...]:
+        """Return the workers that had not answered in full when the round ended."""
+        in_time = self.arrived_at <= self.seconds  # NaN is not
+        return tuple(sorted({self.code.messages[i].worker for i in np.flatnonzero(~in_time)}))
 
     def result(self) -> Vector:
         """Return value and gradient of the whole data set.
@@ -242,9 +261,8 @@ class Round:
     def record(self, value: float, grad_norm: float) -> RoundRecord:
         """Return what the round did; ``arrived_at`` stays open for messages that come late."""
         decoding = self._settled()
-        lost = tuple(sorted(set(self.losses) | set(self.errors)))
-        spared = tuple(sorted(self.spared.difference(lost)))
-        excused = {*lost, *spared}
+        absent = set(self.losses) | set(self.errors)
+        silent = set(self.silent_roles()) - absent
         return RoundRecord(
             round=self.number,
             value=value,
@@ -252,13 +270,16 @@ class Round:
             seconds=self.seconds,
             arrived_at=self.arrived_at,
             used=decoding.weights != 0.0,
-            late=tuple(role for role in self.missing_roles() if role not in excused),
-            lost=lost,
+            late=tuple(sorted(silent & self.late)),
+            lost=tuple(sorted(absent - self.unplaced)),
             residual=decoding.residual,
             amplification=decoding.amplification,
             exact=self.decodable,
             restored=tuple(sorted(self.restored)),
-            spared=spared,
+            spared=tuple(sorted(silent & self.spared)),
+            not_needed=tuple(sorted(silent - self.late)),
+            unplaced=tuple(sorted(absent & self.unplaced)),
+            placed=tuple(sorted(self.placed)),
         )
 
     def _settled(self) -> Decoding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
@@ -39,6 +39,15 @@ class Turn:
     roles: Sequence[int]
     n_likely: int | None = None
     wait: float = 0.0
+
+    def asked(self, started: float, unsent: Collection[int]) -> dict[int, float]:
+        """Return when each role got ``w``, but those who have not got it."""
+        at_once = len(self.roles) if self.n_likely is None else self.n_likely
+        return {
+            role: started if place < at_once else started + self.wait
+            for place, role in enumerate(self.roles)
+            if role not in unsent
+        }
 
 
 class Spares:

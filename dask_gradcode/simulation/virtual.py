@@ -19,6 +19,7 @@ from dask_gradcode.rounds import (
     Wait,
     WaitRule,
 )
+from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Payload, Vector
 
@@ -62,7 +63,7 @@ class VirtualCluster:
         for mine in map(list, code.messages_of):
             self._takes[mine] = np.cumsum(seconds[mine]) + overhead
         self._free_at: Vector = np.zeros(code.n_workers)  # when the last delay ends
-        self._n_rounds = 0
+        self._n_rounds, self._lateness = 0, Lateness(code)
         self.now = 0.0
 
     def run(
@@ -94,8 +95,10 @@ class VirtualCluster:
         step = self._feed(round_, ends[self._roles] + self._takes, payload)
         if not isinstance(step, Done):
             raise self._why_stuck(round_)
-        began = begins < self.now
+        began = np.flatnonzero(begins < self.now)
         self._free_at[began] = ends[began]
+        asked = zip(began.tolist(), begins[began].tolist(), strict=True)
+        round_.late.update(self._lateness.end(round_, dict(asked)))
         return round_
 
     def _feed(self, round_: Round, arrivals: Vector, payload: Callable[[int], Payload]) -> Step:

@@ -22,6 +22,7 @@ from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.data.shard import Parcel, take_block
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
+from dask_gradcode.history import History
 from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
 from helpers import (
@@ -316,19 +317,35 @@ def test_a_frozen_worker_without_replicas_ends_placement_with_its_name() -> None
 
 
 @pytest.mark.parametrize("source", ["ndarray", "dask, chunked differently"])
-def test_placement_does_not_wait_for_a_frozen_worker(source: str) -> None:
-    """Its chunks are computed elsewhere, and rounds begin without its role."""
+def test_placement_does_not_wait_for_a_frozen_worker(
+    source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its chunks are computed elsewhere, and rounds begin without its role, with a warning."""
     with local_cluster(4) as client:
         address = sorted(client.scheduler_info()["workers"])[1]
         X_, y_, _ = SOURCES[source]()
         with frozen(pid_of(client, address)):
             data = place(X_, y_, n_stragglers=1)
             # on a busy machine others may be late, too
-            assert address in {data.addresses[role] for role in data.lost}
-            with ClusterObjective(data, count_rows) as objective:
-                assert objective(np.zeros(1)).value == 97.0
-        with data, ClusterObjective(data, count_rows) as objective:  # awake, it joins
-            wait_until(lambda: objective(np.zeros(1)).value == 97.0 and not data.lost)
+            (role,) = {role for role in data.lost if data.addresses[role] == address}
+            objective = ClusterObjective(data, count_rows)
+            expected = rf"before all roles are placed \(.*role {role}: {address}.*tolerates 1 silent"
+            with pytest.warns(UserWarning, match=expected):
+                seen = objective(np.zeros(1))
+            history = History(data.code, "stream", [seen.record])
+            assert (seen.value, seen.record.lost) == (97.0, ())
+            assert role in seen.record.unplaced
+        with data, objective:  # awake, it joins
+            while history[-1].unplaced:
+                assert "all roles are placed" not in caplog.text
+                seen = objective(np.zeros(1))
+                assert seen.value == 97.0
+                history.records.append(seen.record)
+            assert [(event.round, event.what) for event in history.events] == [
+                (history[-1].round, "complete")
+            ]
+            assert "all roles are placed; tolerated from now on: 1 silent" in caplog.text
+            assert caplog.text.count("all roles are placed;") == 1
             wait_until(lambda: np.isfinite(objective(np.zeros(1)).record.arrived_at).all())
         wait_until(lambda: not gradcode_keys(client))
 

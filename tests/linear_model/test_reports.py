@@ -55,6 +55,24 @@ def test_a_line_says_value_gradient_seconds_and_who_was_used_late_or_lost(
     assert third.endswith("2 of 4 workers used, late [1-3]")
 
 
+def test_a_line_says_who_is_not_placed_yet_and_when_all_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waiting = [record(i, [0.1, 0.1, 0.1, BLANK], unplaced=(3,)) for i in range(2)]
+    rounds = [*waiting, record(2, [0.1] * 4), record(3, [0.1] * 4)]
+    first, second, third, fourth = said(History(CODE, "tasks", rounds), capsys)
+    assert first.endswith(" used, not placed yet [3]")
+    assert second.endswith(" used, not placed yet [3]")
+    assert third.endswith(" used, all workers are placed now")
+    assert fourth.endswith(" used")
+
+
+def test_who_was_only_not_needed_is_not_named(capsys: pytest.CaptureFixture[str]) -> None:
+    rounds = [record(0, [0.1, BLANK, 0.1, BLANK], not_needed=(1, 3), spared=(3,))]
+    (line,) = said(History(CODE, "tasks", rounds), capsys)
+    assert line.endswith(", 2 of 4 workers used")
+
+
 def test_all_rounds_of_a_line_search_count(capsys: pytest.CaptureFixture[str]) -> None:
     rounds = [record(0, [0.1] * 4), record(1, [0.1] * 4)]
     (line,) = said(History(CODE, "tasks", rounds), capsys, n=2)

@@ -124,7 +124,8 @@ def test_the_fastest_are_waited_for_and_the_slow_carry_over() -> None:
     # round 2 (from 5.0): nobody is late, and worker 2 has just woken
     assert history.columns["seconds"] == [1.0, 4.0, 1.0]
     assert [record.exact for record in history] == [False] * 3
-    assert [record.late for record in history] == [(2,), (2,), (2,)]
+    assert [record.late for record in history] == [(), (2,), (2,)]  # until it has answered
+    assert history[0].not_needed == (2,)
     assert "approximate" in repr(history)
 
 
@@ -133,6 +134,7 @@ def test_a_deadline_ends_a_round_on_the_virtual_clock() -> None:
     history = simulate(Uncoded(2), late, wait=Deadline(4.0), n_rounds=2, work=1.0)
     assert history.columns["seconds"] == [4.0, 4.0]
     assert history.columns["n_used"] == [1, 1]
+    assert [record.late for record in history] == [(0,), (0,)]
     all_late = simulate(Uncoded(2), FixedDelay(10.0), wait=Deadline(4.0), n_rounds=1, work=1.0)
     assert all_late.columns["seconds"] == [10.5]  # at least one message is waited for
 

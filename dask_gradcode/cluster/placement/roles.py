@@ -113,6 +113,11 @@ class Roles:
         return {role: seat.why for role, seat in self._seats.items() if seat.shard is None}
 
     @property
+    def unplaced(self) -> tuple[int, ...]:
+        """Those of ``lost`` that have never been placed, ascending."""
+        return tuple(role for role in self.lost if role not in self.columns)
+
+    @property
     def recovered(self) -> tuple[int, ...]:
         """The roles that have been lost and are placed again, ascending."""
         return tuple(role for role, seat in self._seats.items() if seat.shard and seat.since)

@@ -57,7 +57,11 @@ class Transport(Protocol):
         ...
 
     def spared(self) -> Collection[int]:
-        """Return the roles that have not got the current ``w``, as nobody has needed them yet."""
+        """Return the roles that have not got the current ``w``.
+
+        Nobody has needed them yet, or they have left several rounds unanswered and get none before
+        they have answered an older one.
+        """
         ...
 
     def ask(self, role: int, messages: Sequence[int]) -> None:

@@ -124,7 +124,7 @@ class TaskTransport:
         self._submit(now)
 
     def spared(self) -> Collection[int]:
-        return ()
+        return [role for role, state in self._roles.items() if state.waiting]
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)

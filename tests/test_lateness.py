@@ -1,0 +1,225 @@
+"""Who is late, on a scripted clock; everybody else who is silent was only not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
+from dask_gradcode.rounds import (
+    Arrived,
+    Deadline,
+    Done,
+    Event,
+    Lost,
+    Ready,
+    Round,
+    RoundRecord,
+    UntilExact,
+    WaitRule,
+)
+from dask_gradcode.rounds.lateness import IN_A_ROW, Lateness
+from dask_gradcode.rounds.spares import Spares, Turn
+from helpers import OwnThenNext
+
+CODE = FractionalRepetition(4, 1)  # 0 and 1 have the same, 2 and 3 have
+FROZEN = np.inf
+sparing_or_not = pytest.mark.parametrize("sparing", [True, False])
+
+
+class Cluster:
+    """Rounds on workers that take scripted times; a new ``w`` ends the work on an older one."""
+
+    def __init__(self, code: GradientCode = CODE, *, sparing: bool = True) -> None:
+        self.code, self.sparing = code, sparing
+        self.now, self.records = 100.0, list[RoundRecord]()
+        self.spares, self.lateness = Spares(code), Lateness(code)
+        self.jobs: dict[int, tuple[Round, float]] = {}  # of which round, and when it is done
+
+    def run(
+        self, takes: Sequence[float], *events: Event, wait: WaitRule | None = None
+    ) -> RoundRecord:
+        """Run a round of workers that take so long for a message; begin with some events."""
+        roles = range(self.code.n_workers)
+        round_ = Round(len(self.records), self.code, wait or UntilExact(), self.now)
+        for event in events:
+            round_.feed(event, self.now)
+            if isinstance(event, Lost):
+                self.jobs.pop(event.role, None)
+        turn = self.spares.begin(roles) if self.sparing else Turn(roles)
+        sends = turn.asked(self.now, ())
+        step: object = None
+        while not isinstance(step, Done):
+            coming = [(end, False, role) for role, (_, end) in self.jobs.items()]
+            coming += [(when, True, role) for role, when in sends.items()]
+            at, is_sent, role = min(coming)
+            limit = round_.wait.until(round_.started)
+            if limit is not None and limit < at:
+                self.now = limit
+                step = round_.feed(None, limit)
+                continue
+            assert at < FROZEN, "the round never ends"
+            self.now = max(self.now, at)
+            if is_sent:
+                del sends[role]
+                self.jobs[role] = round_, self.now + takes[role]
+                continue
+            step = self.answer(role, self.jobs.pop(role)[0], round_) or step
+        round_.spared.update(sends)
+        asked = turn.asked(round_.started, round_.spared)
+        round_.late.update(self.lateness.end(round_, asked))
+        self.records.append(round_.record(0.0, 0.0))
+        self.spares.end(self.records[-1])
+        return self.records[-1]
+
+    def answer(self, role: int, asked_by: Round, now_running: Round) -> object:
+        message = self.code.messages_of[role][0]
+        event = Arrived(asked_by.number, role, message, np.zeros(2))
+        step = asked_by.feed(event, self.now)
+        if asked_by is now_running:
+            return step
+        self.lateness.heard(asked_by, role, self.now)
+        return None
+
+    def late(self) -> list[tuple[int, ...]]:
+        return [record.late for record in self.records]
+
+
+@given(data=st.data(), sparing=st.booleans(), unit=st.sampled_from([1e-3, 0.1, 60.0]))
+def test_in_an_undisturbed_run_nobody_is_late(
+    data: st.DataObject, sparing: bool, unit: float
+) -> None:
+    code = data.draw(st.sampled_from([CODE, FractionalRepetition(6, 2), CyclicRepetition(5, 2)]))
+    cluster = Cluster(code, sparing=sparing)
+    times = st.lists(st.floats(1.0, 1.4), min_size=code.n_workers, max_size=code.n_workers)
+    for takes in data.draw(st.lists(times, min_size=1, max_size=40)):
+        record = cluster.run([unit * one for one in takes])
+        answered = np.isfinite(record.arrived_at) & (record.arrived_at <= record.seconds)
+        assert set(record.not_needed) == set(np.flatnonzero(~answered).tolist())
+    assert not any(cluster.late())
+
+
+@sparing_or_not
+@pytest.mark.parametrize("unit", [1e-3, 1.0])
+def test_a_replica_that_is_always_a_little_slower_than_its_twin_is_never_late(
+    sparing: bool, unit: float
+) -> None:
+    cluster = Cluster(sparing=sparing)
+    for _ in range(200):
+        record = cluster.run([unit, 1.1 * unit, unit, 1.1 * unit])
+        assert record.not_needed in ((1, 3), ())
+    assert not any(cluster.late())
+
+
+@pytest.mark.parametrize("unit", [0.007, 1.0])
+@pytest.mark.parametrize("since", [0, 30])
+@pytest.mark.parametrize("role", [0, 1])
+def test_a_frozen_worker_is_late_in_every_round_after_a_few(
+    role: int, since: int, unit: float
+) -> None:
+    cluster = Cluster()
+    for number in range(150):
+        takes = [unit, 1.1 * unit, unit, 1.1 * unit]
+        takes[role] = FROZEN if number >= since else takes[role]
+        cluster.run(takes)
+    assert not any(cluster.late()[:since])
+    few = 20 if unit < 0.01 else 8  # a tenth of a second at least
+    assert set(cluster.late()[since + few :]) == {(role,)}
+    full_speed = [record.seconds for record in cluster.records[since + few :]]
+    assert np.median(full_speed) < 1.2 * unit
+
+
+def test_a_frozen_worker_that_is_asked_in_every_round_is_late_soon() -> None:
+    """It never has a ``w`` for longer than a round lasts; but rounds are not all equally long."""
+    rng = np.random.default_rng(0)
+    cluster = Cluster(sparing=False)
+    for _ in range(60):
+        cluster.run([FROZEN, *rng.uniform(1.0, 2.0, 3)])
+    late = [0 in record.late for record in cluster.records]
+    assert not any(late[: IN_A_ROW - 1])
+    assert all(late[20:])
+    assert {role for found in cluster.late() for role in found} == {0}
+
+
+def test_who_is_late_is_so_until_it_answers() -> None:
+    cluster = Cluster()
+    for _ in range(10):
+        cluster.run([1.0, FROZEN, 1.0, 1.1])
+    assert cluster.late()[-1] == (1,)
+    while len(cluster.records) < 40:
+        cluster.run([1.0, 1.1, 1.0, 1.1])
+    late = [1 in record.late for record in cluster.records]
+    woken = late.index(False, 10)
+    assert woken <= 18  # it is asked again by the 16th round
+    assert not any(late[woken:])
+
+
+def test_in_a_long_round_those_are_late_who_are_silent_all_the_while() -> None:
+    cluster = Cluster()
+    for _ in range(5):
+        cluster.run([1.0, 1.1, 1.0, 1.1])
+    record = cluster.run([10.0, 30.0, 1.0, 1.1])  # 1 gets w after 0, and is slow, too
+    assert record.seconds == pytest.approx(10.0)
+    assert (record.late, record.not_needed) == ((1,), ())
+    assert cluster.run([1.0, 1.1, 1.0, 1.1]).late == (1,)
+
+
+@sparing_or_not
+def test_a_machine_that_stands_still_makes_nobody_late(sparing: bool) -> None:
+    cluster = Cluster(sparing=sparing)
+    for number in range(40):
+        still = 50.0 if number % 7 == 6 else 0.0
+        cluster.run([still + one for one in (1.0, 1.1, 1.0, 1.1)])
+    assert not any(cluster.late())
+
+
+def test_milliseconds_make_nobody_late() -> None:
+    cluster = Cluster(sparing=False)
+    cluster.run([0.001, 0.001, 0.001, 0.001])
+    assert cluster.run([0.09, 0.11, 0.001, 0.001]).late == ()
+    assert cluster.run([0.11, 0.12, 0.001, 0.001]).late == (1,)
+
+
+def test_when_time_is_up_those_are_late_whose_messages_are_missing() -> None:
+    cluster = Cluster(sparing=False)
+    record = cluster.run([FROZEN, 9.0, 1.0, 1.1], wait=Deadline(2.0))
+    assert (record.late, record.exact) == ((0, 1), False)
+    record = cluster.run([1.0, 1.1, 1.0, 1.1], wait=Deadline(2.0))
+    assert (record.late, record.not_needed) == ((), (1, 3))
+
+
+def test_a_role_on_a_new_worker_is_not_late_for_what_the_old_one_did() -> None:
+    cluster = Cluster()
+    for _ in range(10):
+        cluster.run([1.0, FROZEN, 1.0, 1.1])
+    assert cluster.run([1.0, FROZEN, 1.0, 1.1], Lost(1, "gone")).lost == (1,)
+    record = cluster.run([1.0, 1.1, 1.0, 1.1], Lost(1, "gone"), Ready(1))
+    assert (record.restored, record.late) == ((1,), ())
+    assert not any(cluster.run([1.0, 1.1, 1.0, 1.1]).late for _ in range(20))
+
+
+def test_of_several_messages_the_one_that_does_not_come_is_late() -> None:
+    code = OwnThenNext(3)
+    lateness = Lateness(code)
+
+    def run(number: int, *messages: int) -> set[int]:
+        round_ = Round(number, code, UntilExact(), number * 1.0)
+        for message in messages:
+            worker = code.messages[message].worker
+            round_.feed(Arrived(number, worker, message, np.zeros(2)), number + 0.1)
+        asked = dict.fromkeys((0, 1, 2) if number == 0 else (0, 2), round_.started)
+        found = lateness.end(round_, asked)
+        last[number] = round_
+        return found
+
+    last: dict[int, Round] = {}
+    assert run(0, 0, 2, 4) == set()  # each worker's own; the second ones are not needed
+    late = Arrived(0, 2, 5, np.zeros(2))
+    last[0].feed(late, 0.3)
+    lateness.heard(last[0], 2, 0.3)
+    # 1 has had the first w for three more rounds, and sent one of two messages
+    assert [run(number, 0, 1, 4) for number in (1, 2, 3)] == [set(), set(), {1}]
