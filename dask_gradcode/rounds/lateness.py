@@ -21,7 +21,7 @@ CLEARLY = 3.0
 IN_A_ROW, LONGER = 5, 1.5
 """Rounds in a row without a word, one of which left so many times as long as others take."""
 
-AT_LEAST = 0.1
+AT_LEAST = 0.05
 """Seconds of silence, beyond what others take, before anybody is late: less is what an operating
 system takes from a process now and then."""
 
@@ -42,10 +42,10 @@ class Lateness:
     - the round ended because the wait rule's time was up, so that its message is missing in the
       sum.
 
-    By one of the first two a worker is late only once it has been silent for a tenth of a second
-    longer than others take, and then is so until it answers anything, spared or not. The time
-    others take is the median arrival of a round, or that of the last 16 rounds if it is longer: a
-    machine that stands still makes nobody late.
+    By one of the first two a worker is late only once it has been silent for 50 ms longer than
+    others take, not counting the first round, in which connections are opened; and then it is so
+    until it answers anything, spared or not. The time others take is the median arrival of a round,
+    or that of the last 16 rounds if it is longer: a machine that stands still makes nobody late.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ class Lateness:
     >>> from dask_gradcode.codes import FractionalRepetition
     >>> from dask_gradcode.simulation import simulate
     >>> from dask_gradcode.stragglers import FixedDelay
-    >>> history = simulate(FractionalRepetition(4, 1), FixedDelay(10.0, workers=[1]), n_rounds=4)
+    >>> history = simulate(FractionalRepetition(4, 1), FixedDelay(10.0, workers=[1]), n_rounds=5)
     >>> [record.late for record in history]
-    [(), (), (1,), (1,)]
+    [(), (), (), (1,), (1,)]
     >>> history[0].not_needed
     (1, 3)
     """
@@ -116,7 +116,8 @@ class Lateness:
         self._n_asked[roles] += 1
         since = np.maximum(self._heard, round_.started)
         since[roles] = np.maximum(since[roles], list(asked.values()))
-        lasted = np.where(self._owed > 0, np.maximum(now - since, 0.0), 0.0)
+        counts = (self._owed > 0) & (len(self._usual) > 1)  # in the first one connections open
+        lasted = np.where(counts, np.maximum(now - since, 0.0), 0.0)
         self._silence += lasted
         self._had += lasted / others  # by this round's pace: a whole machine may stand still
         self._longest = np.maximum(self._longest, self._had)
