@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from numbers import Integral, Real
@@ -11,7 +10,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from dask_gradcode.checkpoint import Checkpoint
@@ -28,7 +26,7 @@ from dask_gradcode.linear_model.callbacks import (
 from dask_gradcode.linear_model.inputs import Sum, TakesAnyInput
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
-from dask_gradcode.linear_model.report import check_verbose, reporter
+from dask_gradcode.linear_model.report import advice, check_verbose, reporter, warn_of
 from dask_gradcode.losses import Layout
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import (
@@ -138,7 +136,9 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         """
         solution = self._train(X, y, sample_weight)
         if solution is not None:
-            self._warn_unless_converged(solution)
+            left = float(np.abs(solution.gradient).max(initial=0.0))
+            if left > self.tol:  # whatever the solver thinks of that
+                warn_of(solution, left, self, self._advice(left))
         self._finish(X, y)
         return self
 
@@ -277,33 +277,9 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         """Return the loss's own parameters after the previous fit."""
         return np.empty(0)
 
-    def _warn_unless_converged(self, solution: Solution) -> None:
-        """Warn where the gradient is above ``tol``, whatever the solver thinks of that."""
-        left = float(np.abs(solution.gradient).max(initial=0.0))
-        if left <= self.tol:
-            return
-        name = self.solver if isinstance(self.solver, str) else repr(self.solver)
-        if solution.n_iter >= self.max_iter:
-            advice = (
-                "Increase the number of iterations to improve the convergence "
-                f"(max_iter={self.max_iter})."
-            )
-        else:
-            advice = self._advice(left)
-        warnings.warn(
-            f"{name} failed to converge after {solution.n_iter} iteration(s):\n"
-            f"{solution.message}\n\nThe largest entry of the gradient, of scaled columns, is "
-            f"{left:.1e}; tol is {self.tol:.1e}. {advice}",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-
     def _advice(self, left: float) -> str:
-        """Return what to do where a solver gets no further, though it may iterate."""
-        return (
-            "The solver gets no further, mostly because rounding hides what is left: allow that "
-            f"much (tol={left:.0e}), or leave out columns that others nearly add up to."
-        )
+        """Return what to do where the solver gets no further and ``left`` of the gradient stays."""
+        return advice(left)
 
     def _to(self, model: Any) -> Any:
         """Give a scikit-learn model the fitted attributes, and return it."""

@@ -1,19 +1,21 @@
-"""What a fit says while it runs: a line an iteration, or a progress bar."""
+"""What a fit says: a line an iteration or a progress bar, and whether it has converged."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from dask_gradcode.history import History
 from dask_gradcode.html import ranges
-from dask_gradcode.optimizers import Callback
+from dask_gradcode.optimizers import Callback, Solution
 from dask_gradcode.typing import Evaluation, Vector
 
-__all__ = ["check_verbose", "reporter"]
+__all__ = ["advice", "check_verbose", "reporter", "warn_of"]
 
 _NAMED = 8  # workers of a kind; more are counted
 
@@ -143,3 +145,39 @@ def _bar(history: History, max_iter: int) -> Iterator[Callback]:
         # rich does not draw once more by itself.
         done = int(progress.tasks[0].completed)
         progress.update(task, total=max(done, 1), completed=max(done, 1), refresh=True)
+
+
+def warn_of(solution: Solution, left: float, estimator: Any, otherwise: str) -> None:
+    """Warn that a fit has ended above its tolerance.
+
+    Parameters
+    ----------
+    solution : Solution
+        Where it ended.
+    left : float
+        The largest entry of the gradient there.
+    estimator : CodedEstimator
+        Its ``fit`` calls this.
+    otherwise : str
+        What to do, where more iterations are not the answer.
+    """
+    solver, most = estimator.solver, estimator.max_iter
+    if solution.n_iter >= most:
+        otherwise = (
+            f"Increase the number of iterations to improve the convergence (max_iter={most})."
+        )
+    warnings.warn(
+        f"{solver if isinstance(solver, str) else repr(solver)} failed to converge after "
+        f"{solution.n_iter} iteration(s):\n{solution.message}\n\nThe largest entry of the "
+        f"gradient, of scaled columns, is {left:.1e}; tol is {estimator.tol:.1e}. {otherwise}",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def advice(left: float) -> str:
+    """Return what to do where a solver gets no further though it may iterate."""
+    return (
+        "The solver gets no further, mostly because rounding hides what is left: allow that much "
+        f"(tol={2 * left:.0e}), or leave out columns that others nearly add up to."
+    )
