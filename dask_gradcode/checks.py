@@ -146,7 +146,8 @@ def kind_of_targets(y: Any) -> str:
         return "binary" if len(np.unique(y)) <= 2 else "multiclass"
     from sklearn.utils.multiclass import type_of_target
 
-    return str(type_of_target(y, input_name="y"))
+    with np.errstate(invalid="ignore"):  # it casts those of 2 ** 63 and more to integers
+        return str(type_of_target(y, input_name="y"))
 
 
 def _is_plain(array: Any, ndim: int) -> bool:

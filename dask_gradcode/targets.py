@@ -41,7 +41,7 @@ class TargetFacts:
         The smallest target; NaN unless they are numbers.
     moments, weight_moments : Moments
         By which targets and sample weights are known again.
-    problem : str or None
+    problem : Exception or None
         Why the targets cannot be used.
     """
 
@@ -55,7 +55,7 @@ class TargetFacts:
     smallest: float = np.nan
     moments: Moments = field(default_factory=Moments)
     weight_moments: Moments = field(default_factory=Moments)
-    problem: str | None = None
+    problem: Exception | None = None
 
 
 def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:

@@ -14,6 +14,7 @@ from dask_gradcode.checks import as_rows
 from dask_gradcode.cluster.client.computing import say_where_it_lies
 from dask_gradcode.cluster.data.frames import FrameRows
 from dask_gradcode.cluster.data.lazy import as_column, as_dask_array, held_to_shape, is_dask
+from dask_gradcode.containers import check_containers
 from dask_gradcode.losses import Loss
 
 __all__ = ["lazily", "mean_agreement", "share_explained"]
@@ -148,6 +149,7 @@ def _value(z: Any, y: Any, loss: Loss) -> Any:
 
 def _aligned(y: Any, predicted: Any, sample_weight: Any, *, numeric: bool) -> tuple[Any, Any, Any]:
     """Return three dask arrays in the same chunks, as far as their lengths are known."""
+    check_containers(y=y, sample_weight=sample_weight)
     arrays = [_column(y, "y", numeric), _column(predicted, "prediction", numeric)]
     if sample_weight is not None:
         arrays.append(_column(sample_weight, "sample_weight", True))

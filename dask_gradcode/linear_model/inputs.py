@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 
 from dask_gradcode.checkpoint import Fact
 from dask_gradcode.codes import GradientCode, Uncoded
+from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import describe_data
@@ -80,6 +81,7 @@ class TakesAnyInput(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, wait: WaitRule, stack: ExitStack
     ) -> Sum:
         """Return the sum over rows."""
+        check_containers(X=X, y=y, sample_weight=sample_weight)
         if not self._needs_cluster(X):
             return self._in_process(X, y, sample_weight, wait)
         from distributed import span

@@ -144,6 +144,7 @@ class CodedLogisticRegression(CodedClassifier):
             raise ValueError(
                 f"Unknown label type: {targets.kind}. Maybe you are trying to fit a classifier, "
                 "which expects discrete classes on a regression target with continuous values."
+                + (" Labels of dtype object must be strings." if targets.kind == "unknown" else "")
             )
         if len(labels) < 2:
             raise ValueError(

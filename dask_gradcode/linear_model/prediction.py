@@ -7,6 +7,7 @@ from typing import Any
 
 from sklearn.utils.validation import _check_feature_names, check_is_fitted, validate_data
 
+from dask_gradcode.containers import check_containers
 from dask_gradcode.linear_model.inputs import is_dask
 
 __all__ = ["predict_with"]
@@ -36,6 +37,7 @@ def predict_with(
         A Series, or with columns a DataFrame, with the index of X, for a dask frame.
     """
     check_is_fitted(estimator, "coef_")
+    check_containers(X=X)
     if not is_dask(X):
         return function(validate_data(estimator, X, accept_sparse="csr", reset=False))
     from dask_gradcode.cluster.data.forms import check_two_dimensional

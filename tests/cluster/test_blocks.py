@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.cuts import XFacts, balance, cut, describe_X, pieces
 
 
@@ -29,6 +30,10 @@ def sparse_rows(stored: list[int]) -> csr_array:
     return csr_array((np.ones(indptr[-1]), indices, indptr), shape=(len(stored), 100))
 
 
+def described(rows: csr_array) -> XFacts:
+    return describe_X(Expected("Chunk 0 of X", rows.shape), rows, "me")
+
+
 @given(st.lists(st.lists(st.integers(0, 30), max_size=80), min_size=1, max_size=4), st.data())
 def test_blocks_of_sparse_rows_are_near_equal_in_work(
     stored: list[list[int]], data: st.DataObject
@@ -37,7 +42,7 @@ def test_blocks_of_sparse_rows_are_near_equal_in_work(
     if not rows:
         return
     n_blocks = data.draw(st.integers(1, min(8, len(rows))))
-    facts = [describe_X(sparse_rows(chunk), "me") for chunk in stored if chunk]
+    facts = [described(sparse_rows(chunk)) for chunk in stored if chunk]
     borders = balance(facts, n_blocks)
     assert borders[0] == 0
     assert borders[-1] == len(rows)
@@ -55,7 +60,7 @@ def test_dense_rows_are_cut_by_their_number() -> None:
 
 
 def test_a_heavy_half_gets_most_of_the_blocks() -> None:
-    facts = [describe_X(sparse_rows([0] * 5000 + [19] * 5000), "me")]
+    facts = [described(sparse_rows([0] * 5000 + [19] * 5000))]
     assert facts[0].stored is not None
     assert len(facts[0].stored) == 65  # however many rows there are
     borders = balance(facts, 10)

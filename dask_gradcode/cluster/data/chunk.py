@@ -63,7 +63,9 @@ class Expected:
             )
         chunk = _plain(chunk)
         self._check(chunk.shape)
-        return scipy.sparse.csr_array(chunk) if scipy.sparse.issparse(chunk) else chunk
+        if scipy.sparse.issparse(chunk) and not isinstance(chunk, scipy.sparse.csr_array):
+            return scipy.sparse.csr_array(chunk)
+        return chunk
 
     def column(self, chunk: Any) -> Any:
         """Return a chunk of targets or weights as an ndarray of shape (n_rows,).

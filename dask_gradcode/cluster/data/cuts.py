@@ -21,7 +21,7 @@ _PROFILE = 64  # parts of a chunk whose stored values are counted
 
 @dataclass(frozen=True)
 class XFacts:
-    """What a chunk of X holds; ``problem`` is a text if it cannot be used.
+    """What a chunk of X holds; ``problem`` is an error if it cannot be used.
 
     ``stored`` is how many values a sparse chunk stores up to each of ``cut(n_rows, ...)``'s rows:
     enough to balance blocks, and small however many rows there are. By ``moments`` the rows are
@@ -31,7 +31,7 @@ class XFacts:
     n_rows: int
     n_features: int
     nbytes: int
-    problem: str | None = None
+    problem: Exception | None = None
     stored: tuple[int, ...] | None = None
     moments: Moments = field(default_factory=Moments)
 
@@ -57,7 +57,7 @@ def describe_X(expected: Expected, chunk: Any, estimator: str) -> XFacts:
         moments = Moments.of(numbers)
         return XFacts(n_rows, n_features, nbytes, stored=stored, moments=moments)
     except (ValueError, TypeError) as error:
-        return XFacts(0, 0, 0, problem=str(error))
+        return XFacts(0, 0, 0, problem=_plain(error))
 
 
 def describe_y(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
@@ -65,7 +65,12 @@ def describe_y(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     try:
         return describe_targets(y, sample_weight, estimator)
     except (ValueError, TypeError) as error:
-        return TargetFacts(problem=str(error))
+        return TargetFacts(problem=_plain(error))
+
+
+def _plain(error: ValueError | TypeError) -> Exception:
+    """Return an error of the same kind as scikit-learn has, without traceback and subclass."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(str(error))
 
 
 # ---------------------------------------------------------------- cutting

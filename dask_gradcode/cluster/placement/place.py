@@ -26,6 +26,7 @@ from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, nea
 from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.codes import GradientCode, make_code
+from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.targets import Targets
@@ -131,6 +132,7 @@ def place_data(
 
     ``check`` raises for targets that the estimator cannot use, before rows travel.
     """
+    check_containers(X=X, y=y, sample_weight=sample_weight)
     feature_names = _feature_names(X)
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
     if np.isnan(X.shape[0]):
@@ -265,10 +267,9 @@ def _describe(
         errands[ticket].keep(attempt)
         where |= {(name, ticket[1]): answer.worker for name in errands[ticket].names}
     for (name, index), (_, answer) in answers.items():
-        if answer.value.problem is not None:
-            raise ValueError(
-                f"{answer.value.problem} (on {answer.worker}), chunk {index} of {name}"
-            )
+        problem = answer.value.problem
+        if problem is not None:
+            raise type(problem)(f"{problem} (on {answer.worker}), chunk {index} of {name}")
     facts = {
         name: [answers[name, index][1].value for index in range(len(source.futures[name]))]
         for name in ("X", "y")

@@ -133,6 +133,19 @@ class Placement:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A Placement cannot be pickled or copied: it is this client's hold on data that lie on "
+            "its workers. Pass X and y themselves, persisted dask arrays say, and place them where "
+            "they are needed."
+        )
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            "A Placement has no rows to take: its data lie on the workers. It is for fit alone; "
+            "give GridSearchCV, cross_val_score and predict X and y themselves, as dask arrays."
+        )
+
     def own(self, resources: ExitStack) -> None:
         """Take over what is to be given back when the placement is closed."""
         self._owned = resources
