@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Iterator
@@ -217,7 +218,7 @@ def test_an_error_in_the_context_ends_every_delay_too(client: Client, transport:
 def test_delays_begin_also_where_who_waits_for_them_comes_first() -> None:
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as one:
         begun = one.submit(await_begin, "token", pure=False)
-        held = one.submit(hold, NeverAnswers(), "token", pure=False)
+        held = one.submit(hold, pickle.dumps(NeverAnswers()), "token", pure=False)
         begun.result(timeout=25)
         held.release()
         one.submit(await_end, "token", pure=False).result(timeout=25)
