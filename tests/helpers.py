@@ -20,10 +20,12 @@ from sklearn.linear_model import LogisticRegression
 
 from dask_gradcode import CodedLogisticRegression
 from dask_gradcode.codes import GradientCode, Message, SpanDecoder
-from dask_gradcode.losses import Logistic
+from dask_gradcode.linear_model.problem import Problem
+from dask_gradcode.losses import Layout, Logistic
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import LBFGS, Solution
+from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
 
 __all__ = [
@@ -60,13 +62,18 @@ def in_process_coef(X: Matrix, y: Any, code: GradientCode, *, tol: float) -> Vec
         i: Block(X[start:stop], y[start:stop].astype(float))
         for i, (start, stop) in enumerate(pairwise(borders))
     }
+    problem = Problem(Logistic(), scale=1 / len(y), alpha=1 / len(y), curvature=0.25)
+    layout = Layout(X.shape[1], n_outputs=1, n_own=0, has_intercept=True)
+    coordinates = problem.coordinates(layout, Spread.of(X))
     objective = Penalised(
-        InProcessObjective(code, blocks, Logistic()),
-        scale=1 / len(y),
-        alpha=1 / len(y),
-        n_penalised=X.shape[1],
+        InProcessObjective(code, blocks, problem.loss),
+        scale=problem.scale,
+        alpha=problem.alpha,
+        n_penalised=layout.n_slopes,
     )
-    return LBFGS().minimize(objective, np.zeros(X.shape[1] + 1), tol=tol, max_iter=500).w
+    start = coordinates.to_solver(np.zeros(layout.size))
+    seen = coordinates.objective(objective)
+    return coordinates.to_model(LBFGS().minimize(seen, start, tol=tol, max_iter=500).w)
 
 
 def tight(**parameters: Any) -> CodedLogisticRegression:
