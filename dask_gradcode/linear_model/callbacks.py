@@ -56,6 +56,7 @@ class FitTasks:
         self._root: Any = None
         self._iteration: Any = None
         self._layout: Layout | None = None
+        self._reached: Callable[[], dict[str, Any]] | None = None  # attributes after the last one
         self._n_begun, self._most = 0, max(1, estimator.max_iter)
         if getattr(estimator, "_skl_callbacks", None):
             weights = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -73,7 +74,9 @@ class FitTasks:
             if self._iteration is None and self._n_begun < self._most:
                 self._n_begun += 1
                 self._iteration = self._root.subcontext(task_name="iteration")
-                self._iteration.call_on_fit_task_begin(**self._data)
+                self._iteration.call_on_fit_task_begin(
+                    **self._data, reconstruction_attributes=self._reached
+                )
             return objective(w)
 
         return evaluate
@@ -89,9 +92,9 @@ class FitTasks:
         if self._iteration is None:
             return
         iteration, self._iteration = self._iteration, None
-        if iteration.call_on_fit_task_end(
-            **self._data, reconstruction_attributes=lambda: self._fitted(w, n_iter)
-        ):
+        reached = w.copy()  # the callback of the next iteration is told of it, too
+        self._reached = lambda: self._fitted(reached, n_iter)
+        if iteration.call_on_fit_task_end(**self._data, reconstruction_attributes=self._reached):
             logger.info("A callback ends the fit after iteration %d.", n_iter)
             raise Stopped
 

@@ -166,3 +166,28 @@ def test_on_a_cluster_it_is_the_same(client: Client) -> None:
     assert notes.calls == expected_calls(model.n_iter_[0], 100)
     assert_allclose(notes.models[-2].coef_, model.coef_)
     assert_array_equal(notes.models[0].classes_, [0, 1])
+
+
+class Beginnings(Notes):
+    """Notes the models as they are when an iteration begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[Any] = []
+
+    def on_fit_task_begin(
+        self, estimator: Any, context: Any, *, fitted_estimator: Any = None
+    ) -> None:
+        if context.task_name == "iteration":
+            self.begun.append(fitted_estimator)
+
+
+def test_an_iteration_begins_with_the_model_that_the_last_one_ended_with() -> None:
+    notes = Beginnings()
+    CodedLogisticRegression().set_callbacks(notes).fit(X, Y)
+    first, *others = notes.begun
+    assert first is None
+    assert len(others) >= 2
+    for begun, ended in zip(others, notes.models, strict=False):
+        assert_array_equal(begun.coef_, ended.coef_)
+        assert_array_equal(begun.predict(X), ended.predict(X))
