@@ -76,7 +76,7 @@ class Source:
         else:
             self._recipes = {name: _cut(array, n_chunks) for name, array in arrays.items()}
             found = iter(
-                self._send(part, worker, allow_other_workers=True)
+                self._send(part, worker)
                 for name in arrays
                 for part, worker in zip(self._recipes[name], at[name], strict=True)
             )
@@ -89,14 +89,18 @@ class Source:
         return Expected(f"Chunk {index} of {name}", shape)
 
     def again(self, name: str, index: int, workers: Sequence[str]) -> Future[Any]:
-        """Compute a chunk once more, on some of the workers only.
+        """Compute a chunk once more, on some of the workers as long as one of them is there.
+
+        When all of them have gone it is computed on others: Dask would leave it alone for good.
 
         A chunk that the user has persisted is not computed but copied, as this client does not know
         what it was computed from.
         """
         recipe = self._recipes[name][index]
         if isinstance(recipe, Delayed):
-            future: Future[Any] = self._client.compute(_renamed(recipe), workers=workers)
+            future: Future[Any] = self._client.compute(
+                _renamed(recipe), workers=workers, allow_other_workers=True
+            )
             return future
         return self._send(recipe, workers)
 
@@ -106,10 +110,10 @@ class Source:
             while futures:
                 futures.popitem()[1].release()
 
-    def _send(self, part: Any, workers: Any, allow_other_workers: bool = False) -> Future[Any]:
+    def _send(self, part: Any, workers: Any) -> Future[Any]:
         # As an argument of a task rather than by scatter: a scatter to a frozen worker never
         # returns, and Dask can compute a task's result again.
-        where: Any = {"workers": workers, "allow_other_workers": allow_other_workers}
+        where: Any = {"workers": workers, "allow_other_workers": True}
         with large_arguments():
             return self._client.submit(
                 itself,

@@ -304,7 +304,7 @@ class _Errand:
         return f"chunk {self._index} of {' and '.join(self.names)}"
 
     def __call__(self, workers: Sequence[str] | None) -> Future[Any]:
-        """Begin; on some of the workers, if they are given."""
+        """Begin; on some of the workers, if they are given, as long as one of them is there."""
         if workers is None:
             chunks = [self._source.futures[name][self._index] for name in self.names]
         else:
@@ -318,6 +318,7 @@ class _Errand:
             self._estimator,
             key=task_key("inspect", uuid.uuid4().hex[:12], self._index),
             workers=workers,
+            allow_other_workers=workers is not None,
             pure=False,
         )
 
