@@ -30,8 +30,11 @@ def test_a_chunk_begun_again_is_computed_elsewhere_when_all_its_workers_have_gon
 
     with local_cluster(2) as client:
         going, staying = client.scheduler_info()["workers"]
-        X = da.from_array(ROWS, chunks=(3, 2)).map_blocks(gated) if lazy else ROWS
-        source = Source(client, X, np.arange(6.0), None, 2, lambda middle: staying)
+        X, y = ROWS, np.arange(6.0)
+        if lazy:
+            X = da.from_array(ROWS, chunks=(3, 2)).map_blocks(gated, meta=ROWS[:0])
+            y = da.from_array(y, chunks=3)
+        source = Source(client, X, y, None, 2, lambda middle: staying)
         again = source.again("X", 0, [going])
         os.kill(pid_of(client, going), signal.SIGKILL)
         Event("gate", client=client).set()
