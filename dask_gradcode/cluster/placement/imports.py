@@ -7,7 +7,7 @@ import pickle
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from distributed import Client, Future
@@ -83,7 +83,7 @@ class Imports:
         """
         began = looked = time.monotonic()
         took: list[float] = []
-        frozen: Mapping[str, str] = {}
+        frozen: dict[str, str] = {}
         waiting = {address for address in addresses if self.before(address) is not None}
         while waiting:
             answered = self._take(waiting)
@@ -94,6 +94,7 @@ class Imports:
             if now - looked > LOOK_EVERY:
                 looked = now
                 gone, frozen = self._liveness.absent(waiting)
+                frozen |= self._liveness.paused(waiting)  # they begin no task, this one neither
                 waiting -= gone.keys()
             late = is_late(waited, took, len(addresses))
             overdue = took and waited > seconds("gradcode.timeouts.workers")
