@@ -158,8 +158,12 @@ def local_cluster(n_workers: int) -> Iterator[Client]:
 
 def restart_no_more(client: Client) -> None:
     """Let workers that die stay dead."""
+
+    async def stay_dead() -> None:
+        pass
+
     for nanny in client.cluster.workers.values():
-        nanny.auto_restart = False
+        nanny.instantiate = stay_dead  # what a nanny does when its worker's process has ended
 
 
 def pid_of(client: Client, address: str) -> int:
