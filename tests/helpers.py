@@ -78,7 +78,7 @@ def in_process_coef(X: Matrix, y: Any, code: GradientCode, *, tol: float) -> Vec
 
 def tight(**parameters: Any) -> CodedLogisticRegression:
     """Return an estimator that stops close to the minimum."""
-    return CodedLogisticRegression(**{"tol": 1e-10, "max_iter": 5000, **parameters})
+    return CodedLogisticRegression(**{"tol": 1e-9, "max_iter": 5000, **parameters})
 
 
 def reference(**parameters: Any) -> LogisticRegression:

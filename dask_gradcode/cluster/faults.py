@@ -71,7 +71,7 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
     ...         with inject(client, NeverAnswers(workers=[1])):
     ...             with ClusterObjective(data, Logistic()) as objective:
     ...                 seen = objective(np.zeros(1))
-    >>> seen.gradient, seen.record.late
+    >>> seen.gradient, seen.record.not_needed
     (array([-3.5]), (1,))
     """
     if not isinstance(model, StragglerModel):

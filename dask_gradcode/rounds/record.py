@@ -30,7 +30,7 @@ class RoundRecord:
         Which messages the sum was decoded from.
     late : tuple of int
         Workers that had not answered when the round ended and that straggle, by the rule of
-        :class:`~dask_gradcode.rounds.lateness.Lateness`.
+        ``rounds.lateness.Lateness``.
     lost : tuple of int
         Workers that could not answer any more, or whose answer could not be right: dead, frozen,
         in error.

@@ -392,10 +392,10 @@ def test_a_worker_that_dies_with_what_it_has_found_is_done_without(
 
     async def kill_first(self: Mailbox, future: Any) -> Any:
         if not killed:
+            killed.append(future.key)  # at once: other results are fetched meanwhile
             scheduler: Any = self._client.scheduler
-            ((killed_now,),) = (await scheduler.who_has(keys=[future.key])).values()
-            killed.append(killed_now)
-            os.kill(pids[killed_now], signal.SIGKILL)
+            ((address,),) = (await scheduler.who_has(keys=[future.key])).values()
+            os.kill(pids[address], signal.SIGKILL)
         return await fetch(self, future)
 
     with local_cluster(4) as client:
