@@ -104,9 +104,7 @@ def test_what_is_no_column_at_all_is_refused_for_dask_rows(client: Client) -> No
     for y in ({"b": Y}, {1, 2}, 4):
         with pytest.raises(ValueError, match=r"y should be a 1d array, got an array of shape \(\)"):
             tight().fit(lazy(X), y)
-    with pytest.raises(
-        ValueError, match=r"sample_weight should be a 1d array, got an array of shape \(\)"
-    ):
+    with pytest.raises(ValueError, match="Sample weights must be 1D array or scalar"):
         tight().fit(lazy(X), Y, {"b": Y})
 
 

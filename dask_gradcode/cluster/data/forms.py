@@ -154,9 +154,7 @@ def _as_dask(array: Any, name: str, rows: da.Array) -> da.Array:
     if is_dask(array):
         return as_dask_array(array, name)
     array = np.asarray(array)
-    if array.ndim == 0:
-        raise ValueError(f"{name} should be a 1d array, got an array of shape () instead.")
-    if np.isnan(rows.shape[0]):
+    if array.ndim == 0 or np.isnan(rows.shape[0]):
         return da.from_array(array, chunks=-1)
     chunks = rows.chunks[0] if len(array) == rows.shape[0] else -1
     return da.from_array(array, chunks=(chunks, *array.shape[1:]))

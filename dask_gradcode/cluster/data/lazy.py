@@ -53,7 +53,7 @@ def as_column(y: da.Array, name: str, numeric: bool = False) -> da.Array:
     numeric : bool, default=False
         Whether numbers are wanted, where chunks hold objects.
     """
-    if y.ndim > 2 or y.shape[1:] not in ((), (1,)):
+    if y.ndim not in (1, 2) or y.shape[1:] not in ((), (1,)):
         raise ValueError(f"{name} should be a 1d array, got an array of shape {y.shape} instead.")
     dtype = np.dtype(float) if numeric and y.dtype.kind not in "biuf" else y.dtype
     function = Column(name, dtype if numeric else None)
