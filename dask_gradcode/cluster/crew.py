@@ -49,12 +49,21 @@ class Crew:
     """
 
     def __init__(self, data: Placement, work: Work, name: str) -> None:
-        self._data = data
+        self._data, self._work, self._name = data, work, name
         self._attached: dict[int, Hashable] = {}  # the key of the shard, by role
         self._left: dict[int, tuple[Hashable, float]] = {}  # with which key, when
         self._version = -1
         self._awaited: set[int] = set()  # not placed yet, when last looked at
         self.transport = self._open(name, work)
+        self.renew()
+
+    def reopen(self) -> None:
+        """Open a new transport in place of one that is in an unknown state."""
+        self.transport.close()
+        self._attached.clear()
+        self._left.clear()
+        self._version = -1
+        self.transport = self._open(self._name, self._work)
         self.renew()
 
     def renew(self) -> list[Lost | Ready]:

@@ -12,6 +12,7 @@ from dask_gradcode.cluster.client.mailbox import Vanished
 from dask_gradcode.cluster.crew import Crew
 from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement.placement import Placement
+from dask_gradcode.cluster.transport import Transport
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.losses import Loss
@@ -97,15 +98,19 @@ class ClusterObjective:
         self._told: set[Doubt] = set()
         self._spares, self._lateness = Spares(data.code), Lateness(data.code)
         self._turn = Turn(())
+        self._interrupted = False  # the last round: nothing is known of the transport's state
         self._incomplete = False  # the first round began without some of the roles
         self._crew = Crew(data, work, transport)
-        self._transport = self._crew.transport
         logger.info("%r: messages travel as %s", data, self._transport.name)
 
     @property
     def transport(self) -> str:
         """The transport in use."""
         return self._transport.name
+
+    @property
+    def _transport(self) -> Transport:
+        return self._crew.transport
 
     def __enter__(self) -> ClusterObjective:
         return self
@@ -130,6 +135,18 @@ class ClusterObjective:
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """
+        if self._interrupted:
+            self._crew.reopen()
+            self._interrupted = False
+        try:
+            return self._run(w)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C, anywhere
+            self._interrupted = True
+            raise
+
+    def _run(self, w: Vector) -> Evaluation:
         data = self._data
         data.check_open()
         round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows, w)

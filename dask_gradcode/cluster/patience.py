@@ -32,7 +32,8 @@ class Patience:
     round_ : Round
         The round.
     may_be_busy_since : float, default=inf
-        Since when workers may be in a block function: who was heard later may only be slow.
+        Since when workers may be in a block function: who did not count as frozen then may only be
+        slow.
     by_tasks : bool
         Whether messages are computed by new tasks, which workers that Dask's memory manager has
         paused do not begin: then these count as frozen.
@@ -92,7 +93,8 @@ class Patience:
         paused = liveness.paused(where) if self._by_tasks else {}
         if round_.decodable:  # there is a sum already, and none of these will better it
             return self._losses(roles, frozen | paused)
-        idle = {a: why for a, why in frozen.items() if liveness.heard(a) < self._busy_since}
+        frozen_then = self._busy_since - liveness.limit
+        idle = {a: why for a, why in frozen.items() if liveness.heard(a) < frozen_then}
         losses = self._losses(roles, idle | paused)
         possible = round_.arrived | round_.pending
         for loss in losses:

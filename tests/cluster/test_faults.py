@@ -18,6 +18,8 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import ClusterObjective, inject
+from dask_gradcode.cluster.transport import StreamTransport, TaskTransport
+from dask_gradcode.cluster.transport.link import Link
 from dask_gradcode.cluster.worker.delays import await_begin, await_end, hold
 from dask_gradcode.codes import (
     CyclicRepetition,
@@ -243,6 +245,42 @@ def test_ctrl_c_in_a_round_that_never_ends_ends_every_delay(client: Client, tran
         with pytest.raises(KeyboardInterrupt), inject(client, Interrupting()):
             objective(np.zeros(2))
         wait_until_all_answer(objective)
+
+
+@pytest.mark.parametrize(
+    ("where", "method"),
+    [
+        (Link, "connect"),
+        (Link, "begin"),
+        (Link, "read"),
+        (StreamTransport, "_connect"),
+        (StreamTransport, "poll"),
+        (TaskTransport, "begin"),
+        (TaskTransport, "poll"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_ctrl_c_anywhere_in_a_round_is_survived(
+    client: Client, where: type, method: str, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = "tasks" if where is TaskTransport else "stream"
+    done = getattr(where, method)
+
+    def interrupted(*args: Any) -> Any:
+        if not first:
+            done(*args)
+        raise KeyboardInterrupt
+
+    with place(X, Y, code=FractionalRepetition(4, 3)) as data:
+        with ClusterObjective(data, count_rows, transport=transport) as objective:
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(where, method, interrupted)
+                while True:  # some of it happens in some rounds only
+                    objective(np.zeros(2))
+            assert objective(np.zeros(2)).value == 400.0
+            wait_until_all_answer(objective)
+        with ClusterObjective(data, count_rows, transport=transport) as objective:
+            assert objective(np.zeros(2)).value == 400.0
 
 
 def test_models_can_be_injected_one_upon_the_other(client: Client) -> None:

@@ -77,10 +77,13 @@ def test_what_a_fit_in_this_process_gives_is_not_warned_of(given: dict[str, Any]
         assert CodedLogisticRegression(**given).fit(X, Y).code_ == Uncoded(1)
 
 
-def test_the_closed_default_client_is_named() -> None:
-    with Client(processes=False, n_workers=1, dashboard_address=":0") as closed:
-        pass
-    with pytest.warns(UserWarning, match=f"n_stragglers=1 is not used.*{closed.id} is closed"):
+def test_the_newest_closed_default_client_is_named() -> None:
+    closed = []
+    for _ in range(3):
+        with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
+            closed.append(client)
+    newest = closed[-1].id
+    with pytest.warns(UserWarning, match=f"n_stragglers=1 is not used.*{newest} is closed"):
         CodedLogisticRegression(n_stragglers=1).fit(X, Y)
 
 

@@ -109,11 +109,12 @@ class Liveness:
             self._know(workers, asked)
             self.told = time.monotonic()
             heartbeats = {a: worker["last_seen"] for a, worker in self._workers.items()}
-            self._pulse.look(heartbeats, self._limit)
+            self._pulse.look(heartbeats, self.limit)
             self._answered.intersection_update(heartbeats)
 
     @property
-    def _limit(self) -> float:
+    def limit(self) -> float:
+        """Seconds of silence after which a worker counts as frozen."""
         # the scheduler has more workers send their heartbeats less often
         rarer = heartbeat_interval(len(self._workers)) / heartbeat_interval(0)
         return seconds("gradcode.timeouts.frozen") * rarer
@@ -152,7 +153,7 @@ class Liveness:
 
     def judge(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the same by what the scheduler said last."""
-        workers, limit = self._workers, self._limit
+        workers, limit = self._workers, self.limit
         gone, frozen = {}, {}
         for address in addresses:
             silent = self._pulse.silence(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -45,8 +46,14 @@ def why_no_client() -> str:
         )
     closed = [c for c in Client._instances if c.status == "closed" and c._set_as_default]
     if closed:
-        return f"there is no Dask client: the default client {closed[-1].id} is closed"
+        newest = max(closed, key=_made_at)
+        return f"there is no Dask client: the default client {newest.id} is closed"
     return "there is no Dask client"
+
+
+def _made_at(client: Client) -> int:
+    """Return when a client was made, which its name's UUID tells."""
+    return uuid.UUID(client.id[-36:]).time
 
 
 def check_client(client: Any) -> None:

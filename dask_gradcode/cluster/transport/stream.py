@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,7 @@ class StreamTransport:
         # by role: why its connection has ended, and the error for it, if any; not yet told
         self._ended: dict[int, tuple[str, BaseException | None]] = {}
         # what other threads have for the caller's: new sockets by role, addresses of the dead
-        self._news: SimpleQueue[_News] = SimpleQueue()
+        self._news: deque[_News] = deque()
         self._connector = Connector(client, serving, self._on_opened)
         self._bell, self._ear = socket.socketpair()
         self._selector = selectors.DefaultSelector()
@@ -102,7 +101,8 @@ class StreamTransport:
         self._wait_until = 0.0  # it may have been needed
         self._connector.give_up(link)
         if link.sock is not None:
-            self._selector.unregister(link.sock)
+            with suppress(KeyError):  # an interrupt came before it was registered
+                self._selector.unregister(link.sock)
             link.sock.close()
         if all(other.address != link.address for other in self._links.values()):
             self._liveness.unwatch(link.address, self._on_death)
@@ -179,7 +179,9 @@ class StreamTransport:
         for role in list(self._links):
             self.detach(role)
         self._connector.close()  # from then on nobody has news
-        self._hear()
+        for news in self._news:
+            if isinstance(news, tuple) and isinstance(news[1], socket.socket):
+                news[1].close()
         self._selector.close()
         self._ear.close()
         self._bell.close()
@@ -259,26 +261,27 @@ class StreamTransport:
             self._ear.recv(64, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
-        woken = True
-        while True:
-            try:
-                news = self._news.get_nowait()
-            except Empty:
-                return woken
-            woken = False
-            if isinstance(news, str):
-                for link in self._links.values():
-                    if link.address == news:
-                        self._end(link, "it left the cluster")
-                continue
-            link, opened = news
-            if self._links.get(link.role) is not link:
-                if isinstance(opened, socket.socket):
-                    opened.close()  # detached meanwhile
-            elif isinstance(opened, socket.socket):
-                self._connect(link, opened)
-            else:
-                self._end(link, f"it cannot be connected: {opened!r}", opened)
+        woken = not self._news
+        while self._news:
+            self._take(self._news[0])
+            self._news.popleft()  # only now: an interrupt may come at any time
+        return woken
+
+    def _take(self, news: _News) -> None:
+        """Act upon one thing that another thread has told."""
+        if isinstance(news, str):
+            for link in self._links.values():
+                if link.address == news:
+                    self._end(link, "it left the cluster")
+            return
+        link, opened = news
+        if self._links.get(link.role) is not link:
+            if isinstance(opened, socket.socket):
+                opened.close()  # detached meanwhile
+        elif isinstance(opened, socket.socket):
+            self._connect(link, opened)
+        else:
+            self._end(link, f"it cannot be connected: {opened!r}", opened)
 
     def _connect(self, link: Link, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -295,6 +298,6 @@ class StreamTransport:
         self._tell((link, opened))
 
     def _tell(self, news: _News) -> None:
-        self._news.put(news)
+        self._news.append(news)
         with suppress(OSError):  # closed meanwhile
             self._bell.send(b"!")
