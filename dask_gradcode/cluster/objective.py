@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
-from collections.abc import Sequence
 
-from dask_gradcode.cluster.client.mailbox import Vanished
-from dask_gradcode.cluster.crew import Crew
-from dask_gradcode.cluster.patience import Patience
 from dask_gradcode.cluster.placement.placement import Placement
+from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.messages import Work
-from dask_gradcode.objective import evaluation
-from dask_gradcode.rounds import (
-    Arrived,
-    Ask,
-    Done,
-    Event,
-    InsufficientWorkersError,
-    Lost,
-    Round,
-    RoundRecord,
-    Stuck,
-    UntilExact,
-    Wait,
-    WaitRule,
-)
-from dask_gradcode.rounds.spares import Spares, Turn
+from dask_gradcode.rounds import Engine, Policy, UntilExact, WaitRule
 from dask_gradcode.typing import Evaluation, Vector
 
 __all__ = ["ClusterObjective"]
@@ -52,6 +33,9 @@ class ClusterObjective:
         the rows of a :class:`~dask_gradcode.messages.Block`.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
+    plan : Policy, optional
+        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Hedging` where the wait rule is
+        exact, else :class:`~dask_gradcode.rounds.Everybody`.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
 
@@ -81,23 +65,21 @@ class ClusterObjective:
         work: Work,
         *,
         wait: WaitRule | None = None,
+        plan: Policy | None = None,
         transport: str = "auto",
     ) -> None:
         data.check_open()
-        self._data, self._wait = data, wait or UntilExact()
-        self._wait.check(data.code)
-        self._n_rounds = 0
-        self._recent: dict[int, tuple[Round, RoundRecord]] = {}
-        self._told: set[Doubt] = set()
-        self._spares = Spares(data.code)
-        self._crew = Crew(data, work, transport)
-        self._transport = self._crew.transport
-        logger.info("%r: messages travel as %s", data, self._transport.name)
+        wait = wait or UntilExact()
+        wait.check(data.code)
+        self._data, self._told = data, set[Doubt]()
+        self._port = ClusterPort(data, work, transport)
+        self._engine = Engine(data.code, self._port, wait, plan, data.block_rows)
+        logger.info("%r: messages travel as %s", data, self.transport)
 
     @property
     def transport(self) -> str:
         """The transport in use."""
-        return self._transport.name
+        return self._port.transport.name
 
     def __enter__(self) -> ClusterObjective:
         return self
@@ -107,7 +89,7 @@ class ClusterObjective:
 
     def close(self) -> None:
         """Release everything on the workers but the placed data."""
-        self._transport.close()
+        self._port.close()
 
     @one_blas_thread()  # OpenBLAS's others would spin on between messages, and slow workers here
     def __call__(self, w: Vector) -> Evaluation:
@@ -122,104 +104,27 @@ class ClusterObjective:
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """
-        data = self._data
-        data.check_open()
-        round_ = Round(self._n_rounds, data.code, self._wait, time.monotonic(), data.block_rows, w)
-        self._n_rounds += 1
-        patience = Patience(data, round_)
-        now = round_.started
-        step = self._begin(round_, w)
-        events: Sequence[Event] = ()
-        while not isinstance(step, Done):
-            if isinstance(step, Stuck) and (self._is_final(round_) or patience.is_over(now)):
-                step = round_.accept(now)
-                if isinstance(step, Stuck):
-                    raise self._why_stuck(round_)
-                continue
-            events = self._transport.poll(patience.next_look(step, time.monotonic()))
-            now = time.monotonic()
-            for event in events:
-                self._note(event, now)
-            news: Sequence[Event | None] = events
-            if not events:
-                news = self._crew.renew() or patience.look(now) or [None]
-            for one in news:
-                step = round_.feed(one, now)
-                if isinstance(step, Ask):
-                    self._transport.ask(step.role, step.messages)
-        round_.spared.update(self._transport.spared())
-        seen = evaluation(round_)
-        self._spares.end(seen.record)
-        round_.forget()
-        self._tell(round_)
-        self._recent[round_.number] = round_, seen.record
-        self._recent.pop(round_.number - 64, None)
-        for event in events:  # some may have come together with the last that was needed
-            self._note(event, now)
+        self._data.check_open()
+        seen = self._engine(w)
+        self._tell()
         return seen
 
-    def _begin(self, round_: Round, w: Vector) -> Done | Wait | Ask | Stuck:
-        """Send ``w`` to all roles that are placed, and tell the round of the others."""
-        step: Done | Wait | Ask | Stuck = Wait(self._wait.until(round_.started))
-        for change in self._crew.renew():
-            step = round_.feed(change, round_.started)
-        turn = Turn(self._crew.roles)
-        if self._wait.exact:  # else the same workers' rows would be left out in every round
-            turn = self._spares.begin(turn.roles)
-        for role in sorted(set(range(self._data.code.n_workers)) - set(turn.roles)):
-            why = self._data.lost.get(role, "its connection has ended")
-            step = round_.feed(Lost(role, why), round_.started)
-        messages = self._data.code.messages_of
-        asks = {role: messages[role] for role in turn.roles}
-        self._transport.begin(round_.number, w, asks, turn.n_likely, turn.wait)
-        return step
+    def drain(self) -> None:
+        """Enter the answers that have come since the last round in the records of their rounds."""
+        self._engine.drain()
+        self._tell()
 
-    def _note(self, event: Event, now: float) -> None:
-        """Remember what a transport's event means beyond the round that is running."""
-        if isinstance(event, Lost):
-            self._crew.left(event.role)
-        elif isinstance(event, Arrived) and event.round in self._recent:
-            round_, _ = self._recent[event.round]
-            round_.feed(event, now)
-            self._tell(round_)
-
-    def _tell(self, round_: Round) -> None:
+    def _tell(self) -> None:
         """Warn once of each thing that a worker has sent and that cannot be right."""
-        for doubt in round_.doubts:
+        for number, doubt in self._engine.doubts:
             if doubt in self._told:
                 continue
             self._told.add(doubt)
             where = " and ".join(
                 f"role {role} on {self._data.addresses[role]}" for role in doubt.roles
             )
-            text = f"Round {round_.number}, blocks {list(doubt.blocks)}, {where}: {doubt.what}."
+            text = f"Round {number}, blocks {list(doubt.blocks)}, {where}: {doubt.what}."
             logger.warning(text)
             if len(doubt.roles) > 1:
                 warnings.warn(f"{text} One of them may be faulty.", stacklevel=3)
-        round_.doubts.clear()
-
-    def _is_final(self, round_: Round) -> bool:
-        """Say whether waiting cannot help: the work on some block has failed on all who have it."""
-        code = self._data.code
-        able = {
-            block
-            for role in range(code.n_workers)
-            if role not in round_.errors or isinstance(round_.errors[role], Vanished)
-            for block in code.blocks_of(role)
-        }
-        return len(able) < code.n_blocks
-
-    def _why_stuck(self, round_: Round) -> BaseException:
-        data = self._data
-        for role, error in round_.errors.items():
-            if not isinstance(error, Vanished):
-                error.add_note(f"raised on worker {data.addresses[role]} (role {role})")
-                return error
-        reasons = {role: str(error) for role, error in round_.errors.items()} | round_.losses
-        missing = "\n".join(f"  role {role}: {reasons[role]}" for role in sorted(reasons))
-        return InsufficientWorkersError(
-            f"The sum cannot be decoded without the workers that are missing:\n{missing}\n"
-            f"The code is {data.code!r}.\n"
-            f"It tolerates {data.code.tolerance}. Place the data anew on the workers that are "
-            "left, or use a code with more n_stragglers."
-        )
+        self._engine.doubts.clear()

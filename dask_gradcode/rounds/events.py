@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dask_gradcode.typing import Payload
 
-__all__ = ["Arrived", "Event", "Failed", "Lost", "Ready"]
+__all__ = ["Arrived", "Event", "Failed", "Lost", "Ready", "Silent"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,5 +104,26 @@ class Ready:
     role: int
 
 
-Event = Arrived | Failed | Lost | Ready
+@dataclass(frozen=True)
+class Silent:
+    """A worker that is waited for gives no sign of life; it may be frozen, and may wake.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    seconds : float
+        For how long it has been silent; 0 when it has been heard from again.
+
+    Examples
+    --------
+    >>> Silent(role=1, seconds=5.5)
+    Silent(role=1, seconds=5.5)
+    """
+
+    role: int
+    seconds: float
+
+
+Event = Arrived | Failed | Lost | Ready | Silent
 """What can happen in a round."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dask_gradcode.codes import Decoding
+from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Mask, Vector
 
 __all__ = ["InsufficientWorkersError", "RoundRecord"]
@@ -66,6 +68,37 @@ class RoundRecord:
     exact: bool
     restored: tuple[int, ...] = ()
     spared: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        state: State,
+        decoding: Decoding,
+        seconds: float,
+        value: float,
+        grad_norm: float,
+    ) -> RoundRecord:
+        """Return the record of a round that has ended in this state."""
+        lost = tuple(sorted(set(state.lost) | set(state.errors)))
+        unasked = (role for role in state.ready() if role not in state.asked)
+        spared = tuple(role for role in unasked if role not in lost)
+        excused = {*lost, *spared}
+        return cls(
+            round=number,
+            value=value,
+            grad_norm=grad_norm,
+            seconds=seconds,
+            arrived_at=state.arrived_at,
+            used=decoding.weights != 0.0,
+            late=tuple(role for role in state.missing() if role not in excused),
+            lost=lost,
+            residual=decoding.residual,
+            amplification=decoding.amplification,
+            exact=state.decodable,
+            restored=tuple(sorted(state.restored)),
+            spared=spared,
+        )
 
 
 class InsufficientWorkersError(RuntimeError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +25,7 @@ from dask_gradcode.codes import (
     Uncoded,
 )
 from dask_gradcode.messages import Block
-from dask_gradcode.rounds import InsufficientWorkersError, RoundRecord
+from dask_gradcode.rounds import Everybody, InsufficientWorkersError, RoundRecord
 from dask_gradcode.stragglers import (
     FixedDelay,
     NeverAnswers,
@@ -62,8 +61,7 @@ def drain(objective: ClusterObjective, record: RoundRecord) -> None:
     """Wait for all messages of a round."""
 
     def arrived() -> bool:
-        for event in objective._transport.poll(0.05):
-            objective._note(event, time.monotonic())
+        objective.drain()
         return not np.isnan(record.arrived_at).any()
 
     wait_until(arrived)
@@ -109,13 +107,10 @@ def test_after_its_delay_a_worker_answers_the_newest_round_only(
     trace = TraceDelay([[np.inf, 0.0, 0.0, 0.0]] * 10)
     with (
         place(X, Y, code=FractionalRepetition(4, 1)) as data,
-        ClusterObjective(data, count_rows, transport=transport) as objective,
+        ClusterObjective(data, count_rows, plan=Everybody(), transport=transport) as objective,
     ):
         with inject(client, trace):
             records = [objective(np.zeros(2)).record for _ in range(3)]
-            while objective._transport.spared():  # the newest w is sent to all in the end
-                for event in objective._transport.poll(0.01):
-                    objective._note(event, time.monotonic())
         drain(objective, records[2])
         assert [bool(np.isnan(record.arrived_at[0])) for record in records] == [True, True, False]
 

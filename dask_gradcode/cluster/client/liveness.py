@@ -120,7 +120,7 @@ class Liveness:
         """Return the same by what the scheduler said last."""
         workers, now = self._workers, self.told
         limit = max(5.0, 10 * heartbeat_interval(len(workers)))
-        gone, frozen = {}, {}
+        gone, frozen = dict[str, str](), dict[str, str]()
         for address in addresses:
             if address not in workers:
                 gone[address] = "it left the cluster"
@@ -128,10 +128,14 @@ class Liveness:
             stamp = workers[address]["last_seen"]
             if self._heartbeats.get(address, (None, now))[0] != stamp:
                 self._heartbeats[address] = stamp, now
-            silent = now - self._heartbeats[address][1]
+            silent = self.silence(address)
             if silent > limit:
                 frozen[address] = f"it has sent no heartbeat for {silent:.0f} s"
         return gone, frozen
+
+    def silence(self, address: str) -> float:
+        """Return for how many seconds a worker had sent no heartbeat when it was last judged."""
+        return self.told - self._heartbeats[address][1]
 
 
 _hubs: WeakKeyDictionary[Client, Liveness] = WeakKeyDictionary()

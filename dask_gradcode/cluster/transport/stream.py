@@ -7,8 +7,7 @@ import pickle
 import selectors
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -36,7 +35,7 @@ class _Role:
     role: int
     address: str
     job: Any
-    frames: list[Any] = field(default_factory=list)  # of this round, until there is a connection
+    frames: list[Any] = field(default_factory=list)  # of this round; none until it is asked
     opening: asyncio.Task[None] | None = None
     sock: socket.socket | None = None
     wanted: int = selectors.EVENT_READ  # what the selector looks for
@@ -50,7 +49,6 @@ class StreamTransport:
     Connections are opened through Dask's own, with its authentication, and then taken out of the
     event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
-    Who is not likely to be needed gets it from within ``poll``, when it has waited.
 
     Parameters
     ----------
@@ -82,11 +80,9 @@ class StreamTransport:
         self._columns = columns
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
-        self._round, self._asks = -1, dict[int, Sequence[int]]()
+        self._round = -1
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
         self._n_parameters = 0
-        self._unsent: deque[int] = deque()  # roles that have not yet got the current w, and
-        self._wait_until = 0.0  # when they get it
         self._openings: set[asyncio.Task[None]] = set()  # on the event loop
         # what other threads have for the caller's: new sockets by role, addresses of the dead
         self._news: SimpleQueue[tuple[_Role, socket.socket] | str] = SimpleQueue()
@@ -99,16 +95,11 @@ class StreamTransport:
         job = pack(Kind.JOB, -1, -1, dumps(Job(self._code, messages, self._work)))
         state = self._roles[role] = _Role(role, address, job)
         self._liveness.watch(address, self._on_death)
-        if self._round >= 0:
-            self._unsent.append(role)  # in mid-round it gets the current w
         token = self._serving.token(role, shard, address)
         self._loop.add_callback(self._start, state, token)
 
     def detach(self, role: int) -> None:
         state = self._roles.pop(role)
-        self._asks.pop(role, None)  # should it come back in this round, it is asked anew
-        self._unsent = deque(other for other in self._unsent if other != role)
-        self._wait_until = 0.0  # it may have been needed
         self._loop.add_callback(self._give_up, state)
         if state.sock is not None:
             self._selector.unregister(state.sock)
@@ -116,64 +107,42 @@ class StreamTransport:
         if all(other.address != state.address for other in self._roles.values()):
             self._liveness.unwatch(state.address, self._on_death)
 
-    def begin(
-        self,
-        round: int,
-        w: Vector,
-        asks: Mapping[int, Sequence[int]],
-        n_likely: int | None = None,
-        wait: float = 0.0,
-    ) -> None:
-        self._round, self._asks, self._n_parameters = round, dict(asks), w.size
+    def begin(self, round: int, w: Vector) -> None:
+        self._round, self._n_parameters = round, w.size
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
         self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
         for state in self._roles.values():
             state.frames = []
-        self._unsent = deque([*asks, *(role for role in self._roles if role not in asks)])
-        for _ in range(len(self._unsent) if n_likely is None else n_likely):
-            self._send(self._unsent.popleft())
-        self._wait_until = time.monotonic() + wait
-
-    def spared(self) -> Collection[int]:
-        return self._unsent
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
         if state is None:
-            return
-        if role in self._unsent:
-            self._asks[role] = (*self._asks.get(role, ()), *messages)
-            return
+            return  # it has been lost, which is told
         asks = np.array(messages, dtype=np.int64)
-        state.frames.append(pack(Kind.ASK, self._round, asks.size, asks))
+        if state.frames:
+            state.frames.append(pack(Kind.ASK, self._round, asks.size, asks))
+            if state.sock is not None:
+                state.outbox.add(state.frames[-1])
+        else:
+            state.frames = [pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role))]
+            if state.sock is not None:
+                state.outbox.replace(state.frames)
         if state.sock is not None:
-            state.outbox.add(state.frames[-1])
             self._flush(state)
 
     def poll(self, timeout: float | None) -> Sequence[Event]:
         events: list[Event] = []
         end = None if timeout is None else time.monotonic() + timeout
         while not events:
-            until = end
-            if self._unsent:
-                until = self._wait_until if end is None else min(end, self._wait_until)
-            left = None if until is None else max(0.0, until - time.monotonic())
-            ready = self._selector.select(left)
-            if not ready and self._unsent and time.monotonic() >= self._wait_until:
-                self._send(self._unsent.popleft())
-                continue
-            woken = False
-            for key, mask in ready:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            for key, mask in self._selector.select(left):
                 if key.data is None:
-                    woken = self._hear(events)
+                    self._hear(events)
                 else:
                     self._attend(key.data, mask, events)
-            if woken or (not ready and left is not None):
+            if left == 0.0:
                 break
         return events
-
-    def wake(self) -> None:
-        self._bell.send(b"!")
 
     def wait_until_open(self, timeout: float) -> bool:
         """Wait until one of the workers is connected; False if none is in time."""
@@ -197,17 +166,6 @@ class StreamTransport:
 
     # ---- in the caller's thread
 
-    def _send(self, role: int) -> None:
-        """Give a role the current ``w`` and what it is asked for."""
-        state = self._roles.get(role)
-        if state is None:
-            return
-        asks = np.array(self._asks.get(role, ()), dtype=np.int64)
-        state.frames = [pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role))]
-        if state.sock is not None:
-            state.outbox.replace(state.frames)
-            self._flush(state)
-
     def _flush(self, state: _Role) -> None:
         assert state.sock is not None
         try:
@@ -223,10 +181,7 @@ class StreamTransport:
         role = state.role
         if self._roles.get(role) is not state:
             return  # detached by an event of the same poll
-        if mask & selectors.EVENT_WRITE and role in self._unsent:
-            self._unsent.remove(role)
-            self._send(role)
-        elif mask & selectors.EVENT_WRITE:
+        if mask & selectors.EVENT_WRITE:
             self._flush(state)
         if not mask & selectors.EVENT_READ:
             return
@@ -241,7 +196,6 @@ class StreamTransport:
 
     def _event(self, role: int, frame: Frame) -> Event:
         if frame.kind is Kind.ERROR:
-            self._wait_until = 0.0  # others are needed in its place
             return Failed(frame.round, role, frame.message, _error(frame))
         payload = frame.body.view(np.float64)
         if self._columns is None:
@@ -249,19 +203,15 @@ class StreamTransport:
         whole = self._columns.whole(role, payload, self._n_parameters)
         return Arrived(frame.round, role, frame.message, whole)
 
-    def _hear(self, events: list[Event]) -> bool:
-        """Take in what other threads have for this one; True if it is only to wake up."""
-        try:
+    def _hear(self, events: list[Event]) -> None:
+        """Take in what other threads have for this one."""
+        with suppress(BlockingIOError):
             self._ear.recv(64, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        woken = True
         while True:
             try:
                 news = self._news.get_nowait()
             except Empty:
-                return woken
-            woken = False
+                return
             if isinstance(news, str):
                 events += self._lost(news)
             else:
