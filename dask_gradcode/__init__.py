@@ -7,9 +7,10 @@ neither Dask nor scikit-learn.
 from __future__ import annotations
 
 import logging
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from dask_gradcode.deferred import deferred
 
 if TYPE_CHECKING:
     from dask_gradcode.cluster import place
@@ -33,23 +34,20 @@ __all__ = [
 # Python prints warnings of loggers without a handler; whether to show ours is the user's choice.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-_HOME = {
-    "CodedHuberRegressor": "dask_gradcode.linear_model",
-    "CodedLogisticRegression": "dask_gradcode.linear_model",
-    "CodedPoissonRegressor": "dask_gradcode.linear_model",
-    "CodedRidge": "dask_gradcode.linear_model",
-    "InsufficientWorkersError": "dask_gradcode.rounds",
-    "place": "dask_gradcode.cluster",
-}
+_deferred, __dir__ = deferred(
+    __name__,
+    {
+        "CodedHuberRegressor": "dask_gradcode.linear_model",
+        "CodedLogisticRegression": "dask_gradcode.linear_model",
+        "CodedPoissonRegressor": "dask_gradcode.linear_model",
+        "CodedRidge": "dask_gradcode.linear_model",
+        "InsufficientWorkersError": "dask_gradcode.rounds",
+        "place": "dask_gradcode.cluster",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("dask-gradcode")
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return _deferred(name)

@@ -7,16 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_sample_weight
 
+from dask_gradcode.checks import NUMBERS, as_targets, as_weights, kind_of_targets
 from dask_gradcode.fingerprint import Moments, as_numbers
 
 __all__ = ["TargetFacts", "Targets", "describe_targets"]
-
-NUMBERS = "biuf"
-"""The kinds of dtypes that are held as they are; the others are held as the index of a label."""
 
 MANY_LABELS = 10_000
 """Distinct values in a chunk above which targets are not collected as class labels."""
@@ -84,19 +79,17 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     >>> facts.kind, facts.counts, facts.weights
     ('binary', array([1, 2]), array([2., 4.]))
     """
-    y = column_or_1d(np.asarray(y))
-    if y.dtype.kind == "f":
-        check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y", estimator=estimator)
+    y = as_targets(y, estimator)
     weight = np.ones(len(y))
     if sample_weight is not None and not np.asarray(sample_weight).any():
         weight = np.zeros(len(y))  # allowed in a chunk, though not in the whole data set
     elif sample_weight is not None:
-        weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+        weight = as_weights(sample_weight, y)
     if len(y) == 0:
         return TargetFacts()
     facts = TargetFacts(
         len(y),
-        str(type_of_target(y, input_name="y")),
+        kind_of_targets(y),
         weight=float(weight.sum()),
         moments=Moments.of(as_numbers(y)),
         weight_moments=Moments.of(weight),

@@ -1,8 +1,28 @@
-"""Rounds on a Dask cluster: placed data, transports, and the objective that a fit minimises."""
+"""Rounds on a Dask cluster: placed data, transports, and the objective that a fit minimises.
 
-from dask_gradcode.cluster.faults import inject
-from dask_gradcode.cluster.objective import ClusterObjective
-from dask_gradcode.cluster.placement.place import place
-from dask_gradcode.cluster.placement.placement import Placement
+Names are loaded when they are first used: a worker loads what it computes with, not the client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dask_gradcode.deferred import deferred
+
+if TYPE_CHECKING:
+    from dask_gradcode.cluster.faults import inject
+    from dask_gradcode.cluster.objective import ClusterObjective
+    from dask_gradcode.cluster.placement.place import place
+    from dask_gradcode.cluster.placement.placement import Placement
 
 __all__ = ["ClusterObjective", "Placement", "inject", "place"]
+
+__getattr__, __dir__ = deferred(
+    __name__,
+    {
+        "ClusterObjective": "dask_gradcode.cluster.objective",
+        "Placement": "dask_gradcode.cluster.placement.placement",
+        "inject": "dask_gradcode.cluster.faults",
+        "place": "dask_gradcode.cluster.placement.place",
+    },
+)

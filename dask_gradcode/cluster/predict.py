@@ -9,7 +9,8 @@ import dask.array as da
 import numpy as np
 from dask.base import compute
 
-from dask_gradcode.cluster.data.forms import as_column, as_dask_array, as_rows, is_dask
+from dask_gradcode.checks import as_rows
+from dask_gradcode.cluster.data.forms import as_column, as_dask_array, is_dask
 from dask_gradcode.losses import Loss
 
 __all__ = ["lazily", "mean_agreement", "share_explained"]

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgelsy
 from scipy.sparse import block_array, csc_array, csr_array
-from scipy.sparse.linalg import splu
 
 from dask_gradcode.typing import Matrix, Vector
 
@@ -52,6 +51,8 @@ class Erasures:
         RuntimeError
             If the rank is lower than ``n - s``.
         """
+        from scipy.sparse.linalg import splu  # workers, which only encode, need not load it
+
         n, s = kernel.shape
         right_hand_side = np.zeros((n + s, s + 1))
         right_hand_side[n:, :s] = np.eye(s)

@@ -1,9 +1,19 @@
-"""Estimators in scikit-learn's style."""
+"""Estimators in scikit-learn's style.
 
-from dask_gradcode.linear_model.huber import CodedHuberRegressor
-from dask_gradcode.linear_model.logistic import CodedLogisticRegression
-from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
-from dask_gradcode.linear_model.ridge import CodedRidge
+Names are loaded when they are first used: a worker that predicts needs no scikit-learn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dask_gradcode.deferred import deferred
+
+if TYPE_CHECKING:
+    from dask_gradcode.linear_model.huber import CodedHuberRegressor
+    from dask_gradcode.linear_model.logistic import CodedLogisticRegression
+    from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
+    from dask_gradcode.linear_model.ridge import CodedRidge
 
 __all__ = [
     "CodedHuberRegressor",
@@ -11,3 +21,13 @@ __all__ = [
     "CodedPoissonRegressor",
     "CodedRidge",
 ]
+
+__getattr__, __dir__ = deferred(
+    __name__,
+    {
+        "CodedHuberRegressor": "dask_gradcode.linear_model.huber",
+        "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
+        "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",
+        "CodedRidge": "dask_gradcode.linear_model.ridge",
+    },
+)

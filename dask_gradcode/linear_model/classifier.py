@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gradcode.linear_model.bare import Classes, Linear
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
-from dask_gradcode.linear_model.prediction import Linear, predict_with
+from dask_gradcode.linear_model.prediction import predict_with
 from dask_gradcode.losses import Layout
 from dask_gradcode.typing import Vector
 
@@ -120,32 +119,13 @@ class CodedClassifier(ClassifierMixin, CodedEstimator):
 
         return mean_agreement(y, self.predict(X), sample_weight)
 
-    def _bare(self) -> _Bare:
+    def _bare(self) -> Classes:
         check_is_fitted(self, "coef_")
         if len(self.classes_) == 2:
             linear = Linear(self.coef_[0], float(self.intercept_[0]))
         else:
             linear = Linear(self.coef_.T, self.intercept_)
-        return _Bare(linear, self.classes_)
+        return Classes(linear, self.classes_)
 
     def _by_class(self) -> Any:
         return np.empty((0, len(self.classes_)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Bare:
-    """What prediction needs on a worker."""
-
-    scores: Linear
-    classes: Any
-
-    def labels(self, X: Any) -> Any:
-        scores = self.scores(X)
-        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes[index]
-
-    def probabilities(self, X: Any) -> Any:
-        scores = self.scores(X)
-        if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)

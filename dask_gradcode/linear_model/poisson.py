@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import d2_tweedie_score
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gradcode.linear_model.bare import Exp, Linear
 from dask_gradcode.linear_model.documentation import documented
-from dask_gradcode.linear_model.prediction import Linear
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.regressor import CodedRegressor
 from dask_gradcode.losses import Poisson
@@ -80,7 +79,7 @@ class CodedPoissonRegressor(CodedRegressor):
 
     @staticmethod
     def _mean_of(linear: Linear) -> Any:
-        return _Exp(linear)
+        return Exp(linear)
 
     def _score_in_memory(self, X: Any, y: Any, sample_weight: Any) -> float:
         return float(d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=1))
@@ -101,11 +100,3 @@ class CodedPoissonRegressor(CodedRegressor):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
         return tags
-
-
-@dataclass(frozen=True, eq=False)
-class _Exp:
-    linear: Linear
-
-    def __call__(self, X: Any) -> Any:
-        return np.exp(self.linear(X))

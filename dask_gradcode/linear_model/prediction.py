@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sklearn.utils.validation import _check_feature_names, check_is_fitted, validate_data
 
 from dask_gradcode.linear_model.inputs import is_dask
-from dask_gradcode.typing import Matrix, Vector
 
-__all__ = ["Linear", "predict_with"]
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """A fitted model, bare: client and history need not travel to the workers.
-
-    Parameters
-    ----------
-    coef : ndarray of shape (n_features,) or (n_features, n_outputs)
-        Coefficients.
-    intercept : float or ndarray of shape (n_outputs,)
-        Intercepts.
-    """
-
-    coef: Vector | Matrix
-    intercept: float | Vector
-
-    def __call__(self, X: Any) -> Any:
-        """Return ``X @ coef + intercept``."""
-        return np.asarray(X @ self.coef + self.intercept)
+__all__ = ["predict_with"]
 
 
 def predict_with(

@@ -10,9 +10,10 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gradcode.linear_model.bare import Linear
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
-from dask_gradcode.linear_model.prediction import Linear, predict_with
+from dask_gradcode.linear_model.prediction import predict_with
 from dask_gradcode.losses import Layout, Loss, Squared
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector

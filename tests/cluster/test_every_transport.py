@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -202,17 +203,83 @@ def test_an_error_on_a_worker_is_an_event(data: Placement, make: Any) -> None:
     assert event.error.__notes__ == ["while computing block 2 for worker 2"]
 
 
-@every_transport
-def test_work_that_workers_cannot_import_is_an_event_too(
-    data: Placement, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "only_here.py").write_text("def work(w, block): return 1.0, w")
+STRANGE = """
+from dask_gradcode.codes import Uncoded
+
+class Strange(Uncoded):
+    pass
+
+def work(w, block):
+    return 1.0, w
+"""
+
+
+@pytest.fixture
+def only_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a module that workers cannot import."""
+    (tmp_path / "only_here.py").write_text(STRANGE)
     monkeypatch.syspath_prepend(tmp_path)
-    with transport_for(data, make, importlib.import_module("only_here").work) as transport:
-        begin(transport, 0, np.zeros(2), {2: (2,)})
-        [event] = events(transport, 1)
-    assert isinstance(event, Failed)
-    assert isinstance(event.error, ModuleNotFoundError)
+    yield importlib.import_module("only_here")
+    del sys.modules["only_here"]
+
+
+@every_transport
+@pytest.mark.parametrize("what", ["code", "work"])
+def test_what_workers_cannot_import_is_an_event_and_other_fits_go_on(
+    data: Placement, make: Any, only_here: Any, what: str
+) -> None:
+    def one_round(transport: Transport, number: int) -> list[RoundEvent]:
+        begin(transport, number, np.zeros(2), {role: (role,) for role in range(4)})
+        return events(transport, 4)
+
+    with transport_for(data, make, count_rows) as other:
+        assert all(isinstance(event, Arrived) for event in one_round(other, 0))
+        code = only_here.Strange(4) if what == "code" else data.code
+        work = only_here.work if what == "work" else count_rows
+        strange = (
+            TaskTransport(data.client, f"{data.uid}-strange", code, work)
+            if make is tasks
+            else StreamTransport(data.client, code, work, data.serving)
+        )
+        for role, shard in data.shards.items():
+            strange.attach(role, shard, data.addresses[role])
+        try:
+            for number in range(2):
+                for event in one_round(strange, number):
+                    assert isinstance(event, Failed)
+                    assert (event.round, event.message) == (number, event.role)
+                    assert isinstance(event.error, ModuleNotFoundError)
+                assert all(isinstance(event, Arrived) for event in one_round(other, 1 + number))
+        finally:
+            strange.close()
+
+
+@every_transport
+def test_the_user_gets_the_original_error_and_where_it_was_raised(
+    data: Placement, make: Any, only_here: Any
+) -> None:
+    with ClusterObjective(data, only_here.work, transport=make.__name__) as objective:
+        with pytest.raises(ModuleNotFoundError, match="only_here") as told:
+            objective(np.zeros(2))
+        assert any(
+            f"raised on worker {address}" in note
+            for note in told.value.__notes__
+            for address in data.addresses.values()
+        )
+
+
+@every_transport
+def test_work_that_exits_ends_no_worker(data: Placement, make: Any) -> None:
+    def leave(w: Vector, block: Block) -> tuple[float, Vector]:
+        raise SystemExit(0)
+
+    with transport_for(data, make, leave) as transport:
+        for number in range(2):
+            begin(transport, number, np.zeros(2), {role: (role,) for role in range(4)})
+            for event in events(transport, 4):
+                assert isinstance(event, Failed)
+                assert isinstance(event.error, RuntimeError)
+                assert "SystemExit(0) was raised on a worker" in str(event.error)
 
 
 @every_transport

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +15,19 @@ from distributed import Client, Event, get_worker
 from scipy.sparse import csr_array
 
 from dask_gradcode import CodedLogisticRegression, place
-from dask_gradcode.cluster import ClusterObjective
+from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.cluster.transport import StreamTransport
+from dask_gradcode.cluster.transport.connector import Connector
+from dask_gradcode.cluster.worker import desk as desk_module
+from dask_gradcode.cluster.worker import wire
+from dask_gradcode.cluster.worker.wire import Unreadable
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.kernels import chunk_rows
 from dask_gradcode.losses import Loss
 from dask_gradcode.messages import Block
 from dask_gradcode.rounds import Arrived
 from dask_gradcode.typing import Vector
+from frames import UNREADABLE
 from helpers import count_rows, frozen, gradcode_keys, local_cluster, pid_of, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -71,7 +79,7 @@ def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
 
         try:
             run_round(0, {0, 1, 2, 3})
-            slowest = transport._roles[0].outbox
+            slowest = transport._links[0].outbox
             with frozen(pid_of(client, slow)):
                 for number in range(1, n_rounds):
                     run_round(number, {1, 2, 3})
@@ -151,3 +159,76 @@ def test_a_role_is_not_back_between_its_sockets_end_and_the_word_of_its_death() 
             records.append(objective(np.zeros(2)).record)
     assert any(1 in record.lost for record in records)
     assert not any(record.restored for record in records)
+
+
+def visit(client: Client, data: Placement, role: int, sent: bytes) -> bytes:
+    """Open a connection to a role's desk, send something, and return all that comes back."""
+    opened: SimpleQueue[Any] = SimpleQueue()
+    connector = Connector(client, data.serving, lambda ticket, found: opened.put(found))
+    token = data.serving.token(role, data.shards[role], data.addresses[role])
+    connector.open(None, data.addresses[role], token)
+    with opened.get() as sock:
+        connector.close()
+        sock.settimeout(None)
+        sock.sendall(sent)
+        return b"".join(iter(lambda: sock.recv(1 << 16), b""))
+
+
+def test_rubbish_on_a_desk_or_a_workers_port_is_no_matter_of_the_fits(client: Client) -> None:
+    with (
+        place(np.eye(8), np.arange(8) % 2, code=CODE) as data,
+        ClusterObjective(data, count_rows, transport="stream") as objective,
+    ):
+        assert objective(np.zeros(8)).value == 8.0
+        for sent, _ in UNREADABLE.values():
+            for role, address in data.addresses.items():
+                assert b"Unreadable" in visit(client, data, role, sent)
+                host, port = address.removeprefix("tcp://").split(":")
+                with socket.create_connection((host, int(port))) as sock:
+                    sock.sendall(sent)
+            record = objective(np.zeros(8)).record
+            assert not record.lost
+            assert not record.restored
+
+
+def test_another_version_of_the_wire_is_an_error_at_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        place(np.eye(8), np.arange(8) % 2, code=CODE) as data,
+        ClusterObjective(data, count_rows, transport="stream") as other,
+    ):
+        assert other(np.zeros(8)).value == 8.0
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "VERSION", wire.VERSION + 1)  # of this process only
+            with (
+                ClusterObjective(data, count_rows, transport="stream") as objective,
+                pytest.raises(Unreadable, match="the same version of dask_gradcode") as told,
+            ):
+                objective(np.zeros(8))
+        assert any("raised on worker tcp://" in note for note in told.value.__notes__)
+        assert other(np.zeros(8)).value == 8.0
+
+
+def test_a_desk_that_cannot_be_opened_is_an_error_at_once_and_is_tried_again() -> None:
+    def have(desk: Any) -> None:
+        desk_module.Desk = desk
+
+    with (
+        local_cluster(2) as client,
+        place(np.eye(4), [0, 1, 0, 1]) as data,
+    ):
+        client.run(have, None)
+        with ClusterObjective(data, count_rows, transport="stream") as objective:
+            with pytest.raises(TypeError, match="not callable") as told:
+                objective(np.zeros(1))
+            assert any("raised on worker tcp://" in note for note in told.value.__notes__)
+            client.run(have, desk_module.Desk)
+            wait_until(lambda: goes_well(objective))
+
+
+def goes_well(objective: ClusterObjective) -> bool:
+    try:
+        return objective(np.zeros(1)).value == 4.0
+    except TypeError:  # until its tasks are begun anew
+        return False

@@ -108,7 +108,10 @@ class Columns:
         return part
 
     def whole(self, role: int, payload: Vector, n_parameters: int) -> Payload:
-        """Return a role's payload as a part of the whole one, of length 1 + n_parameters."""
+        """Return a role's payload as a part of the whole one, of length 1 + n_parameters.
+
+        One of another size than its columns stays as it is.
+        """
         columns = self._columns(role)
         if columns is None:
             return payload
@@ -118,6 +121,8 @@ class Columns:
             rest = np.arange(self._n_features * self._n_outputs, n_parameters)
             entries = np.concatenate([[0], 1 + slopes.ravel(), 1 + rest])
             self._entries[key] = entries.astype(np.int32 if n_parameters < 2**31 - 1 else np.int64)
+        if payload.size != self._entries[key].size:
+            return payload
         return Part(payload, self._entries[key], 1 + n_parameters)
 
     def _columns(self, role: int) -> NDArray[np.int32] | None:

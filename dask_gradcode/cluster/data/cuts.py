@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from dask_gradcode.cluster.data.forms import as_rows
+from dask_gradcode.checks import as_rows
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.targets import TargetFacts, describe_targets
 

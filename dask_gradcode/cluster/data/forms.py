@@ -12,15 +12,13 @@ import numpy as np
 import scipy.sparse
 from dask.base import is_dask_collection
 from dask.utils import format_bytes, parse_bytes
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils.validation import _check_sample_weight
 
+from dask_gradcode.checks import as_rows
 from dask_gradcode.typing import Vector
 
 __all__ = [
     "as_column",
     "as_dask_array",
-    "as_rows",
     "check_inputs",
     "check_lengths",
     "check_two_dimensional",
@@ -133,39 +131,10 @@ def check_lengths(n_rows: float, n_targets: float, estimator: str, shape: tuple[
         )
 
 
-def as_rows(X: Any, estimator: str, **options: Any) -> Any:
-    """Return X as scikit-learn wants rows: 2-D, dense or CSR, of float64 or float32.
-
-    Parameters
-    ----------
-    X : array-like or sparse array of shape (n_samples, n_features)
-        In memory.
-    estimator : str
-        Who asks, for the texts of errors.
-    **options
-        Of ``sklearn.utils.check_array``.
-
-    Returns
-    -------
-    ndarray or CSR array of shape (n_samples, n_features)
-        X itself where it is right.
-
-    Raises
-    ------
-    ValueError
-        In scikit-learn's words.
-    """
-    return check_array(
-        X,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32],
-        estimator=estimator,
-        input_name="X",
-        **options,
-    )
-
-
 def _check_local(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[Any, Any, Any]:
+    from sklearn.utils import check_array, check_consistent_length, column_or_1d
+    from sklearn.utils.validation import _check_sample_weight
+
     X = as_rows(X, estimator)
     y = column_or_1d(np.asarray(y), warn=True)
     if y.dtype.kind == "f":

@@ -21,7 +21,18 @@ from dask_gradcode.messages import Block, Work, compute_payload
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
-__all__ = ["Shard", "ShardPlan", "build_shard", "copy_shard", "cut_rows", "pack_rows", "take_block"]
+__all__ = [
+    "Shard",
+    "ShardPlan",
+    "build_shard",
+    "copy_shard",
+    "cut_rows",
+    "features_of",
+    "itself",
+    "look_at",
+    "pack_rows",
+    "take_block",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +165,22 @@ def build_shard(plan: ShardPlan, *pieces: Any) -> Shard:
         X = _stack([pieces[place].content for place in places])
         blocks[index] = Block(X, plan.targets.encode(y), weight)
     return _shard(plan.role, blocks)
+
+
+def look_at(shard: Shard) -> tuple[Any, Any, int]:
+    """Return an empty array like a block's features, the shard's columns, and its bytes."""
+    first = next(iter(shard.blocks))
+    return shard.widened(first).X[:0], shard.columns, shard.nbytes
+
+
+def features_of(shard: Shard, index: int) -> Any:
+    """Return the features of a block, with all columns and in one array."""
+    return shard.whole[index].X
+
+
+def itself(chunk: Any) -> Any:
+    """Return a chunk that was sent as an argument: it is then a task's result on that worker."""
+    return chunk
 
 
 def take_block(shard: Shard, index: int) -> Parcel:

@@ -19,6 +19,7 @@ from dask_gradcode.cluster.client.config import large_arguments
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.data.cuts import cut
 from dask_gradcode.cluster.data.forms import is_dask
+from dask_gradcode.cluster.data.shard import itself
 
 __all__ = ["Source"]
 
@@ -103,7 +104,7 @@ class Source:
         where: Any = {"workers": workers, "allow_other_workers": allow_other_workers}
         with large_arguments():
             return self._client.submit(
-                _itself,
+                itself,
                 part,
                 key=task_key("chunk", self._uid),
                 pure=False,
@@ -161,10 +162,6 @@ def _middles(array: Any, n_chunks: int) -> list[float]:
         rows = np.ones(len(rows))
     ends = np.cumsum(rows)
     return [float(middle) for middle in (ends - rows / 2) / ends[-1]]
-
-
-def _itself(part: Any) -> Any:
-    return part
 
 
 def _renamed(recipe: Delayed) -> Delayed:

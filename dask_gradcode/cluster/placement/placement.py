@@ -14,7 +14,7 @@ from distributed import Client, Future
 
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.columns import Columns
-from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.data.shard import features_of
 from dask_gradcode.cluster.placement.card import placement_card
 from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.cluster.worker.serving import Serving
@@ -175,7 +175,7 @@ class Placement:
             raise ValueError(
                 f"Role {role} does not hold block {block}; it holds {self.code.blocks_of(role)}."
             )
-        rows = delayed(_features)(shard, block)
+        rows = delayed(features_of)(shard, block)
         shape = (int(self.block_rows[block]), self.n_features)
         return da.from_delayed(rows, shape, meta=self.roles.meta)
 
@@ -186,7 +186,3 @@ class Placement:
     def release(self) -> None:
         """Let go of the shards and of those who serve them."""
         self.roles.release()
-
-
-def _features(shard: Shard, block: int) -> Any:
-    return shard.whole[block].X

@@ -19,7 +19,7 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late, missing
 from dask_gradcode.cluster.data.builder import Builder
-from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.data.shard import look_at
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.codes import GradientCode
 
@@ -285,7 +285,7 @@ class Roles:
             self._mailbox.expect({ticket: shard}, fetch=False)
             return
         look = self._client.submit(
-            _look_at, shard, key=task_key("look", self._uid, *ticket), workers=[address], pure=False
+            look_at, shard, key=task_key("look", self._uid, *ticket), workers=[address], pure=False
         )
         seat.coming = shard, look
         self._mailbox.expect({ticket: look})
@@ -372,8 +372,3 @@ class Roles:
 def _ask_every(n_roles: int) -> float:
     """Return seconds between questions for newcomers: more workers, longer answers."""
     return min(max(0.02, 0.005 * n_roles), 2.0)
-
-
-def _look_at(shard: Shard) -> tuple[Any, Any, int]:
-    first = next(iter(shard.blocks))
-    return shard.widened(first).X[:0], shard.columns, shard.nbytes

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import pickle
 import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -19,9 +16,11 @@ from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.data.columns import Columns
-from dask_gradcode.cluster.worker.desk import HANDLER, Job, detach, install
+from dask_gradcode.cluster.transport.connector import Connector
+from dask_gradcode.cluster.transport.link import Link, Refused
+from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.serving import Serving
-from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Outbox, Reader, pack
+from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, pack
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.messages import Work
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
@@ -29,18 +28,7 @@ from dask_gradcode.typing import Vector
 
 __all__ = ["StreamTransport"]
 
-
-@dataclass
-class _Role:
-    role: int
-    address: str
-    job: Any
-    frames: list[Any] = field(default_factory=list)  # of this round; none until it is asked
-    opening: asyncio.Task[None] | None = None
-    sock: socket.socket | None = None
-    wanted: int = selectors.EVENT_READ  # what the selector looks for
-    reader: Any = None
-    outbox: Any = None
+_News = tuple[Link, socket.socket | BaseException] | str
 
 
 class StreamTransport:
@@ -49,6 +37,10 @@ class StreamTransport:
     Connections are opened through Dask's own, with its authentication, and then taken out of the
     event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
+
+    A connection that cannot be opened, that the worker refuses to serve, or on which something
+    unreadable comes, has failed in this round and is lost; whoever attaches the role again opens a
+    new one.
 
     Parameters
     ----------
@@ -74,72 +66,71 @@ class StreamTransport:
         serving: Serving,
         columns: Columns | None = None,
     ) -> None:
-        assert client.loop is not None
-        self._client, self._loop = client, client.loop
         self._code, self._work, self._serving = code, dumps(work), serving
         self._columns = columns
         self._liveness = Liveness.of(client)
-        self._roles: dict[int, _Role] = {}
+        self._links: dict[int, Link] = {}
         self._round = -1
+        self._asks: dict[int, Sequence[int]] = {}  # of this round, by role
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
         self._n_parameters = 0
-        self._openings: set[asyncio.Task[None]] = set()  # on the event loop
+        # by role: why its connection has ended, and the error for it, if any; not yet told
+        self._ended: dict[int, tuple[str, BaseException | None]] = {}
         # what other threads have for the caller's: new sockets by role, addresses of the dead
-        self._news: SimpleQueue[tuple[_Role, socket.socket] | str] = SimpleQueue()
+        self._news: SimpleQueue[_News] = SimpleQueue()
+        self._connector = Connector(client, serving, self._on_opened)
         self._bell, self._ear = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._ear, selectors.EVENT_READ)
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
-        messages = {index: self._code.messages[index] for index in self._code.messages_of[role]}
-        job = pack(Kind.JOB, -1, -1, dumps(Job(self._code, messages, self._work)))
-        state = self._roles[role] = _Role(role, address, job)
+        link = self._links[role] = Link(role, address, self._code, self._work)
+        link.forget(self._round)
         self._liveness.watch(address, self._on_death)
-        token = self._serving.token(role, shard, address)
-        self._loop.add_callback(self._start, state, token)
+        self._connector.open(link, address, self._serving.token(role, shard, address))
 
     def detach(self, role: int) -> None:
-        state = self._roles.pop(role)
-        self._loop.add_callback(self._give_up, state)
-        if state.sock is not None:
-            self._selector.unregister(state.sock)
-            state.sock.close()
-        if all(other.address != state.address for other in self._roles.values()):
-            self._liveness.unwatch(state.address, self._on_death)
+        link = self._links.pop(role)
+        self._ended.pop(role, None)
+        self._asks.pop(role, None)  # should it come back in this round, it is asked anew
+        self._connector.give_up(link)
+        if link.sock is not None:
+            self._selector.unregister(link.sock)
+            link.sock.close()
+        if all(other.address != link.address for other in self._links.values()):
+            self._liveness.unwatch(link.address, self._on_death)
 
     def begin(self, round: int, w: Vector) -> None:
         self._round, self._n_parameters = round, w.size
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
         self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
-        for state in self._roles.values():
-            state.frames = []
+        self._asks = {}
+        for link in self._links.values():
+            link.forget(round)
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
-        state = self._roles.get(role)
-        if state is None:
+        link = self._links.get(role)
+        if link is None:
             return  # it has been lost, which is told
         asks = np.array(messages, dtype=np.int64)
-        if state.frames:
-            state.frames.append(pack(Kind.ASK, self._round, asks.size, asks))
-            if state.sock is not None:
-                state.outbox.add(state.frames[-1])
+        if role in self._asks:
+            link.add(pack(Kind.ASK, self._round, asks.size, asks))
         else:
-            state.frames = [pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role))]
-            if state.sock is not None:
-                state.outbox.replace(state.frames)
-        if state.sock is not None:
-            self._flush(state)
+            link.begin(pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role)))
+        self._asks[role] = (*self._asks.get(role, ()), *messages)
+        self._watch(link)
 
     def poll(self, timeout: float | None) -> Sequence[Event]:
-        events: list[Event] = []
+        events = self._endings()
         end = None if timeout is None else time.monotonic() + timeout
         while not events:
             left = None if end is None else max(0.0, end - time.monotonic())
             for key, mask in self._selector.select(left):
                 if key.data is None:
-                    self._hear(events)
+                    self._hear()
                 else:
                     self._attend(key.data, mask, events)
+            events += self._endings()
             if left == 0.0:
                 break
         return events
@@ -147,63 +138,79 @@ class StreamTransport:
     def wait_until_open(self, timeout: float) -> bool:
         """Wait until one of the workers is connected; False if none is in time."""
         end = time.monotonic() + timeout
-        while self._roles and all(state.sock is None for state in self._roles.values()):
-            if time.monotonic() > end:
+        while self._links and all(link.sock is None for link in self._links.values()):
+            if time.monotonic() > end or self._ended.keys() >= self._links.keys():
                 return False
             self._selector.select(max(0.0, end - time.monotonic()))
-            self._hear([])
+            self._hear()
         return True
 
     def close(self) -> None:
-        for role in list(self._roles):
+        for role in list(self._links):
             self.detach(role)
-        if self._client.status == "running":
-            self._client.sync(self._give_up_all)  # from then on nobody has news
-        self._hear([])
+        self._connector.close()  # from then on nobody has news
+        self._hear()
         self._selector.close()
         self._ear.close()
         self._bell.close()
 
     # ---- in the caller's thread
 
-    def _flush(self, state: _Role) -> None:
-        assert state.sock is not None
-        try:
-            done = state.outbox.flush()
-        except Closed:
-            return  # reading will find out, and say so
-        wanted = selectors.EVENT_READ | (0 if done else selectors.EVENT_WRITE)
-        if state.wanted != wanted:
-            state.wanted = wanted
-            self._selector.modify(state.sock, wanted, state)
+    def _watch(self, link: Link) -> None:
+        """Have the selector wait for what a connection waits for."""
+        if link.sock is not None and link.watched != link.wanted:
+            link.watched = link.wanted
+            self._selector.modify(link.sock, link.wanted, link)
 
-    def _attend(self, state: _Role, mask: int, events: list[Event]) -> None:
-        role = state.role
-        if self._roles.get(role) is not state:
+    def _attend(self, link: Link, mask: int, events: list[Event]) -> None:
+        role = link.role
+        if self._links.get(role) is not link:
             return  # detached by an event of the same poll
         if mask & selectors.EVENT_WRITE:
-            self._flush(state)
+            link.flush()
+            self._watch(link)
         if not mask & selectors.EVENT_READ:
             return
         try:
-            frame = state.reader.read()
-            while frame is not None:
+            for frame in link.read():
                 events.append(self._event(role, frame))
-                frame = state.reader.read() if state.reader.has_more else None
         except Closed as reason:
+            self._end(link, str(reason))
+        except Refused as refused:
+            self._end(link, str(refused), refused.error)
+        except Unreadable as error:
+            self._end(link, str(error), error)
+
+    def _end(self, link: Link, why: str, error: BaseException | None = None) -> None:
+        self._ended.setdefault(link.role, (why, error))
+
+    def _endings(self) -> list[Event]:
+        """Detach the roles whose connections have ended, and say so."""
+        ended, self._ended = self._ended, {}
+        events: list[Event] = []
+        for role, (why, error) in ended.items():
+            link = self._links[role]
+            if error is not None:  # of each message that it would have answered
+                events += [
+                    Failed(self._round, role, message, error)
+                    for message in self._asks.get(role, ())
+                    if not link.has_answered(message)
+                ]
             self.detach(role)
-            events.append(Lost(role, f"{state.address}: {reason}"))
+            events.append(Lost(role, f"{link.address}: {why}"))
+        return events
 
     def _event(self, role: int, frame: Frame) -> Event:
+        message = frame.message
         if frame.kind is Kind.ERROR:
-            return Failed(frame.round, role, frame.message, _error(frame))
+            return Failed(frame.round, role, message, unpack_error(frame.body.data))
         payload = frame.body.view(np.float64)
         if self._columns is None:
-            return Arrived(frame.round, role, frame.message, payload)
+            return Arrived(frame.round, role, message, payload)
         whole = self._columns.whole(role, payload, self._n_parameters)
-        return Arrived(frame.round, role, frame.message, whole)
+        return Arrived(frame.round, role, message, whole)
 
-    def _hear(self, events: list[Event]) -> None:
+    def _hear(self) -> None:
         """Take in what other threads have for this one."""
         with suppress(BlockingIOError):
             self._ear.recv(64, socket.MSG_DONTWAIT)
@@ -213,89 +220,34 @@ class StreamTransport:
             except Empty:
                 return
             if isinstance(news, str):
-                events += self._lost(news)
+                for link in self._links.values():
+                    if link.address == news:
+                        self._end(link, "it left the cluster")
+                continue
+            link, opened = news
+            if self._links.get(link.role) is not link:
+                if isinstance(opened, socket.socket):
+                    opened.close()  # detached meanwhile
+            elif isinstance(opened, socket.socket):
+                self._connect(link, opened)
             else:
-                self._connect(*news)
+                self._end(link, f"it cannot be connected: {opened!r}", opened)
 
-    def _connect(self, state: _Role, sock: socket.socket) -> None:
-        if self._roles.get(state.role) is not state:
-            sock.close()  # detached meanwhile
-            return
-        sock.setblocking(False)
+    def _connect(self, link: Link, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        state.sock, state.reader, state.outbox = sock, Reader(sock), Outbox(sock)
-        self._selector.register(sock, selectors.EVENT_READ, state)
-        state.outbox.add(state.job)
-        for frame in state.frames:
-            state.outbox.add(frame)
-        self._flush(state)
-
-    def _lost(self, address: str) -> list[Event]:
-        gone = [role for role, state in self._roles.items() if state.address == address]
-        for role in gone:
-            self.detach(role)
-        return [Lost(role, f"{address}: it left the cluster") for role in gone]
+        self._selector.register(sock, link.watched, link)
+        link.connect(sock)
+        self._watch(link)
 
     # ---- on the client's event loop
 
     def _on_death(self, address: str, why: str) -> None:
         self._tell(address)
 
-    def _tell(self, news: tuple[_Role, socket.socket] | str) -> None:
+    def _on_opened(self, link: Link, opened: socket.socket | BaseException) -> None:
+        self._tell((link, opened))
+
+    def _tell(self, news: _News) -> None:
         self._news.put(news)
         with suppress(OSError):  # closed meanwhile
             self._bell.send(b"!")
-
-    def _start(self, state: _Role, token: str) -> None:
-        state.opening = asyncio.create_task(self._open(state, token))
-        self._openings.add(state.opening)
-        state.opening.add_done_callback(self._openings.discard)
-
-    def _give_up(self, state: _Role) -> None:
-        if state.opening is not None:
-            state.opening.cancel()
-
-    async def _give_up_all(self) -> None:
-        openings = list(self._openings)
-        for opening in openings:
-            opening.cancel()
-        await asyncio.gather(*openings, return_exceptions=True)
-
-    async def _open(self, state: _Role, token: str) -> None:
-        pause = 0.01
-        while True:
-            try:
-                sock = await self._try_to_open(state.address, token)
-            except OSError:
-                sock = None  # gone, in which case there is an event; or frozen, or not yet there
-            except RuntimeError:  # the client is closed
-                return
-            if sock is not None:
-                self._tell((state, sock))
-                return
-            await asyncio.sleep(pause)
-            pause = min(0.5, 1.5 * pause)
-
-    async def _try_to_open(self, address: str, token: str) -> socket.socket | None:
-        rpc: Any = self._client.rpc
-        comm = await rpc.connect(address)
-        try:
-            await comm.write({"op": "run", "function": dumps(install)})
-            await comm.read()
-            await comm.write({"op": HANDLER, "token": token})
-            if await comm.read() == "OK":
-                return detach(comm)  # at once: the event loop must not read what comes next
-            return None
-        except BaseException:
-            comm.abort()
-            raise
-        finally:
-            rpc.reuse(address, comm)
-
-
-def _error(frame: Frame) -> BaseException:
-    try:
-        error: BaseException = pickle.loads(frame.body.data)
-    except Exception as reason:  # its class is known on the worker only
-        return RuntimeError(f"A worker raised an error that cannot be read here: {reason!r}")
-    return error

@@ -20,6 +20,7 @@ from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.cluster.worker.delays import delay
+from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.messages import Work
@@ -216,6 +217,13 @@ def _read(job: bytes) -> tuple[GradientCode, Work]:
 
 def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     """Compute a message on a worker; the body of a message task."""
+    try:
+        return _compute(shard, order, w)
+    except (SystemExit, KeyboardInterrupt) as error:  # Dask would have it end the worker
+        raise harmless(error) from error
+
+
+def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     code, work = _read(order.job)
     stop = threading.Event()
     worker: Any = get_worker()

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import pickle
+import logging
 import selectors
 import socket
 import sys
-from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import numpy as np
 from distributed import secede
 from distributed.core import Status
-from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.data.shard import Shard
-from dask_gradcode.cluster.worker.delays import delay
 from dask_gradcode.cluster.worker.released import Released
-from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Outbox, Reader, pack
-from dask_gradcode.codes import GradientCode, Message
-from dask_gradcode.losses import Loss
-from dask_gradcode.typing import Vector
+from dask_gradcode.cluster.worker.visitor import Visitor
+from dask_gradcode.cluster.worker.wire import Closed
 
-__all__ = ["HANDLER", "Job", "detach", "install", "serve"]
+__all__ = ["HANDLER", "Desk", "detach", "install", "serve"]
+
+logger = logging.getLogger("dask_gradcode")
 
 HANDLER = "gradcode-stream"
 """The operation by which a client asks a worker for a stream."""
 
-_ASK_BYTES = np.dtype(np.int64).itemsize
-
-_desks: dict[str, _Desk] = {}  # what this process serves, by token
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a connection computes.
-
-    Parameters
-    ----------
-    code : GradientCode
-        Says how blocks are combined.
-    messages : mapping of int to Message
-        The messages of the role.
-    work : bytes
-        The loss or block function, pickled by itself: once for all roles.
-    """
-
-    code: GradientCode
-    messages: Mapping[int, Message]
-    work: bytes
+_desks: dict[str, Desk] = {}  # what this process serves, by token
 
 
 def serve(shard: Shard, token: str) -> None:
@@ -61,7 +34,7 @@ def serve(shard: Shard, token: str) -> None:
     The body of one long task per role: it shows on the dashboard, and Dask does not take a worker
     for idle that holds pinned data.
     """
-    desk = _Desk(shard)
+    desk = Desk(shard)
     with Released.told(desk.close):
         _desks[token] = desk
         secede()
@@ -95,8 +68,17 @@ def detach(comm: Any) -> socket.socket:
     return sock
 
 
-class _Desk:
-    """Serves all connections of one shard, in turn, on one thread."""
+class Desk:
+    """Serves all connections of one shard, in turn, on one thread.
+
+    Whatever a visitor sends, and whatever comes of computing it, ends that visitor's connection at
+    most.
+
+    Parameters
+    ----------
+    shard : Shard
+        The blocks to compute with.
+    """
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
@@ -109,7 +91,10 @@ class _Desk:
     def accept(self, sock: socket.socket) -> None:
         """Serve one more connection; from any thread."""
         self._new.put(sock)
-        self._bell.send(b"!")
+        try:
+            self._bell.send(b"!")
+        except OSError:  # closed meanwhile
+            sock.close()
 
     def close(self) -> None:
         """End ``run``; from any thread."""
@@ -120,7 +105,7 @@ class _Desk:
     def run(self) -> None:
         """Serve until closed."""
         try:
-            busy: set[_Visitor] = set()
+            busy: set[Visitor] = set()
             while self._open:
                 ready = {key.data for key, _ in self._selector.select(0 if busy else None)}
                 if None in ready:
@@ -143,94 +128,24 @@ class _Desk:
                 return
             if sock is None:
                 self._open = False
-            else:
-                sock.setblocking(True)  # answers may wait for the client
-                self._selector.register(sock, selectors.EVENT_READ, _Visitor(sock))
+                continue
+            try:
+                self._selector.register(sock, selectors.EVENT_READ, Visitor(sock))
+            except Exception:  # no room for one more, or it has gone again
+                logger.exception("A connection cannot be served")
+                sock.close()
 
-    def _attend(self, visitor: _Visitor) -> bool:
+    def _attend(self, visitor: Visitor) -> bool:
         """Compute one message; True if there are more."""
+        wanted = visitor.wanted
         try:
-            return visitor.attend(self._shard)
-        except Closed:
+            more = visitor.attend(self._shard)
+        except BaseException as reason:
+            if not isinstance(reason, Closed):
+                logger.exception("A connection is ended")
             self._selector.unregister(visitor.sock)
             visitor.sock.close()
             return False
-
-
-class _Visitor:
-    """One fit's connection: what it wants computed, which is never more than its newest round."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        # A w is no longer needed when the next one begins to come: work on it has been given up.
-        self._reader, self._outbox = Reader(sock, reuse=True), Outbox(sock)
-        self._job: Job | None = None
-        self._work: Any = None
-        self._round, self._w = -1, np.zeros(0)
-        self._payload = np.zeros(0)  # kept, as it is sent before the next one is computed
-        self._asked: deque[int] = deque()
-
-    def attend(self, shard: Shard) -> bool:
-        """Read all that has come, and compute one message; True if more are asked for."""
-        self._read()
-        if not self._asked:
-            return False
-        message, round_ = self._asked.popleft(), self._round
-        try:
-            payload = self._compute(shard, message)
-        except Closed:
-            raise
-        except Exception as error:
-            self._outbox.add(pack(Kind.ERROR, round_, message, _pickled(error)))
-        else:
-            if payload is not None:
-                self._outbox.add(pack(Kind.ANSWER, round_, message, payload))
-        self._outbox.flush()
-        return bool(self._asked)
-
-    def _compute(self, shard: Shard, message: int) -> Vector | None:
-        assert self._job is not None  # it is sent first
-        if isinstance(self._work, Exception):
-            raise self._work
-        job, round_ = self._job, self._round
-
-        def superseded() -> bool:
-            self._read()
-            return self._round != round_ or self._reader.begun() is Kind.BEGIN
-
-        if delay(self, shard.role, round_, job.code.n_workers) and superseded():
-            return None
-        if self._payload.size != 1 + self._w.size:
-            self._payload = np.zeros(1 + self._w.size)
-        return shard.compute(
-            job.code, job.messages[message], self._work, self._w, superseded, self._payload
-        )
-
-    def _read(self) -> None:
-        frame = self._reader.read()
-        while frame is not None:
-            self._take(frame)
-            frame = self._reader.read() if self._reader.has_more else None
-
-    def _take(self, frame: Frame) -> None:
-        if frame.kind is Kind.BEGIN:
-            asks = frame.message * _ASK_BYTES
-            self._round, self._w = frame.round, frame.body[asks:].view(np.float64)
-            if not isinstance(self._work, Loss):
-                self._w = self._w.copy()  # a user's function may keep it
-            self._asked = deque(frame.body[:asks].view(np.int64).tolist())
-        elif frame.kind is Kind.ASK and frame.round == self._round:
-            self._asked.extend(frame.body.view(np.int64).tolist())
-        elif frame.kind is Kind.JOB:
-            self._job = pickle.loads(frame.body.data)
-            try:
-                self._work = pickle.loads(self._job.work)
-            except Exception as error:
-                self._work = error  # raised for every message
-
-
-def _pickled(error: Exception) -> bytes:
-    try:
-        return bytes(dumps(error))
-    except Exception:
-        return bytes(dumps(RuntimeError(repr(error))))
+        if visitor.wanted != wanted:
+            self._selector.modify(visitor.sock, visitor.wanted, visitor)
+        return more

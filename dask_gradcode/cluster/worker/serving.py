@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from distributed import Client, Future
@@ -26,22 +27,34 @@ class Serving:
     def __init__(self, client: Client, uid: str) -> None:
         self._client, self._uid = client, uid
         self._tasks: dict[str, Future[Any]] = {}
+        self._numbers = itertools.count()  # keys are never used twice
 
     def token(self, role: int, shard: Future[Any], address: str) -> str:
-        """Return the token by which a role's worker knows the shard to serve."""
+        """Return the token by which a role's worker knows the shard to serve.
+
+        A task that has ended with an error is begun anew.
+        """
         key: Any = shard.key  # (name, role, epoch)
         token = f"{self._uid}-{role}-{key[-1]}"
-        if token not in self._tasks:
+        if token not in self._tasks or self._tasks[token].status == "error":
             self._tasks[token] = self._client.submit(
                 serve,
                 shard,
                 token,
-                key=task_key("serve", self._uid, *key[1:]),
+                key=task_key("serve", self._uid, *key[1:], next(self._numbers)),
                 workers=[address],
                 allow_other_workers=False,
                 pure=False,
             )
         return token
+
+    async def error(self, token: str) -> BaseException | None:
+        """Return the error with which a token's task has ended; on the client's event loop."""
+        task = self._tasks.get(token)
+        if task is None or task.status != "error":
+            return None
+        error: BaseException = await task.exception()
+        return error
 
     def release(self, role: int | None = None) -> None:
         """End the task of a role, or of all roles."""

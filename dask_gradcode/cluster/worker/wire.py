@@ -1,10 +1,14 @@
-"""What travels on a stream: frames of a small header and one raw array."""
+"""What travels on a stream: frames of a small header and one raw array.
+
+A header begins with a mark and the version of all this, so that rubbish and another version are
+known for what they are before anything is done with them. Neither side takes memory on the word of
+a header: a large body gets it as it comes.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from socket import MSG_DONTWAIT, socket
@@ -13,15 +17,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Closed", "Frame", "Kind", "Outbox", "Reader", "pack"]
+__all__ = [
+    "TO_CLIENT",
+    "TO_WORKER",
+    "VERSION",
+    "Closed",
+    "Frame",
+    "Kind",
+    "Reader",
+    "Unreadable",
+    "pack",
+]
 
-_HEADER = struct.Struct("<bqqq")  # kind, round, message, bytes of the body
+VERSION = 1
+"""Grows whenever frames, or what their bodies mean, are no longer the same."""
+
+_HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, message, bytes of the body
+_MARK = b"GC"
+_NUMBER = 8  # bytes of a float64 or an int64
 _SCRATCH = 1 << 16
-_BUFFERS = 16  # handed to the kernel in one call
+_GRANT = 1 << 26  # bytes that a body gets at once; the system lends them, and only what is written
+_LARGEST = 1 << 40  # bytes of a body: no machine would hold more
 
 
 class Closed(Exception):
     """The other side is gone."""
+
+
+class Unreadable(RuntimeError):
+    """The other side sent what is no frame, or none for this side."""
 
 
 class Kind(IntEnum):
@@ -31,7 +55,21 @@ class Kind(IntEnum):
     BEGIN = 1  # to the worker: asks as below, then w, which supersedes every older round
     ASK = 2  # to the worker: which messages of the round to compute, in order
     ANSWER = 3  # from the worker: a payload
-    ERROR = 4  # from the worker: the pickled exception in a message's place
+    ERROR = 4  # from the worker: the packed exception in a message's place
+    REFUSAL = 5  # from the worker: the packed exception for which it ends the connection
+
+
+TO_WORKER = (Kind.JOB, Kind.BEGIN, Kind.ASK)
+TO_CLIENT = (Kind.ANSWER, Kind.ERROR, Kind.REFUSAL)
+
+_FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether message and bytes go together
+    Kind.JOB: lambda message, size: True,
+    Kind.BEGIN: lambda message, size: not size % _NUMBER and 0 <= _NUMBER * message <= size,
+    Kind.ASK: lambda message, size: size == _NUMBER * message,
+    Kind.ANSWER: lambda message, size: not size % _NUMBER and size > 0,
+    Kind.ERROR: lambda message, size: True,
+    Kind.REFUSAL: lambda message, size: True,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +89,8 @@ def pack(kind: Kind, round: int, message: int, *body: Any) -> list[Any]:
     """Return the buffers of a frame; those of its body are not copied."""
     views = [memoryview(part).cast("B") for part in body]
     size = sum(view.nbytes for view in views)
-    return [memoryview(_HEADER.pack(kind, round, message, size)), *views]
+    header = _HEADER.pack(_MARK, VERSION, kind, round, message, size)
+    return [memoryview(header), *views]
 
 
 class Reader:
@@ -63,19 +102,23 @@ class Reader:
     ----------
     sock : socket.socket
         Whether it blocks does not matter: ``read`` does not.
+    kinds : collection of Kind
+        What the other side may send.
     reuse : bool, default=False
         Whether the body of a large frame may lie where that of the last one lay, which is then
         overwritten. Dask has its workers give freed memory back at once, so that large arrays
         cost more time to get than to fill.
     """
 
-    def __init__(self, sock: socket, reuse: bool = False) -> None:
+    def __init__(self, sock: socket, kinds: Collection[Kind], reuse: bool = False) -> None:
         self._sock, self._reuse = sock, reuse
+        self._known = {int(kind): (kind, _FITS[kind]) for kind in kinds}
         self._large = np.empty(0, dtype=np.uint8)  # the last large body
         self._scratch = memoryview(bytearray(_SCRATCH))
         self._start = self._stop = 0  # of what is read but not yet taken from scratch
-        self._header: tuple[int, ...] | None = None  # of the frame whose body is being read
-        self._body = np.empty(0, dtype=np.uint8)
+        self._kind: Kind | None = None  # of the frame whose body is being read, as what follows
+        self._round = self._message = self._size = 0
+        self._body = np.empty(0, dtype=np.uint8)  # room for all of it, or for what has come so far
         self._filled = 0  # bytes of the body
 
     def read(self) -> Frame | None:
@@ -85,6 +128,8 @@ class Reader:
         ------
         Closed
             If the other side has closed the connection.
+        Unreadable
+            If it sent something else; nothing more can then be read.
         """
         frame = self._take()
         while frame is None and self._receive():
@@ -102,38 +147,80 @@ class Reader:
 
     def begun(self) -> Kind | None:
         """Return the kind of the frame of which the header, but not all of the body, has come."""
-        return None if self._header is None else Kind(self._header[0])
+        return self._kind
 
     def _take(self) -> Frame | None:
         """Take from scratch what belongs to the next frame, and return it if it is whole."""
-        if self._header is None:
+        if self._kind is None:
             if self._stop - self._start < _HEADER.size:
                 return None
-            self._header = _HEADER.unpack_from(self._scratch, self._start)
-            self._start += _HEADER.size
-            self._body, self._filled = self._room(self._header[3]), 0
-        count = min(self._stop - self._start, self._body.size - self._filled)
+            self._begin()
+        count = min(self._stop - self._start, self._size - self._filled)
+        if self._filled + count > self._body.size:
+            self._grow()
         self._body.data[self._filled : self._filled + count] = self._scratch[
             self._start : self._start + count
         ]
         self._start, self._filled = self._start + count, self._filled + count
-        if self._filled < self._body.size:
+        if self._filled < self._size:
             return None
-        kind, round_, message, _ = self._header
-        self._header = None
-        return Frame(Kind(kind), round_, message, self._body)
+        frame = Frame(self._kind, self._round, self._message, self._body)  # type: ignore[arg-type]
+        self._kind = None
+        return frame
 
-    def _room(self, size: int) -> NDArray[np.uint8]:
+    def _begin(self) -> None:
+        """Take a header from scratch and make room for its body."""
+        header = _HEADER.unpack_from(self._scratch, self._start)
+        mark, version, number, round_, message, size = header
+        kind, fits = self._known.get(number, (None, None))
+        if (
+            mark != _MARK
+            or version != VERSION
+            or fits is None
+            or not 0 <= size <= _LARGEST
+            or not fits(message, size)
+        ):
+            raise Unreadable(self._why(*header))
+        self._start += _HEADER.size
+        self._kind, self._round, self._message, self._size = kind, round_, message, size
+        self._filled = 0
         if not self._reuse or size < _SCRATCH:
-            return np.empty(size, dtype=np.uint8)
+            self._body = np.empty(min(size, _GRANT), dtype=np.uint8)
+            return
         if self._large.size != size:
-            self._large = np.empty(size, dtype=np.uint8)
-        return self._large
+            self._large = np.empty(min(size, _GRANT), dtype=np.uint8)
+        self._body = self._large
+
+    def _why(
+        self, mark: bytes, version: int, number: int, round: int, message: int, size: int
+    ) -> str:
+        """Say why a header cannot be read."""
+        if mark != _MARK:
+            came = bytes(self._scratch[self._start : self._start + _HEADER.size])
+            return f"Every frame of a stream begins with {_MARK!r}, but {came!r} came."
+        if version != VERSION:
+            return (
+                f"A frame of wire version {version} came where version {VERSION} is understood: "
+                "the client and all workers need the same version of dask_gradcode."
+            )
+        if number not in self._known:
+            kinds = ", ".join(kind.name for kind, _ in self._known.values())
+            return f"A frame of kind {number} came where one of {kinds} is expected."
+        name = Kind(number).name
+        return f"A frame {name} of {size} bytes came, which does not fit its message {message}."
+
+    def _grow(self) -> None:
+        """Make more room for a body that has filled all it has, in proportion to what has come."""
+        body = np.empty(min(self._size, 2 * self._body.size), dtype=np.uint8)
+        body[: self._filled] = self._body[: self._filled]
+        self._body = body
+        if self._reuse:
+            self._large = body
 
     def _receive(self) -> bool:
         """Read once; False if nothing has come."""
         left = self._body.size - self._filled
-        if self._header is not None and left >= _SCRATCH:
+        if self._kind is not None and left >= _SCRATCH:
             n = self._receive_into(self._body.data[self._filled :])
             self._filled += n
             return n > 0
@@ -153,54 +240,3 @@ class Reader:
         if n == 0:
             raise Closed("it closed the connection")
         return n
-
-
-class Outbox:
-    """Writes frames to a socket and sends only the newest round.
-
-    The frames of a round that are waiting behind an unfinished one are dropped when a newer round
-    comes: whoever reads slowly gets the newest ``w`` next, and nothing piles up here.
-
-    Parameters
-    ----------
-    sock : socket.socket
-        If it does not block, then neither does ``flush``.
-    """
-
-    def __init__(self, sock: socket) -> None:
-        self._sock = sock
-        self._now: deque[memoryview] = deque()  # begun: must be finished
-        self._next: list[memoryview] = []
-
-    def replace(self, frames: Iterable[Sequence[memoryview]]) -> None:
-        """Send these frames next, in place of all that have not been begun."""
-        self._next = [part for frame in frames for part in frame]
-
-    def add(self, frame: Sequence[memoryview]) -> None:
-        """Send this frame after all others."""
-        (self._next if self._next else self._now).extend(frame)
-
-    def flush(self) -> bool:
-        """Write what the socket takes now; True if nothing is left.
-
-        Raises
-        ------
-        Closed
-            If the connection is broken.
-        """
-        while self._now or self._next:
-            parts = list(self._now) or self._next
-            try:
-                sent = self._sock.sendmsg(parts[:_BUFFERS])
-            except BlockingIOError:
-                return False
-            except OSError as error:
-                raise Closed(str(error)) from error
-            if not self._now:  # the next round has begun: it must be finished
-                self._now.extend(self._next)
-                self._next = []
-            while self._now and sent >= self._now[0].nbytes:
-                sent -= self._now.popleft().nbytes
-            if self._now:
-                self._now[0] = self._now[0][sent:]
-        return True

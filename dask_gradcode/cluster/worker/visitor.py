@@ -1,0 +1,184 @@
+"""One fit's connection to a desk: what it wants computed."""
+
+from __future__ import annotations
+
+import pickle
+import selectors
+import socket
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.worker.delays import delay
+from dask_gradcode.cluster.worker.errors import pack_error
+from dask_gradcode.cluster.worker.outbox import Outbox
+from dask_gradcode.cluster.worker.wire import (
+    TO_WORKER,
+    Closed,
+    Frame,
+    Kind,
+    Reader,
+    Unreadable,
+    pack,
+)
+from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.losses import Loss
+from dask_gradcode.typing import Vector
+
+__all__ = ["Job", "Visitor"]
+
+_ASK_BYTES = np.dtype(np.int64).itemsize
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a connection computes.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Says how blocks are combined.
+    messages : mapping of int to Message
+        The messages of the role.
+    work : bytes
+        The loss or block function, pickled by itself: once for all roles.
+    """
+
+    code: GradientCode
+    messages: Mapping[int, Message]
+    work: bytes
+
+
+class Visitor:
+    """Computes what one connection asks for, which is never more than its newest round.
+
+    An error in a message's place is told, and the connection stays: the loss or block function
+    raised it, or the job could not be read. Whatever else goes wrong ends the connection, and
+    the client is told why.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        The connection.
+
+    Attributes
+    ----------
+    wanted : int
+        What the connection now waits for: ``EVENT_READ``, or ``EVENT_WRITE`` as long as the client
+        has not taken an answer, before which nothing more is computed for it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # a client that takes no answers keeps no other one waiting
+        self.sock, self.wanted = sock, selectors.EVENT_READ
+        # A w is no longer needed when the next one begins to come: work on it has been given up.
+        self._reader, self._outbox = Reader(sock, TO_WORKER, reuse=True), Outbox(sock)
+        self._job: Job | None = None
+        self._work: Any = None
+        self._error: bytes | None = None  # for which the job cannot be read, packed
+        self._round, self._w = -1, np.zeros(0)
+        self._payload = np.zeros(0)  # kept, as it is sent before the next one is computed
+        self._asked: deque[int] = deque()
+        self._leaving = False
+
+    def attend(self, shard: Shard) -> bool:
+        """Read all that has come, and compute one message; True if more are asked for.
+
+        Raises
+        ------
+        Closed
+            If the connection is at its end.
+        """
+        if self.wanted == selectors.EVENT_WRITE and not self._flush():
+            return False
+        try:
+            self._read()
+            if self._asked:
+                self._answer(shard)
+        except Closed:
+            raise
+        except BaseException as error:  # of whatever kind: it is this visitor's
+            self._outbox.add(pack(Kind.REFUSAL, self._round, -1, pack_error(error)))
+            self._leaving = True
+        return self._flush() and bool(self._asked)
+
+    def _flush(self) -> bool:
+        """Send what the client takes; True if that is all."""
+        done = self._outbox.flush()
+        self.wanted = selectors.EVENT_READ if done else selectors.EVENT_WRITE
+        if done and self._leaving:
+            raise Closed("it has been told why")
+        return done
+
+    def _answer(self, shard: Shard) -> None:
+        """Compute the message that is next."""
+        message, round_ = self._asked.popleft(), self._round
+        if self._error is not None:
+            self._outbox.add(pack(Kind.ERROR, round_, message, self._error))
+            return
+        try:
+            payload = self._compute(shard, message)
+        except (Closed, Unreadable):
+            raise
+        except BaseException as error:  # SystemExit, too: it is no reason to leave other fits
+            self._outbox.add(pack(Kind.ERROR, round_, message, pack_error(error)))
+        else:
+            if payload is not None:
+                self._outbox.add(pack(Kind.ANSWER, round_, message, payload))
+
+    def _compute(self, shard: Shard, message: int) -> Vector | None:
+        assert self._job is not None  # else nothing can be asked for
+        job, round_ = self._job, self._round
+
+        def superseded() -> bool:
+            self._read()
+            return self._round != round_ or self._reader.begun() is Kind.BEGIN
+
+        if delay(self, shard.role, round_, job.code.n_workers) and superseded():
+            return None
+        if self._payload.size != 1 + self._w.size:
+            self._payload = np.zeros(1 + self._w.size)
+        return shard.compute(
+            job.code, job.messages[message], self._work, self._w, superseded, self._payload
+        )
+
+    def _read(self) -> None:
+        frame = self._reader.read()
+        while frame is not None:
+            self._take(frame)
+            frame = self._reader.read() if self._reader.has_more else None
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind is Kind.BEGIN:
+            asks = frame.message * _ASK_BYTES
+            self._round, self._w = frame.round, frame.body[asks:].view(np.float64)
+            if not isinstance(self._work, Loss):
+                self._w = self._w.copy()  # a user's function may keep it
+            self._asked.clear()
+            self._ask(frame.body[:asks].view(np.int64).tolist())
+        elif frame.kind is Kind.ASK and frame.round == self._round:
+            self._ask(frame.body.view(np.int64).tolist())
+        elif frame.kind is Kind.JOB:
+            self._load(frame.body.data)
+
+    def _ask(self, messages: Iterable[int]) -> None:
+        for message in messages:
+            if self._error is None and (self._job is None or message not in self._job.messages):
+                raise Unreadable(f"Message {message} was asked for, which is none of the job's.")
+            if message not in self._asked:
+                self._asked.append(message)
+
+    def _load(self, body: memoryview) -> None:
+        self._job, self._work, self._error = None, None, None
+        try:
+            job = pickle.loads(body)
+            if not isinstance(job, Job):
+                raise TypeError(f"A job is expected, {type(job).__name__} came.")
+            self._job, self._work = job, pickle.loads(job.work)
+        except BaseException as error:  # of a module that it imports; told for every message
+            error.add_note("while reading the code and the work of a fit")
+            self._error = pack_error(error)
