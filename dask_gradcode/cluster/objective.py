@@ -109,9 +109,15 @@ class ClusterObjective:
         self._tell()
         return seen
 
-    def drain(self) -> None:
-        """Enter the answers that have come since the last round in the records of their rounds."""
-        self._engine.drain()
+    def drain(self, timeout: float = 0.0) -> None:
+        """Enter the answers that have come since the last round in the records of their rounds.
+
+        Parameters
+        ----------
+        timeout : float, default=0.0
+            For how many seconds to wait, if nothing has come.
+        """
+        self._engine.drain(timeout)
         self._tell()
 
     def _tell(self) -> None:

@@ -170,11 +170,11 @@ class Engine:
         round_.forget()
         self._planner.end(record)
 
-    def drain(self) -> None:
-        """Enter what has come late in the records of its rounds, without waiting."""
+    def drain(self, timeout: float = 0.0) -> None:
+        """Enter what has come late in the records of its rounds, after waiting for something."""
         if self._recent:
             newest = next(reversed(self._recent.values()))
-            self._hand_over(self._port.events(self._port.now()), newest)
+            self._hand_over(self._port.events(self._port.now() + timeout), newest)
 
 
 def evaluation(round_: Round) -> Evaluation:

@@ -61,7 +61,7 @@ def drain(objective: ClusterObjective, record: RoundRecord) -> None:
     """Wait for all messages of a round."""
 
     def arrived() -> bool:
-        objective.drain()
+        objective.drain(0.05)
         return not np.isnan(record.arrived_at).any()
 
     wait_until(arrived)
