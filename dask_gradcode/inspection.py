@@ -30,11 +30,14 @@ class Doubt:
         The blocks that it is about.
     what : str
         What is wrong.
+    fits : bool
+        Whether it has the right size, so that it can be added should nobody contradict it.
     """
 
     roles: tuple[int, ...]
     blocks: tuple[int, ...]
     what: str
+    fits: bool = True
 
 
 class _Digest(NamedTuple):
@@ -75,10 +78,6 @@ class Inspector:
         self._w_is_finite = w is None or bool(np.isfinite(w).all())
         self._first: dict[int, tuple[int, _Digest]] = {}  # by the first of equal messages
 
-    def fits(self, payload: Payload) -> bool:
-        """Say whether a payload has the right size."""
-        return self._size is None or payload.size == self._size
-
     def doubt(self, message: int, payload: Payload) -> Doubt | None:
         """Return why a message cannot be right, or that it contradicts an equal one.
 
@@ -90,9 +89,9 @@ class Inspector:
             What came.
         """
         sent = self._code.messages[message]
-        if not self.fits(payload):
+        if self._size not in (None, payload.size):
             what = f"it sent {payload.size} numbers where {self._size} were expected"
-            return Doubt((sent.worker,), sent.blocks, what)
+            return Doubt((sent.worker,), sent.blocks, what, fits=False)
         values = payload.values if isinstance(payload, Part) else payload
         equal_to = self._code.equal_messages.get(message)
         digest = _digest(values, marked=equal_to is not None)

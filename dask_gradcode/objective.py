@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.messages import Block, Work, compute_payload
-from dask_gradcode.rounds import Arrived, Done, Round, RoundRecord, UntilExact, WaitRule
+from dask_gradcode.rounds import (
+    Arrived,
+    Engine,
+    Event,
+    Everybody,
+    Lost,
+    Order,
+    Patience,
+    Round,
+    WaitRule,
+)
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
-__all__ = ["InProcessObjective", "Penalised", "evaluation"]
-
-
-def evaluation(round_: Round) -> Evaluation:
-    """Return what a finished round says about the objective.
-
-    Parameters
-    ----------
-    round_ : Round
-        A round that is done.
-
-    Returns
-    -------
-    Evaluation
-        With the round's :class:`~dask_gradcode.rounds.RoundRecord`.
-
-    Examples
-    --------
-    >>> from dask_gradcode.codes import Uncoded
-    >>> round_ = Round(0, Uncoded(1), UntilExact(), started=0.0)
-    >>> round_.feed(Arrived(0, 0, 0, np.array([3.0, 0.5])), now=0.1)
-    Done()
-    >>> evaluation(round_).gradient
-    array([0.5])
-    """
-    total = round_.result()
-    value, gradient = float(total[0]), total[1:]
-    record: RoundRecord = round_.record(value, float(np.abs(gradient).max(initial=0.0)))
-    # Decoding multiplies the rounding of the messages, which are sums about as large as the value.
-    rounding = 4 * np.finfo(np.float64).eps * max(1.0, record.amplification) * abs(value)
-    return Evaluation(value, gradient, record, rounding)
+__all__ = ["InProcessObjective", "Penalised"]
 
 
 class InProcessObjective:
@@ -80,29 +61,57 @@ class InProcessObjective:
         work: Work,
         wait: WaitRule | None = None,
     ) -> None:
-        self._code, self._blocks, self._work = code, blocks, work
-        self._wait = wait or UntilExact()
-        self._wait.check(code)
-        self._block_rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
-        weights = code.decode(np.ones(len(code.messages), dtype=bool)).weights
-        # Messages that decoding would use come first: replicas need not be computed twice here.
-        self._order = np.argsort(weights == 0.0, kind="stable")
-        self._n_rounds = 0
+        rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
+        port = _Here(code, blocks, work)
+        self._engine = Engine(code, port, wait, Everybody(), block_rows=rows)
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round."""
-        round_ = Round(
-            self._n_rounds, self._code, self._wait, time.perf_counter(), self._block_rows, w
-        )
-        self._n_rounds += 1
-        for index in map(int, self._order):
-            message = self._code.messages[index]
-            payload = compute_payload(self._code, message, self._blocks, self._work, w)
-            assert payload is not None  # nobody told it to stop
-            event = Arrived(round_.number, message.worker, index, payload)
-            if isinstance(round_.feed(event, time.perf_counter()), Done):
-                break
-        return evaluation(round_)
+        return self._engine(w)
+
+
+class _Here:
+    """A port to this process: computes a message whenever the round waits for one."""
+
+    def __init__(self, code: GradientCode, blocks: Mapping[int, Block], work: Work) -> None:
+        self._code, self._blocks, self._work = code, blocks, work
+        weights = code.decode(np.ones(len(code.messages), dtype=bool)).weights
+        # Messages that decoding would use come first: replicas need not be computed twice here.
+        order = np.argsort(weights == 0.0, kind="stable")
+        self._rank = dict(zip(order.tolist(), range(order.size), strict=True))
+        self._round, self._w = -1, np.zeros(0)
+        self._asked: list[tuple[int, int, int]] = []  # heap of rank, role, message
+        self._reached: dict[int, float] = {}  # when a role's first message was begun
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    def patience(self) -> Patience:
+        return Patience()  # who is silent stays silent
+
+    def begin(self, round: int, w: Vector) -> Sequence[Lost]:
+        self._round, self._w, self._asked = round, w, []
+        self._reached = {}
+        return []
+
+    def send(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            for message in order.messages:
+                heapq.heappush(self._asked, (self._rank[message], order.role, message))
+
+    def events(self, until: float | None) -> Sequence[Event]:
+        _, role, index = heapq.heappop(self._asked)
+        self._reached.setdefault(role, self.now())
+        message = self._code.messages[index]
+        payload = compute_payload(self._code, message, self._blocks, self._work, self._w)
+        assert payload is not None  # nobody told it to stop
+        return [Arrived(self._round, role, index, payload)]
+
+    def reached(self) -> Mapping[int, float]:
+        return self._reached
+
+    def explain(self, round: Round) -> BaseException:
+        raise AssertionError(f"{round.outcome} with every message here")
 
 
 class Penalised:

@@ -17,8 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block
-from dask_gradcode.objective import InProcessObjective, Penalised, evaluation
-from dask_gradcode.rounds import Arrived, Deadline, Fastest, Round, UntilExact
+from dask_gradcode.objective import InProcessObjective, Penalised
+from dask_gradcode.rounds import Arrived, Deadline, Fastest, Round
+from dask_gradcode.rounds.engine import evaluation
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from helpers import OwnThenNext, count_rows, logistic_data
 
@@ -127,12 +128,13 @@ def test_a_generous_deadline_is_exact() -> None:
 
 def test_an_evaluation_of_a_round_that_is_not_done_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="Round 3 has not enough"):
-        evaluation(Round(3, Uncoded(2), UntilExact(), 0.0))
+        evaluation(Round(3, Uncoded(2)))
 
 
 def test_an_evaluation_of_a_value_without_parameters_has_a_gradient_of_zero_norm() -> None:
-    round_ = Round(0, Uncoded(1), UntilExact(), 0.0)
-    round_.feed(Arrived(0, 0, 0, np.array([5.0])), 1.0)
+    round_ = Round(0, Uncoded(1))
+    round_.begin([], 0.0)
+    round_.handle(Arrived(0, 0, 0, np.array([5.0])), 1.0)
     seen = evaluation(round_)
     assert (seen.value, seen.gradient.size, seen.record.grad_norm) == (5.0, 0, 0.0)
 
@@ -155,9 +157,10 @@ def test_rounding_grows_with_the_amplification_of_the_decode() -> None:
     payloads = code.encoding_matrix @ np.ones((10, 2))
     roundings, amplifications = [], []
     for order in (range(10), range(9, -1, -1)):
-        round_ = Round(0, code, UntilExact(), 0.0)
+        round_ = Round(0, code)
+        round_.begin([], 0.0)
         for message in order:
-            round_.feed(Arrived(0, message, message, payloads[message]), 1.0)
+            round_.handle(Arrived(0, message, message, payloads[message]), 1.0)
         seen = evaluation(round_)
         roundings.append(seen.rounding / seen.value)
         amplifications.append(seen.record.amplification)

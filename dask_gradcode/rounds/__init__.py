@@ -1,31 +1,59 @@
-"""One round: what the client decides while messages arrive. No Dask, no clock, no threads.
+"""Rounds: what the client decides while messages arrive. No Dask, no clock, no threads.
 
-A transport on a cluster, the simulator's virtual clock and the in-process objective all feed a
-:class:`Round` the same events and do what it answers.
+An :class:`Engine` drives each :class:`Round` through a *port*: to a cluster, to a virtual clock, or
+to this process.
 """
 
-from dask_gradcode.rounds.answers import Ask, Done, Stuck, Wait
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Unplaced
+from dask_gradcode.rounds.engine import Engine, Port
+from dask_gradcode.rounds.events import (
+    Arrived,
+    Event,
+    Failed,
+    Heard,
+    Lost,
+    Ready,
+    Silent,
+    Unplaced,
+)
+from dask_gradcode.rounds.log import RoundLog
+from dask_gradcode.rounds.orders import Ask, Order
+from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
+from dask_gradcode.rounds.patience import Patience
+from dask_gradcode.rounds.plans import Everybody, Hedging, Planner, Policy
 from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
+from dask_gradcode.rounds.state import State
 
 __all__ = [
     "Arrived",
     "Ask",
     "Deadline",
     "Done",
+    "Engine",
     "Event",
+    "Everybody",
     "Failed",
     "Fastest",
+    "Heard",
+    "Hedging",
     "InsufficientWorkersError",
     "Lost",
+    "Order",
+    "Outcome",
+    "Overdue",
+    "Patience",
+    "Planner",
+    "Policy",
+    "Port",
     "Ready",
     "Round",
+    "RoundLog",
     "RoundRecord",
+    "Silent",
+    "State",
     "Stuck",
     "Unplaced",
     "UntilExact",
-    "Wait",
     "WaitRule",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dask_gradcode.typing import Payload
 
-__all__ = ["Arrived", "Event", "Failed", "Lost", "Ready", "Unplaced"]
+__all__ = ["Arrived", "Event", "Failed", "Heard", "Lost", "Ready", "Silent", "Unplaced"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,5 +128,48 @@ class Ready:
     again: bool = True
 
 
-Event = Arrived | Failed | Lost | Ready | Unplaced
+@dataclass(frozen=True)
+class Silent:
+    """A worker that is waited for may never answer, and may wake: it is frozen, say.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    why : str
+        What is known of it, for the texts of errors.
+    may_be_busy : bool, default=False
+        Whether it may be silent because it computes: a user's function can keep Python's lock, and
+        so the heartbeats, for as long as it takes.
+
+    Examples
+    --------
+    >>> Silent(role=1, why="it has sent no heartbeat for 6 s")
+    Silent(role=1, why='it has sent no heartbeat for 6 s', may_be_busy=False)
+    """
+
+    role: int
+    why: str
+    may_be_busy: bool = False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A worker that was silent gives a sign of life again.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+
+    Examples
+    --------
+    >>> Heard(role=1)
+    Heard(role=1)
+    """
+
+    role: int
+
+
+Event = Arrived | Failed | Lost | Unplaced | Ready | Silent | Heard
 """What can happen in a round."""

@@ -86,7 +86,7 @@ class Lateness:
         self._answer(role, now)
         if round_.number == self._number[role]:
             mine = list(self._code.messages_of[role])
-            self._owed[role] = np.isnan(round_.arrived_at[mine]).sum()
+            self._owed[role] = np.isnan(round_.state.arrived_at[mine]).sum()
 
     def end(self, round_: Round, asked: Mapping[int, float]) -> set[int]:
         """Learn from a round that is done, and return who of the silent is late.
@@ -104,17 +104,17 @@ class Lateness:
         set of int
             The roles.
         """
-        now = round_.started + round_.seconds
+        state, now = round_.state, round_.state.started + round_.seconds
         others = self._time_others_take(round_)
-        in_time = round_.arrived_at <= round_.seconds
+        in_time = state.arrived_at <= round_.seconds
         owed = np.bincount(self._worker_of[~in_time], minlength=self._owed.size)
         roles = list(asked)
-        new = sorted(round_.restored | round_.placed)
+        new = sorted(state.restored | state.placed)
         self._owed[new] = 0  # it knows nothing of what was asked of another worker
         self._number[roles], self._owed[roles] = round_.number, owed[roles]
         self._had[roles] = 0.0
         self._n_asked[roles] += 1
-        since = np.maximum(self._heard, round_.started)
+        since = np.maximum(self._heard, state.started)
         since[roles] = np.maximum(since[roles], list(asked.values()))
         counts = (self._owed > 0) & (len(self._usual) > 1)  # in the first one connections open
         lasted = np.where(counts, np.maximum(now - since, 0.0), 0.0)
@@ -134,7 +134,8 @@ class Lateness:
 
     def _time_others_take(self, round_: Round) -> float:
         """Return seconds, above 0."""
-        came = np.sort(round_.arrived_at[round_.arrived_at <= round_.seconds])
+        arrived_at = round_.state.arrived_at
+        came = np.sort(arrived_at[arrived_at <= round_.seconds])
         this = max(float(came[(came.size - 1) // 2]), 1e-9)
         self._usual.append(this)
         return max(this, median_low(self._usual))

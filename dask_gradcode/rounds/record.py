@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from dask_gradcode.codes import Decoding
+from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Mask, Vector
 
 __all__ = ["InsufficientWorkersError", "RoundRecord"]
@@ -84,6 +87,39 @@ class RoundRecord:
     not_needed: tuple[int, ...] = ()
     unplaced: tuple[int, ...] = ()
     placed: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        state: State,
+        decoding: Decoding,
+        seconds: float,
+        late: Collection[int],
+        value: float,
+        grad_norm: float,
+    ) -> RoundRecord:
+        """Return the record of a round that has ended in this state."""
+        absent = state.lost.keys() | state.errors.keys()
+        silent = set(state.unanswered(seconds)) - absent
+        return cls(
+            round=number,
+            value=value,
+            grad_norm=grad_norm,
+            seconds=seconds,
+            arrived_at=state.arrived_at,
+            used=decoding.weights != 0.0,
+            late=tuple(sorted(silent.intersection(late))),
+            lost=tuple(sorted(absent - state.unplaced)),
+            residual=decoding.residual,
+            amplification=decoding.amplification,
+            exact=state.decodable,
+            restored=tuple(sorted(state.restored)),
+            spared=tuple(sorted(silent - state.asked.keys())),
+            not_needed=tuple(sorted(silent.difference(late))),
+            unplaced=tuple(sorted(absent & state.unplaced)),
+            placed=tuple(sorted(state.placed)),
+        )
 
 
 class InsufficientWorkersError(RuntimeError):

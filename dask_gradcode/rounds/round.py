@@ -1,26 +1,57 @@
-"""What the client decides while messages arrive."""
+"""What the client decides while messages arrive.
+
+A round is a state machine. It is told *events* (an answer came, a worker is gone, time went by) and
+says with *orders* what shall be done; it knows neither Dask nor threads nor clocks, so that a
+cluster, a simulation and a test on a scripted clock drive the same one::
+
+    begin(news, now)   --> orders
+    handle(event, now) --> orders      as often as something happens, at the latest at look_at
+    outcome            --> None until the round has ended, then Done, Stuck or Overdue
+
+Four things decide together, and each knows only its own: the *plan* says who is asked for what and
+when; the *state* holds who has answered and who still can; the *wait rule* says whether that is
+enough; *patience* says for how long those are waited for without whom it is not. A round ends
+either with the sum or with the reason why there is none, and answers that come after that change
+neither; they are only entered in its record.
+"""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
-from dask_gradcode.codes.summing import Sum
 from dask_gradcode.inspection import Doubt, Inspector
-from dask_gradcode.rounds.answers import Ask, Done, Stuck, Wait
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Unplaced
+from dask_gradcode.rounds.events import (
+    Arrived,
+    Event,
+    Failed,
+    Heard,
+    Lost,
+    Ready,
+    Silent,
+    Unplaced,
+)
+from dask_gradcode.rounds.log import RoundLog, Testimony
+from dask_gradcode.rounds.orders import Order
+from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
+from dask_gradcode.rounds.patience import Patience, Waiting
+from dask_gradcode.rounds.plans import Everybody, Planner
 from dask_gradcode.rounds.record import RoundRecord
-from dask_gradcode.rounds.rules import WaitRule
-from dask_gradcode.typing import Mask, Payload, Vector
+from dask_gradcode.rounds.rules import UntilExact, WaitRule
+from dask_gradcode.rounds.state import State
+from dask_gradcode.rounds.trust import Answers, Witness
+from dask_gradcode.typing import Payload, Vector
 
 __all__ = ["Round"]
+
+logger = logging.getLogger("dask_gradcode")
 
 
 class Round:
     """The client's view of one round.
-
-    A message that is not finite although ``w`` is, is put aside and its worker counts as lost, as
-    long as others can do without it. If they cannot, whoever may return, the sum is not finite.
 
     Parameters
     ----------
@@ -28,23 +59,34 @@ class Round:
         The round's number; answers to other rounds are dropped.
     code : GradientCode
         How the sum is coded.
-    wait : WaitRule
-        When to stop waiting.
-    started : float
-        When the round began, in seconds on the caller's clock.
+    wait : WaitRule, optional
+        When to stop waiting. None: when the sum is exact.
+    planner : Planner, optional
+        Who is asked, and when. None: everybody, at once.
+    patience : Patience, optional
+        How long to wait for those without whom the round cannot end. None: nobody comes back.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     w : ndarray of shape (n_parameters,), optional
         The point: messages must fit it in size. None: that is not checked.
+    witness : Witness, optional
+        Says what cannot be right. None: an :class:`~dask_gradcode.inspection.Inspector`.
 
     Attributes
     ----------
-    doubts : list of Doubt
-        What was sent and cannot be right.
-    spared : set of int
-        Who was not asked, as nobody needed them.
+    state : State
+        Who has answered, and who can.
+    outcome : Done, Stuck, Overdue or None
+        How the round has ended; None while it goes on.
+    look_at : float or None
+        When to call ``handle`` at the latest, with None if nothing has happened by then.
+    seconds : float
+        How long it took until it was done.
     late : set of int
-        Of those who are silent at the end, who straggles; the others are not needed.
+        Of those who are silent at the end, who straggles; whoever drives the round says so. The
+        others are not needed.
+    log : RoundLog
+        What has happened.
 
     Examples
     --------
@@ -52,183 +94,230 @@ class Round:
 
     >>> import numpy as np
     >>> from dask_gradcode.codes import FractionalRepetition
-    >>> from dask_gradcode.rounds import UntilExact
-    >>> round_ = Round(0, FractionalRepetition(2, 1), UntilExact(), started=0.0)
-    >>> round_.feed(Arrived(0, 1, 1, np.array([3.0, 0.5])), now=0.1)
-    Done()
-    >>> round_.result()
-    array([3. , 0.5])
+    >>> round_ = Round(0, FractionalRepetition(2, 1))
+    >>> round_.begin([], now=0.0)
+    [Ask(role=0, messages=(0,)), Ask(role=1, messages=(1,))]
+    >>> round_.handle(Arrived(0, 1, 1, np.array([3.0, 0.5])), now=0.1)
+    []
+    >>> round_.outcome, round_.result()
+    (Done(), array([3. , 0.5]))
     """
 
     def __init__(
         self,
         number: int,
         code: GradientCode,
-        wait: WaitRule,
-        started: float,
+        wait: WaitRule | None = None,
+        planner: Planner | None = None,
+        patience: Patience | None = None,
         block_rows: Vector | None = None,
         w: Vector | None = None,
+        witness: Witness | None = None,
     ) -> None:
-        self.number, self.code, self.wait, self.started = number, code, wait, started
-        n_messages = len(code.messages)
+        self.number, self.code = number, code
+        self._wait = wait or UntilExact()
+        self._planner = planner or Everybody().start(code)
+        self._patience = patience or Patience()
         self._block_rows = np.ones(code.n_blocks) if block_rows is None else block_rows
-        self._decoder = code.decoder()
-        self._decoding: Decoding | None = None
-        self._sum: Sum | None = code.sum()
-        self._inspector = Inspector(code, w)
-        self._aside: dict[int, Payload] = {}  # not finite
-        self.doubts: list[Doubt] = []
-        self.restored: set[int] = set()
-        self.placed: set[int] = set()  # for the first time
-        self.unplaced: set[int] = set()
-        self.spared: set[int] = set()
-        self.late: set[int] = set()
+        self.state = State(code)
+        self.outcome: Outcome | None = None
+        self.look_at: float | None = None
         self.seconds = float("nan")
-        self.errors: dict[int, BaseException] = {}
-        self.losses: dict[int, str] = {}
-        self.arrived: Mask = np.zeros(n_messages, dtype=bool)
-        self.pending: Mask = np.ones(n_messages, dtype=bool)
-        self.arrived_at: Vector = np.full(n_messages, np.nan)
-        self.decodable = False
-        self._n_left = list(map(len, code.messages_of))  # messages, by role
-        self.n_complete = 0  # roles all of whose messages have arrived
+        self.late: set[int] = set()
+        self.log = RoundLog(number, code, self._wait, self._planner.copy(), self._patience)
+        self._decoding: Decoding | None = None
+        self._answers = Answers(code, self.state, witness or Inspector(code, w))
+        self._waiting = Waiting(self._patience, 0.0)
 
-    def feed(self, event: Event | None, now: float) -> Done | Wait | Ask | Stuck:
-        """Take note of an event and say what to do next.
+    @classmethod
+    def replay(cls, log: RoundLog, planner: Planner | None = None) -> Round:
+        """Run a round again from its log, without a cluster.
 
         Parameters
         ----------
-        event : Arrived, Failed, Lost, Unplaced, Ready or None
-            What happened; None if only time went by. Answers to other rounds change nothing.
-        now : float
-            Seconds on the same clock as ``started``.
+        log : RoundLog
+            What happened.
+        planner : Planner, optional
+            Who is asked, and when. None: as then.
 
         Returns
         -------
-        Done, Wait, Ask or Stuck
-            Once Done, always Done.
+        Round
+            In the state in which it was; it has no sum, as payloads are not kept.
         """
-        if self._decoding is not None:
-            if isinstance(event, Arrived) and event.round == self.number:
-                self._note_late(event, now)
-            return Done()
+        planner = planner or log.planner.copy()
+        begin, *steps = log.steps
+        testimony = Testimony(steps)
+        round_ = cls(log.number, log.code, log.wait, planner, log.patience, witness=testimony)
+        round_.begin(log.news, begin.now)
+        for step in steps:
+            round_.handle(step.event, step.now)
+        return round_
+
+    # ---- what happens
+
+    def begin(self, news: Sequence[Event], now: float) -> list[Order]:
+        """Begin, and say who is asked first.
+
+        Parameters
+        ----------
+        news : sequence of Lost, Unplaced and Ready
+            The roles that cannot be asked, and those that have come back since the last round.
+        now : float
+            Seconds on the caller's clock.
+
+        Returns
+        -------
+        list of Order
+            What to do.
+        """
+        state = self.state
+        state.started = now
+        self._waiting = Waiting(self._patience, now)
+        for event in news:
+            self._take_note(event, now)
+        orders = self._noted(self._planner.begin(state, now))
+        self._judge(now)
+        self.log.begin(news, now, orders)
+        return orders
+
+    def handle(self, event: Event | None, now: float) -> list[Order]:
+        """Take note of an event and say what to do about it.
+
+        Parameters
+        ----------
+        event : Event or None
+            What happened; None if only time went by. Answers to other rounds, and second copies of
+            an answer, are no more than that.
+        now : float
+            Seconds on the same clock as in ``begin``.
+
+        Returns
+        -------
+        list of Order
+            What to do; nothing, once the round has ended.
+        """
+        orders, doubts = list[Order](), self.doubts
+        n_doubts = len(doubts)
+        if self.outcome is not None:
+            self._note_late(event, now)
+        else:
+            self._take_note(event, now)
+            self._judge(now)
+            if self.outcome is None:
+                orders = self._noted(self._planner.react(event, self.state, now))
+                self._set_look_at(now)
+        self.log.note(now, event, doubts[n_doubts:], orders)
+        return orders
+
+    def _noted(self, orders: list[Order]) -> list[Order]:
+        for order in orders:
+            self.state.ask(order.role, order.messages)
+        return orders
+
+    def _take_note(self, event: Event | None, now: float) -> None:
+        state = self.state
         match event:
-            case Arrived(number, _, message, payload) if number == self.number:
-                if not self.arrived[message]:  # a second copy of an answer changes nothing
-                    self._take_in(message, payload, now)
-            case Failed(number, role, message, error) if number == self.number:
-                self.pending[message] = False
-                self.errors[role] = error
-            case Lost(role, why) | Unplaced(role, why):
-                self.pending[list(self.code.messages_of[role])] = False
-                self.losses[role] = why
-                if isinstance(event, Unplaced):
-                    self.unplaced.add(role)
+            case Arrived(number, role, message, payload):
+                if number == self.number and not state.arrived[message]:
+                    self._take_in(role, message, payload, now)
+            case Failed(number, role, message, error):
+                if number == self.number:
+                    state.fail(role, message, error)
+            case Lost(role, why):
+                state.lose(role, why)
+            case Unplaced(role, why):
+                state.await_placing(role, why)
             case Ready(role, again):
-                (self.restored if again else self.placed).add(role)
-                return self._ask_again(role, now)
-        return self._next(now)
+                state.restore(role, again=again)
+            case Silent():
+                state.fall_silent(event)
+            case Heard(role):
+                state.hear(role)
 
-    def accept(self, now: float) -> Done | Wait | Stuck:
-        """Take messages that were put aside for what they are: nobody is left to contradict them.
+    def _take_in(self, role: int, message: int, payload: Payload, now: float) -> None:
+        state = self.state
+        self._waiting.heard = now
+        state.hear(role)
+        state.pending[message] = False
+        state.arrived_at[message] = now - state.started
+        self._answers.take_in(role, message, payload)
 
-        Parameters
-        ----------
-        now : float
-            Seconds on the same clock as ``started``.
-
-        Returns
-        -------
-        Done, Wait or Stuck
-            What to do next.
-        """
-        believed = {self.code.messages[message].worker for message in self._aside}
-        self.doubts = [doubt for doubt in self.doubts if not believed.issuperset(doubt.roles)]
-        for role in believed:
-            self.losses.pop(role, None)
-        for message, payload in list(self._aside.items()):
-            self._add(message, payload)
-        return self._next(now)
-
-    def _take_in(self, message: int, payload: Payload, now: float) -> None:
-        self.pending[message] = False
-        self.arrived_at[message] = now - self.started
-        doubt = self._doubt(message, payload)
-        if doubt is None or len(doubt.roles) > 1:  # of two that differ either may be right
-            self._add(message, payload)
+    def _note_late(self, event: Event | None, now: float) -> None:
+        """Enter in the record an answer that comes after the end."""
+        if not isinstance(event, Arrived) or event.round != self.number:
             return
-        self.losses[self.code.messages[message].worker] = doubt.what
-        if self._inspector.fits(payload):
-            self._aside[message] = payload
+        state = self.state
+        if np.isnan(state.arrived_at[event.message]):
+            state.arrived_at[event.message] = now - state.started
+            self._answers.inspect(event.message, event.payload)
 
-    def _doubt(self, message: int, payload: Payload) -> Doubt | None:
-        doubt = self._inspector.doubt(message, payload)
-        if doubt is not None:
-            self.doubts.append(doubt)
-        return doubt
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What was sent and cannot be right."""
+        return self._answers.doubts
 
-    def _add(self, message: int, payload: Payload) -> None:
-        assert self._sum is not None
-        self._aside.pop(message, None)
-        self.arrived[message] = True
-        role = self.code.messages[message].worker
-        self._n_left[role] -= 1
-        self.n_complete += self._n_left[role] == 0
-        self._sum.add(message, payload)
-        self.decodable = self._decoder.add(message)
+    # ---- is it enough?
 
-    def _note_late(self, event: Arrived, now: float) -> None:
-        if np.isnan(self.arrived_at[event.message]):
-            self.arrived_at[event.message] = now - self.started
-            self._doubt(event.message, event.payload)
-
-    def _next(self, now: float) -> Done | Wait | Stuck:
-        self._decoding = self.wait.settle(self, now)
+    def _judge(self, now: float) -> None:
+        """End the round if it has enough, or if there is no more hope that it will."""
+        state = self.state
+        self._decoding = self._wait.settle(state, now)
         if self._decoding is not None:
-            self.seconds = now - self.started
-            return Done()
-        if self.wait.hopeless(self):
-            return self.accept(now) if self._is_agreed() else Stuck(self.missing_roles())
-        return Wait(self.wait.until(self.started))
+            self.outcome, self.seconds = Done(), now - state.started
+        elif self._wait.hopeless(state):
+            agreed = self._answers.is_agreed()
+            if (
+                agreed
+                or state.has_failed_for_good()
+                or self._has_waited(list(state.lost.values()), now)
+            ):
+                if self._answers.accept():
+                    return self._judge(now)
+                self.outcome = Stuck(state.missing())
+        elif state.silent:
+            self._judge_silence(now)
+        else:
+            self._waiting.hope()
+        if self.outcome is None and self._waiting.is_overdue(now):
+            self.outcome = Overdue(state.missing(), now - self._waiting.heard)
+        self._set_look_at(now)
 
-    def _is_agreed(self) -> bool:
-        """Say whether no return of a lost worker could do without the messages put aside."""
-        if not self._aside:
-            return False
-        others = np.ones(len(self.code.messages), dtype=bool)
-        others[list(self._aside)] = False
-        return not self.code.can_decode(others)
+    def _judge_silence(self, now: float) -> None:
+        """Give up the silent at once where the sum needs them no more, or when they had time."""
+        state = self.state
+        given_up = list(state.silent.values())
+        if not state.decodable:
+            given_up = [event for event in given_up if not event.may_be_busy]
+            roles = {event.role for event in given_up}
+            if not roles or state.enough_without(roles):
+                return self._waiting.hope()  # those that live are enough, they are only slow
+            if not self._has_waited([event.why for event in given_up], now):
+                return
+        for event in given_up:
+            state.lose(event.role, event.why)
+        self._judge(now)
 
-    def _ask_again(self, role: int, now: float) -> Done | Wait | Ask | Stuck:
-        self.losses.pop(role, None)
-        self.errors.pop(role, None)
-        self.unplaced.discard(role)
-        again = tuple(
-            message
-            for message in self.code.messages_of[role]
-            if not self.arrived[message] and not self.pending[message]
-        )
-        self.pending[list(again)] = True
-        return Ask(role, again) if again else self._next(now)
+    def _has_waited(self, whom: Collection[object], now: float) -> bool:
+        """Say whether the round has waited long enough for somebody to come back."""
+        if self._waiting.is_hopeful and self._patience.recover > 0:
+            logger.warning("Round %d waits for %s", self.number, whom)
+        return self._waiting.has_waited(now)
 
-    def decode(self) -> Decoding:
-        """Return the best decoding of what has arrived."""
-        return self._decoder.decode()
+    def _set_look_at(self, now: float) -> None:
+        until = self._wait.until(self.state.started)
+        if until is not None and until <= now:
+            until = None  # at the latest with the first answer
+        times = (until, self._planner.look_at, self._waiting.look_at())
+        self.look_at = min((time for time in times if time is not None), default=None)
 
-    def missing_roles(self) -> tuple[int, ...]:
-        """Return the workers of which a message has not arrived."""
-        return tuple(sorted({self.code.messages[i].worker for i in np.flatnonzero(~self.arrived)}))
+    # ---- what came of it
 
     @property
     def out_of_time(self) -> bool:
         """Whether the wait rule's time was up when the round ended."""
-        until = self.wait.until(self.started)
-        return until is not None and self.started + self.seconds >= until
-
-    def silent_roles(self) -> tuple[int, ...]:
-        """Return the workers that had not answered in full when the round ended."""
-        in_time = self.arrived_at <= self.seconds  # NaN is not
-        return tuple(sorted({self.code.messages[i].worker for i in np.flatnonzero(~in_time)}))
+        until = self._wait.until(self.state.started)
+        return until is not None and self.state.started + self.seconds >= until
 
     def result(self) -> Vector:
         """Return value and gradient of the whole data set.
@@ -245,41 +334,20 @@ class Round:
             If the round has not enough messages yet, or they have been let go.
         """
         decoding = self._settled()
-        if self._sum is None:
-            raise RuntimeError(f"The messages of round {self.number} have been let go.")
-        total = self._sum.total(decoding)
-        if not self.decodable:
+        total = self._answers.total(decoding)
+        if not self.state.decodable:
             covered = decoding.weights @ self.code.encoding_matrix
             total = total * (self._block_rows.sum() / (covered @ self._block_rows))
         return total
 
     def forget(self) -> None:
         """Let go of the messages; what comes late can still be noted and compared."""
-        self._sum = None
-        self._aside.clear()
+        self._answers.forget()
 
     def record(self, value: float, grad_norm: float) -> RoundRecord:
         """Return what the round did; ``arrived_at`` stays open for messages that come late."""
-        decoding = self._settled()
-        absent = set(self.losses) | set(self.errors)
-        silent = set(self.silent_roles()) - absent
-        return RoundRecord(
-            round=self.number,
-            value=value,
-            grad_norm=grad_norm,
-            seconds=self.seconds,
-            arrived_at=self.arrived_at,
-            used=decoding.weights != 0.0,
-            late=tuple(sorted(silent & self.late)),
-            lost=tuple(sorted(absent - self.unplaced)),
-            residual=decoding.residual,
-            amplification=decoding.amplification,
-            exact=self.decodable,
-            restored=tuple(sorted(self.restored)),
-            spared=tuple(sorted(silent & self.spared)),
-            not_needed=tuple(sorted(silent - self.late)),
-            unplaced=tuple(sorted(absent & self.unplaced)),
-            placed=tuple(sorted(self.placed)),
+        return RoundRecord.of(
+            self.number, self.state, self._settled(), self.seconds, self.late, value, grad_norm
         )
 
     def _settled(self) -> Decoding:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from dask_gradcode.codes import Decoding, GradientCode
-
-if TYPE_CHECKING:
-    from dask_gradcode.rounds.round import Round
+from dask_gradcode.rounds.state import State
 
 __all__ = ["Deadline", "Fastest", "UntilExact", "WaitRule"]
 
@@ -31,31 +29,33 @@ class WaitRule(ABC):
     >>> class AtLeast(UntilExact):
     ...     n = 2
     ...
-    ...     def settle(self, round, now):
-    ...         return super().settle(round, now) if round.arrived.sum() >= self.n else None
+    ...     def settle(self, state, now):
+    ...         return super().settle(state, now) if state.arrived.sum() >= self.n else None
     >>> import numpy as np
     >>> from dask_gradcode.codes import FractionalRepetition
     >>> from dask_gradcode.rounds import Arrived, Round
-    >>> round_ = Round(0, FractionalRepetition(3, 2), AtLeast(), started=0.0)
-    >>> round_.feed(Arrived(0, 1, 1, np.zeros(2)), now=0.1)
-    Wait(until=None)
-    >>> round_.feed(Arrived(0, 2, 2, np.zeros(2)), now=0.2)
+    >>> round_ = Round(0, FractionalRepetition(3, 2), AtLeast())
+    >>> _ = round_.begin([], now=0.0)
+    >>> _ = round_.handle(Arrived(0, 1, 1, np.zeros(2)), now=0.1)
+    >>> round_.outcome
+    >>> _ = round_.handle(Arrived(0, 2, 2, np.zeros(2)), now=0.2)
+    >>> round_.outcome
     Done()
     """
 
     exact: ClassVar[bool] = False
 
     @abstractmethod
-    def settle(self, round: Round, now: float) -> Decoding | None:
+    def settle(self, state: State, now: float) -> Decoding | None:
         """Return the decoding to use if the round has enough, else None."""
 
     def until(self, started: float) -> float | None:
         """Return when to look again if nothing happens, in seconds on the clock of ``started``."""
         return None
 
-    def hopeless(self, round: Round) -> bool:
+    def hopeless(self, state: State) -> bool:
         """Say whether ``settle`` can never succeed with what may still arrive."""
-        return not round.pending.any() and not round.arrived.any()
+        return not state.pending.any() and not state.arrived.any()
 
     def check(self, code: GradientCode) -> None:
         """Raise ValueError if the rule makes no sense for a code."""
@@ -81,18 +81,18 @@ class UntilExact(WaitRule):
     max_amplification: float = 1e6
     exact: ClassVar[bool] = True
 
-    def settle(self, round: Round, now: float) -> Decoding | None:
-        if not round.decodable:
+    def settle(self, state: State, now: float) -> Decoding | None:
+        if not state.decodable:
             return None
-        decoding = round.decode()
+        decoding = state.decode()
         good = decoding.amplification <= self.max_amplification
-        return decoding if good or not round.pending.any() else None
+        return decoding if good or not state.pending.any() else None
 
-    def hopeless(self, round: Round) -> bool:
+    def hopeless(self, state: State) -> bool:
         # can_decode costs a pass over the messages, so it is asked only after a loss.
-        if round.decodable or not (round.losses or round.errors):
+        if state.decodable or not (state.lost or state.errors):
             return False
-        return not round.code.can_decode(round.arrived | round.pending)
+        return not state.code.can_decode(state.arrived | state.pending)
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ class Fastest(WaitRule):
 
     n_workers: int
 
-    def settle(self, round: Round, now: float) -> Decoding | None:
-        if round.n_complete >= self.n_workers:
-            return round.decode()
+    def settle(self, state: State, now: float) -> Decoding | None:
+        if state.n_complete >= self.n_workers:
+            return state.decode()
         # only a loss can leave fewer: then all that came, if nothing more can
-        lossy = bool(round.losses or round.errors)
-        over = lossy and round.arrived.any() and not round.pending.any()
-        return round.decode() if over else None
+        lossy = bool(state.lost or state.errors)
+        over = lossy and state.arrived.any() and not state.pending.any()
+        return state.decode() if over else None
 
     def check(self, code: GradientCode) -> None:
         whole = isinstance(self.n_workers, Integral) and not isinstance(self.n_workers, bool)
@@ -159,9 +159,9 @@ class Deadline(WaitRule):
         if not isinstance(self.seconds, Real) or not self.seconds > 0:
             raise ValueError(f"Deadline needs seconds > 0, got {self.seconds!r}.")
 
-    def settle(self, round: Round, now: float) -> Decoding | None:
-        over = now >= self.until(round.started) or not round.pending.any()
-        return round.decode() if round.decodable or (over and round.arrived.any()) else None
+    def settle(self, state: State, now: float) -> Decoding | None:
+        over = now >= self.until(state.started) or not state.pending.any()
+        return state.decode() if state.decodable or (over and state.arrived.any()) else None
 
     def until(self, started: float) -> float:
         return started + self.seconds

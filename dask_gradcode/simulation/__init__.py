@@ -1,7 +1,7 @@
 """Rounds on a virtual clock: thousands of workers and rounds in seconds, without a cluster."""
 
 from dask_gradcode.simulation.choice import Candidate, Choice, choose
+from dask_gradcode.simulation.objective import SimulatedObjective, simulate
 from dask_gradcode.simulation.recorded import recorded
-from dask_gradcode.simulation.rounds import SimulatedObjective, simulate
 
 __all__ = ["Candidate", "Choice", "SimulatedObjective", "choose", "recorded", "simulate"]

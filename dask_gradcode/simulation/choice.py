@@ -20,8 +20,8 @@ from dask_gradcode.codes import (
 from dask_gradcode.history import History
 from dask_gradcode.history.picture import pyplot
 from dask_gradcode.rounds import InsufficientWorkersError
+from dask_gradcode.simulation.objective import simulate
 from dask_gradcode.simulation.recorded import recorded
-from dask_gradcode.simulation.rounds import simulate
 from dask_gradcode.stragglers import StragglerModel
 
 __all__ = ["Candidate", "Choice", "choose"]
@@ -221,8 +221,8 @@ def choose(
     >>> from dask_gradcode.stragglers import ParetoDelay
     >>> choose(ParetoDelay(1.5, 0.1), 4, work=0.2, max_stragglers=1, data_bytes=2**30)
     code                     n   s    seconds    load       memory
-    fractional               4   1     0.3341   50.0%    512.0 MiB
-    cyclic                   4   1     0.4195   50.0%    512.0 MiB
+    fractional               4   1     0.3439   50.0%    512.0 MiB
+    cyclic                   4   1     0.4314   50.0%    512.0 MiB
     partial-fractional       4   1     0.6217   33.3%    341.3 MiB
     partial-cyclic           4   1     0.6235   33.3%    341.3 MiB
     uncoded                  4   0     0.6367   25.0%    256.0 MiB

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,13 @@ def transport_for(data: Placement, make: Any, work: Work) -> Iterator[Transport]
         transport.close()
 
 
+def begin(transport: Transport, number: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
+    """Begin a round and ask for messages, in the order of this mapping."""
+    transport.begin(number, w)
+    for role, messages in asks.items():
+        transport.ask(role, messages)
+
+
 def events(transport: Transport, n: int) -> list[RoundEvent]:
     """Return the next ``n`` events, and fail if they do not come."""
     found: list[RoundEvent] = []
@@ -86,7 +93,7 @@ def test_messages_come_in_the_order_in_which_workers_finish(data: Placement, mak
         return count_rows(w, block)
 
     with transport_for(data, make, gated) as transport:
-        transport.begin(0, np.zeros(2), {role: (role,) for role in range(4)})
+        begin(transport, 0, np.zeros(2), {role: (role,) for role in range(4)})
         for role in (2, 0, 3, 1):
             assert not transport.poll(0)
             Event(f"gate-{data.addresses[role]}", client=data.client).set()
@@ -99,48 +106,16 @@ def test_messages_come_in_the_order_in_which_workers_finish(data: Placement, mak
 
 
 @every_transport
-def test_who_is_unlikely_to_be_needed_is_asked_all_the_same(data: Placement, make: Any) -> None:
-    def gated(w: Vector, block: Block) -> tuple[float, Vector]:
-        if get_worker().address == likely:
-            Event("gate").wait()
-        return count_rows(w, block)
-
-    likely = data.addresses[2]
-    with transport_for(data, make, gated) as transport:
-        transport.begin(0, np.zeros(2), {role: (role,) for role in (2, 0, 1, 3)}, n_likely=1)
-        assert {event.role for event in events(transport, 3)} == {0, 1, 3}
-        Event("gate", client=data.client).set()
-        assert [event.role for event in events(transport, 1)] == [2]
-    Event("gate", client=data.client).clear()
-
-
-def test_who_is_not_needed_is_spared_until_it_has_waited(data: Placement) -> None:
-    asks = {role: (role,) for role in range(4)}
-    with transport_for(data, stream, count_rows) as transport:
-        transport.begin(0, np.zeros(2), asks, n_likely=2, wait=3600.0)
+def test_who_is_not_asked_computes_nothing_until_it_is(data: Placement, make: Any) -> None:
+    with transport_for(data, make, count_rows) as transport:
+        begin(transport, 0, np.ones(2), {0: (0,), 1: (1,)})
         assert {event.role for event in events(transport, 2)} == {0, 1}
-        assert set(transport.spared()) == {2, 3}
-        transport.begin(1, np.zeros(2), asks, n_likely=2, wait=0.0)
-        assert {event.role for event in events(transport, 4)} == {0, 1, 2, 3}
-        assert not transport.spared()
-
-
-@pytest.mark.parametrize("how", ["error", "detached"])
-def test_nobody_is_spared_when_one_of_the_likely_drops_out(data: Placement, how: str) -> None:
-    def work(w: Vector, block: Block) -> tuple[float, Vector]:
-        if how == "error" and get_worker().address == likely:
-            raise OSError("disk")
-        return count_rows(w, block)
-
-    likely = data.addresses[1]
-    with transport_for(data, stream, work) as transport:
-        transport.begin(
-            0, np.zeros(2), {role: (role,) for role in (1, 0, 2, 3)}, n_likely=1, wait=3600.0
-        )
-        if how == "detached":
-            transport.detach(1)
-        expected = {0, 2, 3} if how == "detached" else {0, 1, 2, 3}
-        assert {event.role for event in events(transport, len(expected))} == expected
+        transport.ask(3, (3,))
+        [third] = events(transport, 1)
+        assert (third.round, third.role) == (0, 3)
+        np.testing.assert_array_equal(third.payload, [10.0, 1.0, 1.0])
+        begin(transport, 1, np.zeros(2), {3: (3,), 2: (2,)})
+        assert {(event.round, event.role) for event in events(transport, 2)} == {(1, 2), (1, 3)}
 
 
 @every_transport
@@ -148,12 +123,12 @@ def test_who_comes_back_in_mid_round_computes_what_it_is_asked_for_once(
     data: Placement, make: Any
 ) -> None:
     with transport_for(data, make, count_rows) as transport:
-        transport.begin(0, np.zeros(2), {0: (0,), 1: (1,)}, n_likely=1, wait=3600.0)
+        begin(transport, 0, np.zeros(2), {0: (0,), 1: (1,)})
         transport.detach(1)
         transport.attach(1, data.shards[1], data.addresses[1])
         transport.ask(1, (1,))
         assert {event.role for event in events(transport, 2)} == {0, 1}
-        transport.begin(1, np.zeros(2), {1: (1,)})
+        begin(transport, 1, np.zeros(2), {1: (1,)})
         [event] = events(transport, 1)
         assert (event.round, event.role) == (1, 1)
 
@@ -168,7 +143,7 @@ def test_a_worker_sends_its_messages_in_order(client: Client, make: Any) -> None
         place(X, y, code=OwnThenNext(4)) as data,
         transport_for(data, make, first_row) as transport,
     ):
-        transport.begin(0, np.zeros(1), {3: (6, 7)})
+        begin(transport, 0, np.zeros(1), {3: (6, 7)})
         found = events(transport, 2)
     assert [event.message for event in found] == [6, 7]
     assert [event.payload[0] for event in found] == [6.0, 0.0]
@@ -177,7 +152,7 @@ def test_a_worker_sends_its_messages_in_order(client: Client, make: Any) -> None
 @every_transport
 def test_more_can_be_asked_for_in_mid_round(data: Placement, make: Any) -> None:
     with transport_for(data, make, count_rows) as transport:
-        transport.begin(0, np.ones(2), {0: (0,), 1: ()})
+        begin(transport, 0, np.ones(2), {0: (0,)})
         [first] = events(transport, 1)
         transport.ask(1, (1,))
         [second] = events(transport, 1)
@@ -190,7 +165,7 @@ def test_more_can_be_asked_for_in_mid_round(data: Placement, make: Any) -> None:
 def test_the_caller_may_change_w_at_once(data: Placement, make: Any) -> None:
     with transport_for(data, make, lambda w, block: (float(w.sum()), w)) as transport:
         w = np.ones(300_000)
-        transport.begin(0, w, {role: (role,) for role in range(4)})
+        begin(transport, 0, w, {role: (role,) for role in range(4)})
         w[:] = 7.0
         assert {event.payload[0] for event in events(transport, 4)} == {300_000.0}
 
@@ -206,7 +181,7 @@ def test_a_function_on_a_worker_may_keep_w(client: Client, make: Any) -> None:
 
     with place(X, Y, code=Uncoded(4)) as data, transport_for(data, make, keep) as transport:
         for number in (1, 2, 3):
-            transport.begin(number, np.full(100_000, float(number)), {0: (0,)})
+            begin(transport, number, np.full(100_000, float(number)), {0: (0,)})
             [event] = events(transport, 1)
         assert event.round == 3
         np.testing.assert_array_equal(event.payload[1:], 3.0)
@@ -220,7 +195,7 @@ def test_an_error_on_a_worker_is_an_event(data: Placement, make: Any) -> None:
         raise ZeroDivisionError("a bug of the user's")
 
     with transport_for(data, make, broken) as transport:
-        transport.begin(0, np.zeros(2), {2: (2,)})
+        begin(transport, 0, np.zeros(2), {2: (2,)})
         [event] = events(transport, 1)
     assert isinstance(event, Failed)
     assert (event.role, event.message) == (2, 2)
@@ -254,7 +229,7 @@ def test_what_workers_cannot_import_is_an_event_and_other_fits_go_on(
     data: Placement, make: Any, only_here: Any, what: str
 ) -> None:
     def one_round(transport: Transport, number: int) -> list[RoundEvent]:
-        transport.begin(number, np.zeros(2), {role: (role,) for role in range(4)})
+        begin(transport, number, np.zeros(2), {role: (role,) for role in range(4)})
         return events(transport, 4)
 
     with transport_for(data, make, count_rows) as other:
@@ -300,20 +275,11 @@ def test_work_that_exits_ends_no_worker(data: Placement, make: Any) -> None:
 
     with transport_for(data, make, leave) as transport:
         for number in range(2):
-            transport.begin(number, np.zeros(2), {role: (role,) for role in range(4)})
+            begin(transport, number, np.zeros(2), {role: (role,) for role in range(4)})
             for event in events(transport, 4):
                 assert isinstance(event, Failed)
                 assert isinstance(event.error, RuntimeError)
                 assert "SystemExit(0) was raised on a worker" in str(event.error)
-
-
-@every_transport
-def test_wake_ends_a_poll_from_another_thread(data: Placement, make: Any) -> None:
-    with transport_for(data, make, count_rows) as transport:
-        waker = threading.Thread(target=transport.wake)
-        waker.start()
-        assert transport.poll(60) == []  # the suite's time-out is the bound
-        waker.join()
 
 
 @every_transport
@@ -335,11 +301,11 @@ def test_stale_work_gives_up_at_the_next_chunk(client: Client, make: Any, tmp_pa
                 return z * y, y
 
         with transport_for(data, make, Gated()) as transport:
-            transport.begin(0, np.zeros(128), {0: (0,)})
+            begin(transport, 0, np.zeros(128), {0: (0,)})
             wait_until(
                 lambda: not transport.poll(0.01) and log.exists() and log.read_text() == "0\n"
             )
-            transport.begin(1, np.ones(128), {0: (0,)})
+            begin(transport, 1, np.ones(128), {0: (0,)})
             assert not transport.poll(0)  # w is on its way
 
             def told(dask_worker: Any) -> bool:
@@ -373,7 +339,7 @@ def test_answers_of_an_old_round_say_so(data: Placement, make: Any) -> None:
     slow = data.addresses[1]
     with transport_for(data, make, gated) as transport:
         for number in range(10):
-            transport.begin(number, np.full(1, number), {role: (role,) for role in range(4)})
+            begin(transport, number, np.full(1, number), {role: (role,) for role in range(4)})
             assert sorted(e.role for e in events(transport, 3)) == [0, 2, 3]
 
         def queued() -> int:
@@ -397,7 +363,7 @@ def test_a_worker_that_dies_is_an_event_and_leaves_no_task(make: Any) -> None:
 
     with local_cluster(2) as client, place(X, Y, code=FractionalRepetition(2, 1)) as data:
         with transport_for(data, make, gated) as transport:
-            transport.begin(0, np.zeros(1), {0: (0,), 1: (1,)})
+            begin(transport, 0, np.zeros(1), {0: (0,), 1: (1,)})
             os.kill(pid_of(client, data.addresses[1]), signal.SIGKILL)
             [event] = events(transport, 1)
             assert isinstance(event, Lost)
@@ -432,7 +398,7 @@ def test_frozen_between_finishing_and_handing_over(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(Mailbox, "_fetch", stop_first)
         try:
             with transport_for(data, tasks, count_rows) as transport:
-                transport.begin(0, np.zeros(1), {role: (role,) for role in range(6)})
+                begin(transport, 0, np.zeros(1), {role: (role,) for role in range(6)})
                 wait_until(lambda: len(stopped) == 6)
                 transport.ask(6, (6,))
                 transport.ask(7, (7,))
@@ -474,7 +440,7 @@ def test_close_leaves_no_thread_key_or_task(client: Client, make: Any) -> None:
 
     with place(X, Y, code=Uncoded(4)) as data:
         with transport_for(data, make, gated) as transport:
-            transport.begin(0, np.zeros(1), {role: (role,) for role in range(4)})
+            begin(transport, 0, np.zeros(1), {role: (role,) for role in range(4)})
         wait_until(lambda: not any("message" in key for key in gradcode_keys(client)))
         Event("close-gate", client=client).set()
     wait_until(lambda: not gradcode_keys(client))

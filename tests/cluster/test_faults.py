@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +28,7 @@ from dask_gradcode.codes import (
     Uncoded,
 )
 from dask_gradcode.messages import Block
-from dask_gradcode.rounds import InsufficientWorkersError, RoundRecord
+from dask_gradcode.rounds import Everybody, InsufficientWorkersError, RoundRecord
 from dask_gradcode.stragglers import (
     FixedDelay,
     NeverAnswers,
@@ -65,8 +64,7 @@ def drain(objective: ClusterObjective, record: RoundRecord) -> None:
     """Wait for all messages of a round."""
 
     def arrived() -> bool:
-        for event in objective._transport.poll(0.05):
-            objective._note(event, time.monotonic())
+        objective.drain(0.05)
         return not np.isnan(record.arrived_at).any()
 
     wait_until(arrived)
@@ -112,13 +110,10 @@ def test_after_its_delay_a_worker_answers_the_newest_round_only(
     trace = TraceDelay([[np.inf, 0.0, 0.0, 0.0]] * 10)
     with (
         place(X, Y, code=FractionalRepetition(4, 1)) as data,
-        ClusterObjective(data, count_rows, transport=transport) as objective,
+        ClusterObjective(data, count_rows, plan=Everybody(), transport=transport) as objective,
     ):
         with inject(client, trace):
             records = [objective(np.zeros(2)).record for _ in range(3)]
-            while objective._transport.spared():  # the newest w is sent to all in the end
-                for event in objective._transport.poll(0.01):
-                    objective._note(event, time.monotonic())
         drain(objective, records[2])
         assert [bool(np.isnan(record.arrived_at[0])) for record in records] == [True, True, False]
 
@@ -166,7 +161,7 @@ def test_a_delay_comes_before_a_rounds_first_message_only(
     code = PartialStragglers(FractionalRepetition(4, 1), 2)
     with (
         place(X, Y, code=code) as data,
-        ClusterObjective(data, count_rows, transport=transport) as objective,
+        ClusterObjective(data, count_rows, plan=Everybody(), transport=transport) as objective,
         inject(client, Logged()),
     ):
         for _ in range(3):
@@ -208,7 +203,7 @@ def test_a_fit_among_slow_workers_is_the_same_fit(
 def test_an_error_in_the_context_ends_every_delay_too(client: Client, transport: str) -> None:
     with (
         place(X, Y, code=FractionalRepetition(4, 3)) as data,
-        ClusterObjective(data, count_rows, transport=transport) as objective,
+        ClusterObjective(data, count_rows, plan=Everybody(), transport=transport) as objective,
     ):
         with suppress(ZeroDivisionError), inject(client, NeverAnswers(workers=range(3))):
             record = objective(np.zeros(2)).record
@@ -232,7 +227,7 @@ def test_ctrl_c_in_a_round_that_never_ends_ends_every_delay(client: Client, tran
 
     with (
         place(X, Y, code=FractionalRepetition(4, 3)) as data,
-        ClusterObjective(data, count_rows, transport=transport) as objective,
+        ClusterObjective(data, count_rows, plan=Everybody(), transport=transport) as objective,
     ):
         last = data.addresses[3]
 
@@ -272,14 +267,14 @@ def test_ctrl_c_anywhere_in_a_round_is_survived(
         raise KeyboardInterrupt
 
     with place(X, Y, code=FractionalRepetition(4, 3)) as data:
-        with ClusterObjective(data, count_rows, transport=transport) as objective:
+        with ClusterObjective(data, count_rows, plan=Everybody(), transport=transport) as objective:
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
                 patch.setattr(where, method, interrupted)
                 while True:  # some of it happens in some rounds only
                     objective(np.zeros(2))
             assert objective(np.zeros(2)).value == 400.0
             wait_until_all_answer(objective)
-        with ClusterObjective(data, count_rows, transport=transport) as objective:
+        with ClusterObjective(data, count_rows, plan=Everybody(), transport=transport) as objective:
             assert objective(np.zeros(2)).value == 400.0
 
 
@@ -337,7 +332,7 @@ def test_delays_end_with_their_client(client: Client) -> None:
         other = Client(client.scheduler.address, set_as_default=False)
         injected = inject(other, NeverAnswers(workers=[0]))
         injected.__enter__()
-        with ClusterObjective(data, count_rows) as objective:
+        with ClusterObjective(data, count_rows, plan=Everybody()) as objective:
             assert np.isnan(objective(np.zeros(2)).record.arrived_at[0])
             other.close()
             wait_until_all_answer(objective)

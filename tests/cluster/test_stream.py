@@ -63,13 +63,14 @@ def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
         def run_round(number: int, roles: set[int]) -> None:
             w = np.zeros(n_features + 1)
             w[-1] = number  # the intercept, which is all that these rows see of w
-            transport.begin(number, w, {role: (role,) for role in range(4)})
+            transport.begin(number, w)
+            for role in range(4):
+                transport.ask(role, (role,))
             answered: set[int] = set()
             while not answered >= roles:
                 # The beginning of a round newer than any that has come whole is on its way; its
                 # rest may need the slow worker to read, which it cannot before the gate is open.
-                begun = number == n_rounds and 0 not in transport._unsent
-                if begun and (slowest._now or not slowest._next):
+                if number == n_rounds and (slowest._now or not slowest._next):
                     newer.set()
                 for event in transport.poll(0.1):
                     assert isinstance(event, Arrived)

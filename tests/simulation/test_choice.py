@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 
 from dask_gradcode.codes import FractionalRepetition, PartialStragglers, Uncoded
 from dask_gradcode.history import History
+from dask_gradcode.rounds import Everybody
 from dask_gradcode.simulation import choose, recorded, simulate
 from dask_gradcode.stragglers import (
     ExponentialDelay,
@@ -109,7 +110,8 @@ def test_an_uncoded_history_tells_every_delay(data: st.DataObject) -> None:
 
 def test_who_did_not_answer_for_some_rounds_was_busy_all_that_time() -> None:
     trace = TraceDelay([[0.0, 0.0, 2.5, 0.0], *[[0.0] * 4] * 9])
-    delays, _ = recorded(simulate(FractionalRepetition(4, 1), trace, work=2.0, n_rounds=10))
+    code, plan = FractionalRepetition(4, 1), Everybody()
+    delays, _ = recorded(simulate(code, trace, plan=plan, work=2.0, n_rounds=10))
     # back after 2.5 s, too late for the round from 2 to 3
     assert delays.delays(0, 4)[2] == pytest.approx(3.0)
     assert delays.delays(1, 4)[2] == 0.0
@@ -117,7 +119,7 @@ def test_who_did_not_answer_for_some_rounds_was_busy_all_that_time() -> None:
 
 def test_rounds_in_which_a_worker_was_spared_say_nothing_of_it() -> None:
     silent = NeverAnswers(workers=[3])
-    past = simulate(FractionalRepetition(4, 1), silent, n_rounds=4)
+    past = simulate(FractionalRepetition(4, 1), silent, plan=Everybody(), n_rounds=4)
     spared = [replace(r, late=(), spared=(3,)) if r.round != 2 else r for r in past]
     delays, _ = recorded(History(past.code, "stream", spared))
     assert [delays.delays(number, 4)[3] for number in range(4)] == [0.0, 0.0, np.inf, 0.0]
@@ -125,7 +127,8 @@ def test_rounds_in_which_a_worker_was_spared_say_nothing_of_it() -> None:
 
 def test_who_never_answered_never_will() -> None:
     silent = NeverAnswers(workers=[3])
-    delays, _ = recorded(simulate(FractionalRepetition(4, 1), silent, n_rounds=5))
+    past = simulate(FractionalRepetition(4, 1), silent, plan=Everybody(), n_rounds=5)
+    delays, _ = recorded(past)
     assert delays.delays(2, 4).tolist() == [0.0, 0.0, 0.0, np.inf]
 
 

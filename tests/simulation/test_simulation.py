@@ -24,7 +24,7 @@ from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import LBFGS
-from dask_gradcode.rounds import Deadline, Fastest, InsufficientWorkersError
+from dask_gradcode.rounds import Deadline, Everybody, Fastest, InsufficientWorkersError
 from dask_gradcode.simulation import SimulatedObjective, simulate
 from dask_gradcode.stragglers import (
     ExponentialDelay,
@@ -106,7 +106,8 @@ def test_rounds_take_as_long_as_worker_by_worker(code: GradientCode, data: st.Da
     seconds = st.one_of(st.just(0.0), st.floats(0.001, 9.0))
     row = st.lists(seconds, min_size=code.n_workers, max_size=code.n_workers)
     delays = np.array(data.draw(st.lists(row, min_size=1, max_size=6)))
-    history = simulate(code, TraceDelay(delays), n_rounds=len(delays), work=0.7)
+    trace = TraceDelay(delays)
+    history = simulate(code, trace, plan=Everybody(), n_rounds=len(delays), work=0.7)
     assert_allclose(history.columns["seconds"], event_queue(code, delays, 0.7), atol=1e-9)
 
 

@@ -6,7 +6,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,7 +37,6 @@ class StreamTransport:
     Connections are opened through Dask's own, with its authentication, and then taken out of the
     event loops on both sides: in a round nothing is pickled, scheduled or handed between threads.
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
-    Who is not likely to be needed gets it from within ``poll``, when it has waited.
 
     A connection that cannot be opened, that the worker refuses to serve, or on which something
     unreadable comes, has failed in this round and is lost; whoever attaches the role again opens a
@@ -71,11 +70,10 @@ class StreamTransport:
         self._columns = columns
         self._liveness = Liveness.of(client)
         self._links: dict[int, Link] = {}
-        self._round, self._asks = -1, dict[int, Sequence[int]]()
+        self._round = -1
+        self._asks: dict[int, Sequence[int]] = {}  # of this round, by role
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
         self._n_parameters = 0
-        self._unsent: deque[int] = deque()  # roles that have not yet got the current w, and
-        self._wait_until = 0.0  # when they get it
         # by role: why its connection has ended, and the error for it, if any; not yet told
         self._ended: dict[int, tuple[str, BaseException | None]] = {}
         # what other threads have for the caller's: new sockets by role, addresses of the dead
@@ -89,16 +87,12 @@ class StreamTransport:
         link = self._links[role] = Link(role, address, self._code, self._work)
         link.forget(self._round)
         self._liveness.watch(address, self._on_death)
-        if self._round >= 0:
-            self._unsent.append(role)  # in mid-round it gets the current w
         self._connector.open(link, address, self._serving.token(role, shard, address))
 
     def detach(self, role: int) -> None:
         link = self._links.pop(role)
         self._ended.pop(role, None)
         self._asks.pop(role, None)  # should it come back in this round, it is asked anew
-        self._unsent = deque(other for other in self._unsent if other != role)
-        self._wait_until = 0.0  # it may have been needed
         self._connector.give_up(link)
         if link.sock is not None:
             with suppress(KeyError):  # an interrupt came before it was registered
@@ -107,63 +101,43 @@ class StreamTransport:
         if all(other.address != link.address for other in self._links.values()):
             self._liveness.unwatch(link.address, self._on_death)
 
-    def begin(
-        self,
-        round: int,
-        w: Vector,
-        asks: Mapping[int, Sequence[int]],
-        n_likely: int | None = None,
-        wait: float = 0.0,
-    ) -> None:
-        self._round, self._asks, self._n_parameters = round, dict(asks), w.size
+    def begin(self, round: int, w: Vector) -> None:
+        self._round, self._n_parameters = round, w.size
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
         self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
+        self._asks = {}
         for link in self._links.values():
             link.forget(round)
-        self._unsent = deque([*asks, *(role for role in self._links if role not in asks)])
-        for _ in range(len(self._unsent) if n_likely is None else n_likely):
-            self._send(self._unsent.popleft())
-        self._wait_until = time.monotonic() + wait
-
-    def spared(self) -> Collection[int]:
-        return self._unsent
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         link = self._links.get(role)
         if link is None:
-            return
-        self._asks[role] = (*self._asks.get(role, ()), *messages)
-        if role in self._unsent:
-            return
+            return  # it has been lost, which is told
         asks = np.array(messages, dtype=np.int64)
-        link.add(pack(Kind.ASK, self._round, asks.size, asks))
+        if role in self._asks:
+            link.add(pack(Kind.ASK, self._round, asks.size, asks))
+        else:
+            link.begin(pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role)))
+        self._asks[role] = (*self._asks.get(role, ()), *messages)
         self._watch(link)
+
+    def withheld(self) -> Collection[int]:
+        return ()
 
     def poll(self, timeout: float | None) -> Sequence[Event]:
         events = self._endings()
         end = None if timeout is None else time.monotonic() + timeout
         while not events:
-            until = end
-            if self._unsent:
-                until = self._wait_until if end is None else min(end, self._wait_until)
-            left = None if until is None else max(0.0, until - time.monotonic())
-            ready = self._selector.select(left)
-            if not ready and self._unsent and time.monotonic() >= self._wait_until:
-                self._send(self._unsent.popleft())
-                continue
-            woken = False
-            for key, mask in ready:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            for key, mask in self._selector.select(left):
                 if key.data is None:
-                    woken = self._hear()
+                    self._hear()
                 else:
                     self._attend(key.data, mask, events)
             events += self._endings()
-            if woken or (not ready and left is not None):
+            if left == 0.0:
                 break
         return events
-
-    def wake(self) -> None:
-        self._bell.send(b"!")
 
     def wait_until_open(self, timeout: float) -> bool:
         """Wait until one of the workers is connected; False if none is in time."""
@@ -188,15 +162,6 @@ class StreamTransport:
 
     # ---- in the caller's thread
 
-    def _send(self, role: int) -> None:
-        """Give a role the current ``w`` and what it is asked for."""
-        link = self._links.get(role)
-        if link is None:
-            return
-        asks = np.array(self._asks.get(role, ()), dtype=np.int64)
-        link.begin(pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role)))
-        self._watch(link)
-
     def _watch(self, link: Link) -> None:
         """Have the selector wait for what a connection waits for."""
         if link.sock is not None and link.watched != link.wanted:
@@ -207,10 +172,7 @@ class StreamTransport:
         role = link.role
         if self._links.get(role) is not link:
             return  # detached by an event of the same poll
-        if mask & selectors.EVENT_WRITE and role in self._unsent:
-            self._unsent.remove(role)
-            self._send(role)
-        elif mask & selectors.EVENT_WRITE:
+        if mask & selectors.EVENT_WRITE:
             link.flush()
             self._watch(link)
         if not mask & selectors.EVENT_READ:
@@ -247,7 +209,6 @@ class StreamTransport:
     def _event(self, role: int, frame: Frame) -> Event:
         message = frame.message
         if frame.kind is Kind.ERROR:
-            self._wait_until = 0.0  # others are needed in its place
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
         payload = frame.body.view(np.float64)
         if self._columns is None:
@@ -255,17 +216,13 @@ class StreamTransport:
         whole = self._columns.whole(role, payload, self._n_parameters)
         return Arrived(frame.round, role, message, whole)
 
-    def _hear(self) -> bool:
-        """Take in what other threads have for this one; True if it is only to wake up."""
-        try:
+    def _hear(self) -> None:
+        """Take in what other threads have for this one."""
+        with suppress(BlockingIOError):
             self._ear.recv(64, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        woken = not self._news
         while self._news:
             self._take(self._news[0])
             self._news.popleft()  # only now: an interrupt may come at any time
-        return woken
 
     def _take(self, news: _News) -> None:
         """Act upon one thing that another thread has told."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from distributed.protocol.pickle import dumps
 from dask_gradcode.cluster.client.config import large_arguments
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
-from dask_gradcode.cluster.client.mailbox import Letter, Mailbox
+from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.cluster.worker.delays import delay
@@ -29,7 +29,7 @@ from dask_gradcode.typing import Payload, Vector
 
 __all__ = ["TaskTransport"]
 
-PATIENCE = 4
+MAX_UNANSWERED = 4
 """Rounds a role may leave unanswered before it gets no new ``w`` until it answers an old one."""
 
 
@@ -52,10 +52,11 @@ class _Role:
 class TaskTransport:
     """Sends ``w`` as an argument of one pinned task per message.
 
-    Tasks of a finished round are released at once, so that no queue grows on a slow worker, and a
-    task that is running gives up at the next chunk of rows. To a worker that stays silent, such as
-    a frozen one, the scheduler would have to keep every ``w`` ever sent; so after ``PATIENCE``
-    rounds the last task is left with it, and it rejoins when it has answered that.
+    Tasks of an older round are released once their role is asked for something newer, so that no
+    queue grows on a slow worker, and a task that is running gives up at the next chunk of rows. To a worker that stays silent, such as
+    a frozen one, the scheduler would have to keep every ``w`` ever sent; so after
+    ``MAX_UNANSWERED`` rounds the last task is left with it, and it rejoins when it has answered
+    that.
 
     Parameters
     ----------
@@ -100,40 +101,28 @@ class TaskTransport:
         if all(other.address != state.address for other in self._roles.values()):
             self._liveness.unwatch(state.address, self._on_death)
 
-    def begin(
-        self,
-        round: int,
-        w: Vector,
-        asks: Mapping[int, Sequence[int]],
-        n_likely: int | None = None,
-        wait: float = 0.0,
-    ) -> None:
+    def begin(self, round: int, w: Vector) -> None:
         self._round, self._w = round, w.copy()
         if self._columns is not None:
             self._part = self._columns.cut(self._w)
-        now: dict[int, Sequence[int]] = {}
-        for role, state in self._roles.items():
-            state.unanswered = state.unanswered + 1 if state.asked else 0
-            if state.unanswered < PATIENCE:
-                self._drop(state)
-            messages = asks.get(role, ())
-            if state.asked:
-                state.waiting = messages
-            else:
-                state.waiting, now[role] = (), messages
-        self._submit(now)
-
-    def spared(self) -> Collection[int]:
-        return [role for role, state in self._roles.items() if state.waiting]
+        for state in self._roles.values():
+            state.waiting = ()
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
         if state is None:
             return
+        if not state.waiting and any(t.round != self._round for t, _ in state.asked.values()):
+            state.unanswered += 1
+            if state.unanswered < MAX_UNANSWERED:
+                self._drop(state)
         if any(ticket.round != self._round for ticket, _ in state.asked.values()):
             state.waiting = (*state.waiting, *messages)
         else:
-            self._submit({role: messages})
+            self._submit(role, messages)
+
+    def withheld(self) -> Collection[int]:
+        return [role for role, state in self._roles.items() if state.waiting]
 
     def poll(self, timeout: float | None) -> Sequence[Event]:
         events: list[Event] = []
@@ -144,9 +133,6 @@ class TaskTransport:
                 events += self._lost(letter)
         return events
 
-    def wake(self) -> None:
-        self._mailbox.put(None)
-
     def close(self) -> None:
         for role in list(self._roles):
             self.detach(role)
@@ -154,15 +140,10 @@ class TaskTransport:
 
     # ---- in the caller's thread
 
-    def _submit(self, asks: Mapping[int, Sequence[int]]) -> None:
-        futures: dict[Hashable, Future[Any]] = {}
+    def _submit(self, role: int, messages: Sequence[int]) -> None:
+        tickets = [_Ticket(self._round, role, message) for message in messages]
         with large_arguments():
-            for role, messages in asks.items():
-                for message in messages:
-                    ticket = _Ticket(self._round, role, message)
-                    futures[ticket] = self._send(ticket)
-        if futures:
-            self._mailbox.expect(futures)
+            self._mailbox.expect({ticket: self._send(ticket) for ticket in tickets})
 
     def _send(self, ticket: _Ticket) -> Future[Any]:
         state = self._roles[ticket.role]
@@ -195,7 +176,10 @@ class TaskTransport:
         state.unanswered = 0
         if not state.asked and state.waiting:
             waiting, state.waiting = state.waiting, ()
-            self._submit({ticket.role: waiting})
+            self._submit(ticket.role, waiting)
+        if isinstance(letter.error, Vanished):  # not the work's: it may be asked anew
+            self.detach(ticket.role)
+            return [Lost(ticket.role, f"{state.address}: {letter.error}")]
         if letter.error is not None:
             return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work

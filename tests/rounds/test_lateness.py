@@ -13,17 +13,17 @@ from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Gradient
 from dask_gradcode.rounds import (
     Arrived,
     Deadline,
-    Done,
     Event,
+    Everybody,
+    Hedging,
     Lost,
+    Order,
     Ready,
     Round,
     RoundRecord,
-    UntilExact,
     WaitRule,
 )
 from dask_gradcode.rounds.lateness import IN_A_ROW, Lateness
-from dask_gradcode.rounds.spares import Spares, Turn
 from helpers import OwnThenNext
 
 CODE = FractionalRepetition(4, 1)  # 0 and 1 have the same, 2 and 3 have
@@ -35,55 +35,46 @@ class Cluster:
     """Rounds on workers that take scripted times; a new ``w`` ends the work on an older one."""
 
     def __init__(self, code: GradientCode = CODE, *, sparing: bool = True) -> None:
-        self.code, self.sparing = code, sparing
-        self.now, self.records = 100.0, list[RoundRecord]()
-        self.spares, self.lateness = Spares(code), Lateness(code)
+        self.code, self.clock, self.records = code, 100.0, list[RoundRecord]()
+        self.planner = (Hedging() if sparing else Everybody()).start(code)
+        self.lateness = Lateness(code)
         self.jobs: dict[int, tuple[Round, float]] = {}  # of which round, and when it is done
 
     def run(
-        self, takes: Sequence[float], *events: Event, wait: WaitRule | None = None
+        self, takes: Sequence[float], *news: Event, wait: WaitRule | None = None
     ) -> RoundRecord:
         """Run a round of workers that take so long for a message; begin with some events."""
-        roles = range(self.code.n_workers)
-        round_ = Round(len(self.records), self.code, wait or UntilExact(), self.now)
-        for event in events:
-            round_.feed(event, self.now)
+        round_ = Round(len(self.records), self.code, wait, self.planner)
+        for event in news:
             if isinstance(event, Lost):
                 self.jobs.pop(event.role, None)
-        turn = self.spares.begin(roles) if self.sparing else Turn(roles)
-        sends = turn.asked(self.now, ())
-        step: object = None
-        while not isinstance(step, Done):
-            coming = [(end, False, role) for role, (_, end) in self.jobs.items()]
-            coming += [(when, True, role) for role, when in sends.items()]
-            at, is_sent, role = min(coming)
-            limit = round_.wait.until(round_.started)
-            if limit is not None and limit < at:
-                self.now = limit
-                step = round_.feed(None, limit)
+        asked: dict[int, float] = {}
+        orders = round_.begin(news, self.clock)
+        while round_.outcome is None:
+            for order in orders:
+                asked[order.role] = self.clock
+                self.jobs[order.role] = round_, self.clock + takes[order.role]
+            coming = [(end, role) for role, (_, end) in self.jobs.items()]
+            at, role = min(coming, default=(FROZEN, -1))
+            if round_.look_at is not None and round_.look_at < at:
+                self.clock = max(self.clock, round_.look_at)
+                orders = round_.handle(None, self.clock)
                 continue
             assert at < FROZEN, "the round never ends"
-            self.now = max(self.now, at)
-            if is_sent:
-                del sends[role]
-                self.jobs[role] = round_, self.now + takes[role]
-                continue
-            step = self.answer(role, self.jobs.pop(role)[0], round_) or step
-        round_.spared.update(sends)
-        asked = turn.asked(round_.started, round_.spared)
-        round_.late.update(self.lateness.end(round_, asked))
+            self.clock = max(self.clock, at)
+            orders = self.answer(role, self.jobs.pop(role)[0], round_)
+        round_.late = self.lateness.end(round_, asked)
         self.records.append(round_.record(0.0, 0.0))
-        self.spares.end(self.records[-1])
+        self.planner.end(self.records[-1])
         return self.records[-1]
 
-    def answer(self, role: int, asked_by: Round, now_running: Round) -> object:
+    def answer(self, role: int, asked_by: Round, now_running: Round) -> list[Order]:
         message = self.code.messages_of[role][0]
         event = Arrived(asked_by.number, role, message, np.zeros(2))
-        step = asked_by.feed(event, self.now)
-        if asked_by is now_running:
-            return step
-        self.lateness.heard(asked_by, role, self.now)
-        return None
+        orders = asked_by.handle(event, self.clock)
+        if asked_by is not now_running:
+            self.lateness.heard(asked_by, role, self.clock)
+        return orders
 
     def late(self) -> list[tuple[int, ...]]:
         return [record.late for record in self.records]
@@ -213,19 +204,19 @@ def test_of_several_messages_the_one_that_does_not_come_is_late() -> None:
     lateness = Lateness(code)
 
     def run(number: int, *messages: int) -> set[int]:
-        round_ = Round(number, code, UntilExact(), number * 1.0)
+        round_ = Round(number, code)
+        round_.begin([], number * 1.0)
         for message in messages:
             worker = code.messages[message].worker
-            round_.feed(Arrived(number, worker, message, np.zeros(2)), number + 0.1)
-        asked = dict.fromkeys((0, 1, 2) if number == 0 else (0, 2), round_.started)
-        found = lateness.end(round_, asked)
+            round_.handle(Arrived(number, worker, message, np.zeros(2)), number + 0.1)
+        found = lateness.end(round_, dict.fromkeys((0, 1, 2) if number == 0 else (0, 2), number))
         last[number] = round_
         return found
 
     last: dict[int, Round] = {}
     assert run(0, 0, 2, 4) == set()  # each worker's own; the second ones are not needed
     late = Arrived(0, 2, 5, np.zeros(2))
-    last[0].feed(late, 0.3)
+    last[0].handle(late, 0.3)
     lateness.heard(last[0], 2, 0.3)
     # 1 has had the first w for three more rounds, and sent one of two messages
     assert [run(number, 0, 1, 4) for number in (1, 2, 3)] == [set(), set(), {1}]

@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history import History
 from dask_gradcode.messages import Block, Work, compute_payload
-from dask_gradcode.objective import evaluation
-from dask_gradcode.rounds import UntilExact, WaitRule
-from dask_gradcode.simulation.virtual import VirtualCluster
+from dask_gradcode.rounds import Engine, Policy, WaitRule
+from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Evaluation, Payload, Vector
 
@@ -25,15 +24,16 @@ def simulate(
     straggler_model: StragglerModel,
     *,
     wait: WaitRule | None = None,
+    plan: Policy | None = None,
     n_rounds: int = 100,
     work: ArrayLike = 1.0,
     overhead: float = 0.0,
 ) -> History:
     """Return how long rounds would take, without computing anything.
 
-    Rounds, decoders and wait rules are those of a cluster; only messages are empty and time is
-    virtual. Stragglers carry over: a delay that is not over when a round ends keeps its worker from
-    the next one.
+    Rounds, plans, decoders and wait rules are those of a cluster; only messages are empty and time
+    is virtual. Stragglers carry over: a delay that is not over when a round ends keeps its worker
+    from the next one.
 
     Parameters
     ----------
@@ -43,6 +43,9 @@ def simulate(
         When workers are late.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
+    plan : Policy, optional
+        Who is asked, and when. None: as on a cluster, :class:`~dask_gradcode.rounds.Hedging` where
+        the wait rule is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     n_rounds : int, default=100
         Number of rounds, one directly after the other.
     work : float or array-like of shape (n_workers,), default=1.0
@@ -77,17 +80,17 @@ def simulate(
     """
     if not isinstance(n_rounds, Integral) or isinstance(n_rounds, bool) or n_rounds < 1:
         raise ValueError(f"n_rounds must be an int in the range [1, inf), got {n_rounds!r}.")
-    wait = wait or UntilExact()
-    wait.check(code)
-    cluster = VirtualCluster(code, straggler_model, work, overhead)
+    port = VirtualPort(code, straggler_model, work, overhead, _nothing)
+    engine = Engine(code, port, wait, plan)
     history = History(code, "simulated")
     for _ in range(n_rounds):
-        round_ = cluster.run(wait, _nothing)
+        round_ = engine.run()
         history.records.append(round_.record(np.nan, np.nan))
+        engine.conclude(round_, history.records[-1])
     return history
 
 
-def _nothing(index: int) -> Payload:
+def _nothing(index: int, w: Vector) -> Payload:
     return _EMPTY
 
 
@@ -112,6 +115,9 @@ class SimulatedObjective:
         When workers are late.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
+    plan : Policy, optional
+        Who is asked, and when. None: as on a cluster, :class:`~dask_gradcode.rounds.Hedging` where
+        the wait rule is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     work : float or array-like of shape (n_workers,), default=1.0
         Seconds in which one worker alone would compute the whole data set.
     overhead : float, default=0.0
@@ -142,19 +148,19 @@ class SimulatedObjective:
         straggler_model: StragglerModel,
         *,
         wait: WaitRule | None = None,
+        plan: Policy | None = None,
         work: ArrayLike = 1.0,
         overhead: float = 0.0,
     ) -> None:
         self._code, self._blocks, self._loss = code, blocks, loss
-        self._wait = wait or UntilExact()
-        self._wait.check(code)
-        self._cluster = VirtualCluster(code, straggler_model, work, overhead)
-        self._block_rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
+        rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
+        self._port = VirtualPort(code, straggler_model, work, overhead, self._payload)
+        self._engine = Engine(code, self._port, wait, plan, block_rows=rows)
 
     @property
     def seconds(self) -> float:
         """Virtual time since the first round began."""
-        return self._cluster.now
+        return self._port.now()
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round.
@@ -164,11 +170,10 @@ class SimulatedObjective:
         InsufficientWorkersError
             If it would never end.
         """
+        return self._engine(w)
 
-        def payload(index: int) -> Payload:
-            message = self._code.messages[index]
-            found = compute_payload(self._code, message, self._blocks, self._loss, w)
-            assert found is not None  # nobody told it to stop
-            return found
-
-        return evaluation(self._cluster.run(self._wait, payload, self._block_rows))
+    def _payload(self, index: int, w: Vector) -> Payload:
+        message = self._code.messages[index]
+        payload = compute_payload(self._code, message, self._blocks, self._loss, w)
+        assert payload is not None  # nobody told it to stop
+        return payload

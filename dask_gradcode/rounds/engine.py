@@ -1,0 +1,212 @@
+"""The one loop that drives rounds: on a cluster, on a virtual clock, in this process.
+
+A *port* is where a round meets the world. The engine asks it to begin a round, hands it the orders
+of the round and hands the round its events, until the round has ended::
+
+    optimizer -- w --> Engine -- begin, orders --> Port --> workers
+                          ^                          |
+                          +--------- events ---------+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.inspection import Doubt
+from dask_gradcode.rounds.events import Arrived, Event, Lost, Ready, Unplaced
+from dask_gradcode.rounds.lateness import Lateness
+from dask_gradcode.rounds.orders import Order
+from dask_gradcode.rounds.outcomes import Done
+from dask_gradcode.rounds.patience import Patience
+from dask_gradcode.rounds.plans import Everybody, Hedging, Policy
+from dask_gradcode.rounds.record import RoundRecord
+from dask_gradcode.rounds.round import Round
+from dask_gradcode.rounds.rules import UntilExact, WaitRule
+from dask_gradcode.typing import Evaluation, Vector
+
+__all__ = ["Engine", "Port", "evaluation"]
+
+REMEMBERED = 64
+"""Rounds whose late answers are still entered in their records."""
+
+
+class Port(Protocol):
+    """Where rounds meet the world. One thread calls it."""
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        ...
+
+    def patience(self) -> Patience:
+        """Return how long a round waits for those without whom it cannot end."""
+        ...
+
+    def begin(self, round: int, w: Vector) -> Sequence[Lost | Unplaced | Ready]:
+        """Begin a round, which supersedes every older one; say who is absent, who has come back."""
+        ...
+
+    def send(self, orders: Sequence[Order]) -> None:
+        """Do what the round wants done."""
+        ...
+
+    def events(self, until: float | None) -> Sequence[Event]:
+        """Return what has happened, after waiting for something; nothing, if time is up.
+
+        Parameters
+        ----------
+        until : float, optional
+            When time is up, on the clock of ``now``. None: never.
+        """
+        ...
+
+    def reached(self) -> Mapping[int, float]:
+        """Return when each role got the ``w`` of this round; the others have not got it."""
+        ...
+
+    def explain(self, round: Round) -> BaseException:
+        """Return the error of a round that has ended without a sum."""
+        ...
+
+
+class Engine:
+    """Runs the rounds of one fit, one after the other.
+
+    Parameters
+    ----------
+    code : GradientCode
+        How the sum is coded.
+    port : Port
+        Who computes.
+    wait : WaitRule, optional
+        When a round has enough messages. None: until it is exact.
+    policy : Policy, optional
+        Who is asked, and when. None: those who are likely needed first, where the rule is exact;
+        else everybody, as the same workers' rows would be left out in every round.
+    block_rows : ndarray of shape (n_blocks,), optional
+        Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
+
+    Attributes
+    ----------
+    doubts : list of tuple of int and Doubt
+        What was sent in which round and cannot be right; whoever has told of it clears the list.
+
+    Raises
+    ------
+    ValueError
+        If the wait rule makes no sense for the code.
+    """
+
+    def __init__(
+        self,
+        code: GradientCode,
+        port: Port,
+        wait: WaitRule | None = None,
+        policy: Policy | None = None,
+        block_rows: Vector | None = None,
+    ) -> None:
+        self._code, self._port, self._wait = code, port, wait or UntilExact()
+        self._wait.check(code)
+        policy = policy or (Hedging() if self._wait.exact else Everybody())
+        self._planner = policy.start(code)
+        self._block_rows = block_rows
+        self._lateness = Lateness(code)
+        self._n_rounds = 0
+        self._recent: dict[int, Round] = {}  # that are done
+        self._back: list[Ready] = []  # who came back between two rounds
+        self.doubts: list[tuple[int, Doubt]] = []
+
+    def __call__(self, w: Vector) -> Evaluation:
+        """Run one round and return value and gradient.
+
+        Raises
+        ------
+        Exception
+            What the port makes of a round that ends without a sum.
+        """
+        round_ = self.run(w)
+        seen = evaluation(round_)
+        self.conclude(round_, seen.record)
+        return seen
+
+    def run(self, w: Vector | None = None) -> Round:
+        """Run one round until it is done, and return it; ``conclude`` it, or it teaches nothing."""
+        port = self._port
+        round_ = Round(
+            self._n_rounds,
+            self._code,
+            self._wait,
+            self._planner,
+            port.patience(),
+            self._block_rows,
+            w,
+        )
+        self._n_rounds += 1
+        news = port.begin(round_.number, np.zeros(0) if w is None else w)
+        orders = round_.begin([*self._back, *news], port.now())
+        self._back.clear()
+        while round_.outcome is None:
+            if orders:
+                port.send(orders)
+            orders = self._hand_over(port.events(round_.look_at), round_)
+        if not isinstance(round_.outcome, Done):
+            raise port.explain(round_)
+        round_.late = self._lateness.end(round_, port.reached())
+        self._recent[round_.number] = round_
+        self._recent.pop(round_.number - REMEMBERED, None)
+        return round_
+
+    def _hand_over(self, events: Sequence[Event], round_: Round) -> list[Order]:
+        now, orders = self._port.now(), list[Order]()
+        for event in events:
+            addressed = round_
+            if isinstance(event, Ready) and round_.outcome is not None:
+                self._back.append(event)
+            elif isinstance(event, Arrived) and event.round in self._recent:
+                addressed = self._recent[event.round]
+            orders += addressed.handle(event, now)
+            if isinstance(event, Arrived) and event.round in self._recent:
+                self._lateness.heard(addressed, event.role, now)
+            if addressed.doubts and addressed.outcome is not None:  # else it may withdraw them
+                self.doubts += ((addressed.number, doubt) for doubt in addressed.doubts)
+                addressed.doubts.clear()
+        is_due = round_.look_at is not None and now >= round_.look_at
+        if round_.outcome is None and (is_due or not events):  # whatever others may chatter
+            orders += round_.handle(None, now)
+        return orders
+
+    def conclude(self, round_: Round, record: RoundRecord) -> None:
+        """Let go of the messages of a round that is done, and learn from its record."""
+        round_.forget()
+        self._planner.end(record)
+
+    def drain(self, timeout: float = 0.0) -> None:
+        """Enter what has come late in the records of its rounds, after waiting for something."""
+        if not self._recent:
+            return
+        newest = next(reversed(self._recent.values()))
+        end = self._port.now() + timeout
+        while True:
+            events = self._port.events(end)
+            self._hand_over(events, newest)
+            if events or self._port.now() >= end:
+                return
+
+
+def evaluation(round_: Round) -> Evaluation:
+    """Return what a round that is done says about the objective, with its record.
+
+    Raises
+    ------
+    RuntimeError
+        If it is not done.
+    """
+    total = round_.result()
+    value, gradient = float(total[0]), total[1:]
+    record = round_.record(value, float(np.abs(gradient).max(initial=0.0)))
+    # Decoding multiplies the rounding of the messages, which are sums about as large as the value.
+    rounding = 4 * np.finfo(np.float64).eps * max(1.0, record.amplification) * abs(value)
+    return Evaluation(value, gradient, record, rounding)

@@ -1,0 +1,139 @@
+"""What happened in a round, without payloads: enough to run it again without a cluster."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.inspection import Doubt
+from dask_gradcode.rounds.events import Arrived, Event
+from dask_gradcode.rounds.orders import Order
+from dask_gradcode.rounds.patience import Patience
+from dask_gradcode.rounds.plans import Planner
+from dask_gradcode.rounds.rules import WaitRule
+from dask_gradcode.typing import Payload, Vector
+
+__all__ = ["RoundLog", "Step", "Testimony"]
+
+
+class Step(NamedTuple):
+    """One event of a round and what was made of it."""
+
+    now: float
+    event: Event | None
+    doubts: Sequence[Doubt]  # about the payload, which is not kept
+    orders: Sequence[Order]
+
+    def __str__(self) -> str:
+        match self.event:
+            case None:
+                what = "time went by"
+            case Arrived(number, role, message):
+                what = f"Arrived(round={number}, role={role}, message={message})"
+            case other:
+                what = str(other)
+        found = [f"doubted: {doubt.what}" for doubt in self.doubts]
+        return "\n            -> ".join([what, *found, *map(str, self.orders)])
+
+
+@dataclass
+class RoundLog:
+    """What happened in a round, without payloads; ``print`` tells it line by line.
+
+    Parameters
+    ----------
+    number : int
+        The round's number.
+    code : GradientCode
+        How the sum is coded.
+    wait : WaitRule
+        When it had enough.
+    planner : Planner
+        As it was before the round began.
+    patience : Patience
+        How long it waited.
+    steps : list of Step
+        What happened, in order; the first is the beginning.
+    news : sequence of Event
+        What had changed when the round began: who was absent, who had come back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> from dask_gradcode.rounds import Round
+    >>> round_ = Round(0, FractionalRepetition(2, 1))
+    >>> _ = round_.begin([], now=5.0)
+    >>> _ = round_.handle(Arrived(0, 1, 1, np.array([3.0, 0.5])), now=5.1)
+    >>> print(round_.log)
+    Round 0 of FractionalRepetition(n_workers=2, n_stragglers=1)
+       0.0000 s time went by
+                -> Ask(role=0, messages=(0,))
+                -> Ask(role=1, messages=(1,))
+       0.1000 s Arrived(round=0, role=1, message=1)
+    >>> Round.replay(round_.log).outcome
+    Done()
+    """
+
+    number: int
+    code: GradientCode
+    wait: WaitRule
+    planner: Planner
+    patience: Patience
+    steps: list[Step] = field(default_factory=list)
+    news: Sequence[Event] = ()
+
+    def begin(self, news: Sequence[Event], now: float, orders: Sequence[Order]) -> None:
+        """Note how the round begins."""
+        self.news = tuple(news)
+        self.steps = [Step(now, None, (), orders)]
+
+    def note(
+        self, now: float, event: Event | None, doubts: Sequence[Doubt], orders: Sequence[Order]
+    ) -> None:
+        """Add a step, without what an answer carried."""
+        if isinstance(event, Arrived):
+            event = replace(event, payload=_NOTHING)
+        self.steps.append(Step(now, event, doubts, orders))
+
+    def __str__(self) -> str:
+        lines = [f"Round {self.number} of {self.code!r}"]
+        lines += [f"{'':12}{event}" for event in self.news]
+        lines += [f"{step.now - self.steps[0].now:9.4f} s {step}" for step in self.steps]
+        return "\n".join(lines)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it to a file, by pickle: what is read in may be as large as a code."""
+        Path(path).write_bytes(pickle.dumps(self))
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> RoundLog:
+        """Read it from a file of your own; like every pickle, a stranger's may run code."""
+        log = pickle.loads(Path(path).read_bytes())
+        if not isinstance(log, RoundLog):
+            raise TypeError(f"{path} holds a {type(log).__name__}, not a RoundLog.")
+        return log
+
+
+class Testimony:
+    """Says of answers what was said of them then; stands for an inspector in a replay."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._doubts = {
+            step.event.message: step.doubts[0]
+            for step in steps
+            if step.doubts and isinstance(step.event, Arrived)
+        }
+
+    def doubt(self, message: int, payload: Payload) -> Doubt | None:
+        return self._doubts.get(message)
+
+
+_NOTHING: Vector = np.zeros(0)

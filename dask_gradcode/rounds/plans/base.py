@@ -1,0 +1,82 @@
+"""What every plan is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable
+from copy import copy
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.rounds.events import Event, Ready
+from dask_gradcode.rounds.orders import Ask, Order
+from dask_gradcode.rounds.record import RoundRecord
+from dask_gradcode.rounds.state import State
+
+__all__ = ["Planner", "Policy", "ask"]
+
+
+class Planner:
+    """A policy at work, for the rounds of one fit; this one asks nobody by itself.
+
+    Attributes
+    ----------
+    look_at : float or None
+        When it wants ``react`` to be called at the latest, in seconds on the round's clock.
+    """
+
+    look_at: float | None = None
+
+    def copy(self) -> Planner:
+        """Return a planner that decides as this one would and learns apart: for a round's log."""
+        other = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (deque, list, dict, set)):
+                setattr(other, name, value.copy())
+        return other
+
+    def begin(self, state: State, now: float) -> list[Order]:
+        """Return who is asked first in a round that begins now."""
+        return []
+
+    def react(self, event: Event | None, state: State, now: float) -> list[Order]:
+        """Return who is asked next, after an event or, for None, as time went by.
+
+        A role that is there again is asked for all that is missing of it.
+        """
+        if isinstance(event, Ready):
+            return ask([event.role], state)
+        return []
+
+    def end(self, record: RoundRecord) -> None:
+        """Learn from a round."""
+
+
+class Policy(ABC):
+    """Who is asked for what, and when: a frozen value, of which each fit starts its own planner.
+
+    Examples
+    --------
+    A policy of one's own is two small classes. This one asks the last role first:
+
+    >>> class Backwards(Policy):
+    ...     def start(self, code):
+    ...         return BackwardsPlanner()
+    >>> class BackwardsPlanner(Planner):
+    ...     def begin(self, state, now):
+    ...         return ask(reversed(state.ready()), state)
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.rounds import Round
+    >>> Round(0, Uncoded(2), planner=Backwards().start(Uncoded(2))).begin([], now=0.0)
+    [Ask(role=1, messages=(1,)), Ask(role=0, messages=(0,))]
+    """
+
+    @abstractmethod
+    def start(self, code: GradientCode) -> Planner:
+        """Return a planner for the rounds of one fit."""
+
+
+def ask(roles: Iterable[int], state: State) -> list[Order]:
+    """Return the orders that ask roles, one after the other, for all that they could send."""
+    wanted = ((role, state.unasked(role)) for role in roles)
+    return [Ask(role, messages) for role, messages in wanted if messages]

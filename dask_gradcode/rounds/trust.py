@@ -1,0 +1,111 @@
+"""What the answers of a round carry: whether it can be right, and what it adds up to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from dask_gradcode.codes import Decoding, GradientCode
+from dask_gradcode.codes.summing import Sum
+from dask_gradcode.inspection import Doubt
+from dask_gradcode.rounds.state import State
+from dask_gradcode.typing import Payload, Vector
+
+__all__ = ["Answers", "Witness"]
+
+
+class Witness(Protocol):
+    """Says whether a message can be right."""
+
+    def doubt(self, message: int, payload: Payload) -> Doubt | None:
+        """Return why a message cannot be right, or that it contradicts an equal one."""
+        ...
+
+
+class Answers:
+    """The payloads of a round, of which those are added that can be right.
+
+    A message that is not finite although ``w`` is, is put aside and its worker counts as lost, as
+    long as others can do without it. If they cannot, whoever may return, it is believed.
+
+    Parameters
+    ----------
+    code : GradientCode
+        How the sum is coded.
+    state : State
+        The round's, which learns what has been added and who has sent what cannot be right.
+    witness : Witness
+        Says what cannot be right.
+
+    Attributes
+    ----------
+    doubts : list of Doubt
+        What was sent and cannot be right.
+    """
+
+    def __init__(self, code: GradientCode, state: State, witness: Witness) -> None:
+        self._code, self._state, self._witness = code, state, witness
+        self._sum: Sum | None = code.sum()
+        self._aside: dict[int, Payload] = {}  # not finite
+        self.doubts: list[Doubt] = []
+
+    def take_in(self, role: int, message: int, payload: Payload) -> None:
+        """Add a message, or put it aside."""
+        doubt = self.inspect(message, payload)
+        if doubt is None or len(doubt.roles) > 1:  # of two that differ either may be right
+            self._add(message, payload)
+            return
+        self._state.lost[role] = doubt.what
+        if doubt.fits:
+            self._aside[message] = payload
+
+    def inspect(self, message: int, payload: Payload) -> Doubt | None:
+        """Say what cannot be right about a message, and remember it."""
+        doubt = self._witness.doubt(message, payload)
+        if doubt is not None:
+            self.doubts.append(doubt)
+        return doubt
+
+    def is_agreed(self) -> bool:
+        """Say whether no return of a lost worker could do without the messages put aside."""
+        if not self._aside:
+            return False
+        others = np.ones(len(self._code.messages), dtype=bool)
+        others[list(self._aside)] = False
+        return not self._code.can_decode(others)
+
+    def accept(self) -> bool:
+        """Take messages that were put aside for what they are; True if there are any."""
+        if not self._aside:
+            return False
+        believed = {self._code.messages[message].worker for message in self._aside}
+        self.doubts = [doubt for doubt in self.doubts if not believed.issuperset(doubt.roles)]
+        for role in believed:
+            self._state.lost.pop(role, None)
+        for message, payload in list(self._aside.items()):
+            self._add(message, payload)
+        return True
+
+    def total(self, decoding: Decoding) -> Vector:
+        """Return the sum by a decoding of what has been added.
+
+        Raises
+        ------
+        RuntimeError
+            If the messages have been let go.
+        """
+        if self._sum is None:
+            raise RuntimeError("The messages have been let go.")
+        return self._sum.total(decoding)
+
+    def forget(self) -> None:
+        """Let go of the messages; what comes late can still be inspected."""
+        self._sum = None
+        self._aside.clear()
+
+    def _add(self, message: int, payload: Payload) -> None:
+        assert self._sum is not None
+        self._aside.pop(message, None)
+        self._sum.add(message, payload)
+        self._state.add(message)

@@ -1,0 +1,155 @@
+"""Workers that only take time, and the clock that they and the client share."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.rounds import (
+    Arrived,
+    Event,
+    InsufficientWorkersError,
+    Lost,
+    Order,
+    Patience,
+    Round,
+)
+from dask_gradcode.stragglers import StragglerModel
+from dask_gradcode.typing import Payload, Vector
+
+__all__ = ["VirtualPort"]
+
+
+class VirtualPort:
+    """Runs rounds on a virtual clock.
+
+    As on a cluster a delay cannot be interrupted, computing is given up once a newer round asks the
+    same worker, and only the newest round that has asked it is worked on: whoever is still in an
+    old round's delay then starts on the new one after that, with the new round's delay. Who is not
+    asked goes on with what it has.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Who computes what.
+    model : StragglerModel
+        The delays.
+    work : float or array-like of shape (n_workers,)
+        Seconds in which a worker computes the whole data set.
+    overhead : float
+        Seconds of every message that are no worker's computing.
+    payload : callable
+        ``payload(index, w)`` gives a message that arrives; called in the order of arrival.
+    """
+
+    def __init__(
+        self,
+        code: GradientCode,
+        model: StragglerModel,
+        work: ArrayLike,
+        overhead: float,
+        payload: Callable[[int, Vector], Payload],
+    ) -> None:
+        if not isinstance(model, StragglerModel):
+            raise TypeError(
+                f"straggler_model must be a StragglerModel, got {model!r}. "
+                "dask_gradcode.stragglers has several."
+            )
+        self._code, self._model, self._payload = code, model, payload
+        self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
+        self._share = [len(message.blocks) / code.n_blocks for message in code.messages]
+        self._clock, self._round = 0.0, -1
+        self._delays: list[float] = []  # of this round
+        self._w: dict[int, Vector] = {}  # of each round that somebody may still work on
+        self._asked_by = [-1] * code.n_workers  # the newest round that asked a role, its delay
+        self._began = [(0.0, 0.0)] * code.n_workers  # from when to when, and when it has computed
+        self._free_at = [0.0] * code.n_workers  # all that it was asked for
+        # heap of arrivals: when, message, role, round; void where a newer round has asked the role
+        self._coming: list[tuple[float, int, int, int]] = []
+
+    def now(self) -> float:
+        return self._clock
+
+    def patience(self) -> Patience:
+        return Patience()  # who is silent stays silent
+
+    def begin(self, round: int, w: Vector) -> Sequence[Lost]:
+        self._round = round
+        self._delays = self._model.delays(round, self._code.n_workers).tolist()
+        self._w = {number: self._w[number] for number in {*self._asked_by} - {-1}} | {round: w}
+        return []
+
+    def send(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            role = order.role
+            if self._asked_by[role] != self._round:
+                self._begin(role)
+            at = max(self._free_at[role], self._clock)
+            for message in order.messages:
+                at += self._work[role] * self._share[message]
+                heapq.heappush(self._coming, (at + self._overhead, message, role, self._round))
+            self._free_at[role] = at
+
+    def _begin(self, role: int) -> None:
+        """Have a role work on this round, after a delay that it may still be in."""
+        began, ends = self._began[role]
+        wakes_at = ends if began < self._clock else began  # else that delay had not begun yet
+        begins = max(wakes_at, self._clock)
+        self._asked_by[role] = self._round
+        self._began[role] = begins, begins + self._delays[role]
+        self._free_at[role] = self._began[role][1]
+
+    def events(self, until: float | None) -> Sequence[Event]:
+        while self._coming and self._is_void(self._coming[0]):
+            heapq.heappop(self._coming)
+        when = self._coming[0][0] if self._coming else np.inf
+        if until is not None and until < when:
+            self._clock = max(self._clock, until)
+            return []
+        if not self._coming:
+            raise InsufficientWorkersError(
+                f"Round {self._round} never ends: all that its plan has asked for is here, and its "
+                "wait rule wants more."
+            )
+        if when == np.inf:  # what has arrived is all that ever will
+            silent = sorted({role for _, _, role, _ in self._coming})
+            self._coming = []
+            return [Lost(role, "it never answers") for role in silent]
+        self._clock, message, role, number = heapq.heappop(self._coming)
+        return [Arrived(number, role, message, self._payload(message, self._w[number]))]
+
+    def _is_void(self, coming: tuple[float, int, int, int]) -> bool:
+        _, _, role, number = coming
+        return number != self._asked_by[role]
+
+    def reached(self) -> Mapping[int, float]:
+        begins = ((role, began) for role, (began, _) in enumerate(self._began))
+        return {
+            role: began
+            for role, began in begins
+            if self._asked_by[role] == self._round and began < self._clock
+        }
+
+    def explain(self, round: Round) -> BaseException:
+        silent = ", ".join(map(str, round.state.missing()))
+        return InsufficientWorkersError(
+            f"Round {round.number} never ends: worker(s) {silent} never answer.\n"
+            f"The code is {self._code!r}.\nIt tolerates {self._code.tolerance}. Use a code with "
+            "more n_stragglers."
+        )
+
+
+def _checked(work: ArrayLike, overhead: float, code: GradientCode) -> Vector:
+    seconds = np.asarray(work, dtype=float)
+    if seconds.shape not in ((), (code.n_workers,)) or not (seconds > 0).all():
+        raise ValueError(
+            f"work must be seconds > 0, one number or one for each of the {code.n_workers} "
+            f"workers, got {work!r}."
+        )
+    if not 0 <= overhead < np.inf:
+        raise ValueError(f"overhead must be seconds in the range [0, inf), got {overhead!r}.")
+    return np.broadcast_to(seconds, code.n_workers)
