@@ -175,6 +175,11 @@ class StreamTransport:
             self._hear()
         return True
 
+    @property
+    def has_reached_some(self) -> bool:
+        """Whether any worker has answered, though it may not be connected yet."""
+        return bool(self._connector.reached)
+
     def close(self) -> None:
         for role in list(self._links):
             self.detach(role)
