@@ -135,7 +135,7 @@ class Crew:
 
     def _out_of_reach(self, stream: StreamTransport, since: float) -> bool:
         """Say whether workers that are not connected live: else they may only be slow or frozen."""
-        if stream.has_reached_some:
+        if stream.has_news:
             return False  # it takes time, or has failed with an error, which a round will raise
         liveness = Liveness.of(self._data.client)
         liveness.addresses()

@@ -176,9 +176,9 @@ class StreamTransport:
         return True
 
     @property
-    def has_reached_some(self) -> bool:
-        """Whether any worker has answered, though it may not be connected yet."""
-        return bool(self._connector.reached)
+    def has_news(self) -> bool:
+        """Whether any worker has answered, though it may not be connected, or there is an error."""
+        return bool(self._connector.reached or self._ended)
 
     def close(self) -> None:
         for role in list(self._links):
