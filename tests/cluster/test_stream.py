@@ -173,7 +173,7 @@ def test_placed_data_that_is_cancelled_is_said_at_once(
         act = lambda: client.cancel(list(data.shards.values()))  # noqa: E731
         model = CodedLogisticRegression(transport=transport).fit(data)
         if in_mid_fit:
-            model.set_params(solver=Interfering(act=act))
+            model.set_params(solver=Interfering(round=1, act=act))
         else:
             act()
         with pytest.raises(RuntimeError, match=r"roles \[0, 1, 2, 3\] has been cancelled"):
