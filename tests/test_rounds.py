@@ -385,8 +385,10 @@ def test_a_message_that_comes_late_can_still_be_entered_in_the_record() -> None:
     script = Script(FractionalRepetition(2, 1))
     script.feed(0)
     record = script.round.record(0.0, 0.0)
-    record.arrived_at[1] = 9.0
-    assert_array_equal(record.arrived_at, [1.0, 9.0])
+    assert_array_equal(record.arrived_at, [1.0, np.nan])
+    assert script.feed(1) == Done()
+    assert_array_equal(record.arrived_at, [1.0, 2.0])
+    assert (record.seconds, record.not_needed) == (1.0, (1,))  # of the round that is over
 
 
 def test_there_is_no_result_and_no_record_before_the_end() -> None:

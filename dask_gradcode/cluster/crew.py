@@ -8,6 +8,7 @@ import time
 from collections.abc import Hashable
 
 from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.losses import Loss
@@ -46,6 +47,9 @@ class Crew:
     ------
     ValueError
         If the name is unknown, or the stream cannot work here.
+    ConnectionError
+        If it is to be the stream, and no worker can be reached within
+        ``gradcode.timeouts.connect``.
     """
 
     def __init__(self, data: Placement, work: Work, name: str) -> None:
@@ -119,11 +123,29 @@ class Crew:
                 data.client, data.code, work, data.serving, columns
             )
             self.renew()
-            if name == "stream" or stream.wait_until_open(seconds("gradcode.timeouts.connect")):
+            began, limit = time.monotonic(), seconds("gradcode.timeouts.connect")
+            if stream.wait_until_open(limit):
+                return stream
+            if name == "stream" and not self._out_of_reach(stream, began):
                 return stream
             stream.close()
+            if name == "stream":
+                raise ConnectionError(
+                    f"transport='stream' needs to reach the workers, and none of "
+                    f"{sorted(set(data.addresses.values()))} could be connected from this process "
+                    f"within {limit:g} s (dask.config key gradcode.timeouts.connect), although "
+                    "they send heartbeats. A firewall may be between; use transport='tasks'."
+                )
             self._attached.clear()
             self._version = -1
             logger.warning("No worker can be reached from here: messages travel as tasks.")
         fit = f"{data.uid}-{next(_fits)}"
         return TaskTransport(data.client, fit, data.code, work, columns)
+
+    def _out_of_reach(self, stream: StreamTransport, since: float) -> bool:
+        """Say whether workers that are not connected live: else they may only be slow or frozen."""
+        if stream.has_news:
+            return False  # it takes time, or has failed with an error, which a round will raise
+        liveness = Liveness.of(self._data.client)
+        liveness.addresses()
+        return any(liveness.heard(address) > since for address in self._data.addresses.values())

@@ -170,6 +170,7 @@ class ClusterObjective:
                 self._note(event, now)
             news: Sequence[Event | None] = events
             if not events:
+                data.check_open()  # what has been cancelled is waited for in vain
                 news = self._crew.renew() or patience.look(now) or [None]
             for one in news:
                 step = round_.feed(one, now)

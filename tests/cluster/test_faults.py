@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client, Event, get_worker
@@ -45,6 +46,7 @@ from helpers import (
     local_cluster,
     logistic_data,
     pid_of,
+    restart_no_more,
     wait_until,
 )
 
@@ -348,22 +350,32 @@ def test_delays_end_with_their_client(client: Client) -> None:
 @pytest.mark.parametrize(
     "inner", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=["fractional", "cyclic"]
 )
-def test_a_dead_worker_of_a_partial_code_is_replaced_or_named(inner: Any, transport: str) -> None:
-    code = PartialStragglers(inner, 2)
-
+def test_a_dead_worker_of_a_partial_code_is_replaced(inner: Any, transport: str) -> None:
     with (
         local_cluster(4) as client,
-        place(X, Y, code=code) as data,
+        place(X, Y, code=PartialStragglers(inner, 2)) as data,
         ClusterObjective(data, count_rows, transport=transport) as objective,
     ):
         first = objective(np.zeros(3)).value
+        pid = pid_of(client, data.addresses[2])
+        os.kill(pid, signal.SIGKILL)
+        assert [objective(np.zeros(3)).value for _ in range(50)] == [first] * 50
+        assert pid_of(client, data.addresses[2]) != pid
+
+
+@every_transport
+def test_a_dead_worker_of_a_partial_code_that_stays_dead_is_named(transport: str) -> None:
+    with (
+        local_cluster(4) as client,
+        place(X, Y, code=PartialStragglers(FractionalRepetition(4, 1), 2)) as data,
+        ClusterObjective(data, count_rows, transport=transport) as objective,
+        dask.config.set({"gradcode.timeouts.recover": "1s"}),
+    ):
+        objective(np.zeros(3))
+        restart_no_more(client)
         os.kill(pid_of(client, data.addresses[2]), signal.SIGKILL)
-        try:
-            again = [objective(np.zeros(3)).value for _ in range(50)]
-        except InsufficientWorkersError as error:
-            said = str(error)
-        else:
-            said = "role 2 tolerates 1 slow worker(s), no dead one"
-            assert again == [first] * 50
-    assert "role 2" in said
-    assert "tolerates 1 slow worker(s), no dead one" in said
+        with pytest.raises(
+            InsufficientWorkersError,
+            match=r"(?s)role 2: tcp://.*tolerates 1 slow worker\(s\), no dead one",
+        ):
+            [objective(np.zeros(3)) for _ in range(50)]

@@ -15,6 +15,7 @@ from dask.delayed import delayed
 from distributed import Client, Future
 
 from dask_gradcode.cluster.client.forks import forked_error, is_inherited
+from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import features_of
@@ -162,7 +163,7 @@ class Placement:
         return self._owned is not None
 
     def check_open(self) -> None:
-        """Raise RuntimeError if the placement is closed, or its client closed or restarted."""
+        """Raise RuntimeError if it or its client is closed, or its data restarted or cancelled."""
         if self._owned is None:
             raise RuntimeError("The placed data has been closed. Place it anew with place(X, y).")
         if is_inherited(self.client):
@@ -177,6 +178,26 @@ class Placement:
                 f"The Dask client of the placed data is {self.client.status}. "
                 "Create a new Client and place the data anew."
             )
+        if self._cancelled():
+            workers_of(self.client)  # meanwhile who has let go of a shard takes it off the list
+            roles = sorted(self._cancelled())
+            if roles:
+                raise RuntimeError(
+                    f"The placed data is gone: that of the roles {roles} has been cancelled "
+                    "(client.cancel) since it was placed. Place it anew with place(X, y)."
+                )
+
+    def _cancelled(self) -> set[int]:
+        """Return the roles of which the user has cancelled the shard.
+
+        The client has forgotten these; those that the scheduler gives up it knows still.
+        """
+        known = self.client.futures
+        return {
+            role
+            for role, shard in self.shards.items()
+            if shard.status == "cancelled" and shard.key not in known
+        }
 
     def replica(self, role: int, block: int) -> da.Array:
         """Return the features of a block, as one role holds them, as a dask array.
