@@ -122,9 +122,14 @@ class Crew:
             self.transport = stream = StreamTransport(
                 data.client, data.code, work, data.serving, columns
             )
-            self.renew()
             began, limit = time.monotonic(), seconds("gradcode.timeouts.connect")
-            if stream.wait_until_open(limit):
+            try:
+                self.renew()
+                is_open = stream.wait_until_open(limit)
+            except BaseException:  # Ctrl-C, say
+                stream.close()
+                raise
+            if is_open:
                 return stream
             if name == "stream" and not self._out_of_reach(stream, began):
                 return stream
