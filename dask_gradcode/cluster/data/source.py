@@ -88,21 +88,43 @@ class Source:
         shape = (self._rows[name][index], *([self._n_features] if name == "X" else ()))
         return Expected(f"Chunk {index} of {name}", shape)
 
-    def again(self, name: str, index: int, workers: Sequence[str]) -> Future[Any]:
-        """Compute a chunk once more, on some of the workers as long as one of them is there.
+    def again(self, name: str, index: int, workers: Sequence[str] = ()) -> Future[Any]:
+        """Compute a chunk once more, under a new key, if possible on some of the workers.
 
-        When all of them have gone it is computed on others: Dask would leave it alone for good.
-
-        A chunk that the user has persisted is not computed but copied, as this client does not know
-        what it was computed from.
+        Where none are named, or they have gone, it is computed on any. A chunk that the user has
+        persisted is not computed but copied, as this client does not know what it was computed
+        from.
         """
         recipe = self._recipes[name][index]
-        if isinstance(recipe, Delayed):
-            future: Future[Any] = self._client.compute(
-                _renamed(recipe), workers=workers, allow_other_workers=True
-            )
-            return future
-        return self._send(recipe, workers)
+        if not isinstance(recipe, Delayed):
+            return self._send(recipe, workers)
+        held = recipe.__dask_graph__()[recipe.key]
+        if isinstance(held, Future):
+            return self._send(held, workers)
+        future: Future[Any] = self._client.compute(
+            _renamed(recipe), workers=list(workers) or None, allow_other_workers=bool(workers)
+        )
+        return future
+
+    def persisted(self, name: str, index: int) -> list[Any]:
+        """Return the keys that a chunk is made from and that only Dask can compute again."""
+        recipe = self._recipes[name][index]
+        if not isinstance(recipe, Delayed):
+            return []
+        graph, found, stack = recipe.__dask_graph__(), [], [recipe.key]
+        while stack:
+            node = graph.get(stack.pop())
+            if isinstance(node, Future):
+                found.append(node.key)
+            stack += getattr(node, "dependencies", ())
+        return found
+
+    def keep(self, name: str, index: int, future: Future[Any]) -> None:
+        """Have another future stand for a chunk; the one before is let go."""
+        before = self.futures[name].get(index)
+        self.futures[name][index] = future
+        if before is not None and before is not future:
+            before.release()
 
     def release(self) -> None:
         """Let go of all chunks; those that the user persisted stay with the user."""
