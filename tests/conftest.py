@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 
+import dask
 import hypothesis
 import pytest
 from distributed import Client, LocalCluster
+from distributed.utils import get_mp_context
 
 # The same examples in every run: a red test can be run again.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=500)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# Workers fork from a process that has imported what they need: a cluster starts ten times as fast.
+dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+get_mp_context()  # which has Dask set its own list
+multiprocessing.get_context("forkserver").set_forkserver_preload(
+    ["distributed", "dask.array", "dask.dataframe", "scipy.stats", "sklearn.linear_model"]
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -86,7 +87,10 @@ def test_workers_that_place_compute_and_predict_load_nothing_heavy() -> None:
         return float(block.n_rows), w
 
     X, y = logistic_data(200, 4)
-    with local_cluster(2) as client:
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),  # as users' do
+        local_cluster(2) as client,
+    ):
         assert not any(loaded(client).values())
         for rows in (X, scipy.sparse.csr_array(X)):
             with place(rows, y, sample_weight=np.ones(200), client=client) as data:
