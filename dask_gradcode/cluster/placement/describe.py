@@ -56,7 +56,8 @@ def describe(
     for (name, index), (_, answer) in answers.items():
         problem = answer.value.problem
         if problem is not None:
-            raise type(problem)(f"{problem} (on {answer.worker}), chunk {index} of {name}")
+            which = source.expected(name, index).what
+            raise type(problem)(f"{problem} (on {answer.worker}), {which[0].lower()}{which[1:]}")
     facts = {
         name: [answers[name, index][1].value for index in range(len(source.futures[name]))]
         for name in ("X", "y")
