@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from distributed import Client, Event, LocalCluster
 
+from chaos_placing import plan, run
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.client import silence
@@ -95,6 +96,24 @@ def test_workers_all_of_which_die_while_chunks_are_computed(n_first: int) -> Non
         with meanwhile(kill):
             assert rows_summed(client, *gated_data()) == 200.0
         assert not set(client.run(os.getpid).values()) & set(pids.values())
+
+
+def assert_ends_as_promised(seed: int) -> None:
+    outcome = run(plan(seed))
+    assert outcome.end in ("fit", "error"), (outcome.plan, outcome.why, outcome.states)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_seeded_deaths_end_in_a_fit_or_in_the_promised_error(seed: int) -> None:
+    assert_ends_as_promised(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_many_seeded_deaths(seed: int) -> None:
+    assert_ends_as_promised(seed)
 
 
 def test_a_cluster_that_is_scaled_to_nobody_and_up_again() -> None:
