@@ -197,7 +197,7 @@ def test_a_role_is_not_back_between_its_sockets_end_and_the_word_of_its_death() 
         place(np.ones((40, 2)), np.arange(40) % 2, code=CODE) as data,
         ClusterObjective(data, count_rows, transport="stream") as objective,
     ):
-        wait_until(lambda: data.roles.tend() or not data.lost)
+        data.wait(timeout=30)
         objective(np.zeros(2))
         os.kill(pid_of(client, data.addresses[1]), signal.SIGKILL)
         while 1 not in data.lost or len(records) < 20:
