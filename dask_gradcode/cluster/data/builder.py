@@ -242,15 +242,15 @@ class Builder:
         if name != "X" and (piece.start, piece.stop) == (0, self._lengths[name][piece.chunk]):
             return chunk
         if (name, piece) not in self._cuts:
-            expected = self._source.expected(name, piece.chunk)
+            expected, named = self._source.expected(name, piece.chunk), self._named()
             cut = self._cuts[name, piece] = self._client.submit(
                 *((pack_rows, expected) if name == "X" else (cut_rows,)),
                 chunk,
                 piece.start,
                 piece.stop,
                 key=task_key("cut", self._uid),
-                workers=self._named() or None,
-                allow_other_workers=bool(self._silent),
+                workers=named or None,
+                allow_other_workers=bool(named),
                 pure=False,
             )
             self._begun[cut.key] = self._able, self._silent
