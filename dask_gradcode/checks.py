@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from dask_gradcode.typing import Vector
 
-__all__ = ["as_rows", "as_targets", "as_weights", "kind_of_targets"]
+__all__ = ["as_rows", "as_targets", "as_weights", "kind_of_targets", "refuse_missing"]
 
 NUMBERS = "biuf"
 """The kinds of dtypes that are numbers."""
@@ -78,14 +78,41 @@ def as_targets(y: Any, estimator: str) -> Any:
     y = np.asarray(y)
     if y.ndim == 1 and (y.dtype.kind not in "fO" or _is_finite(y)):
         return y
-    from sklearn.utils import assert_all_finite, check_array, column_or_1d
+    from sklearn.utils import check_array, column_or_1d
 
     y = column_or_1d(y)
     if y.dtype.kind == "f":
         check_array(y, ensure_2d=False, ensure_min_samples=0, input_name="y", estimator=estimator)
-    if y.dtype.kind == "O":
-        assert_all_finite(y, input_name="y", estimator_name=estimator)
+    refuse_missing(y, "y")
     return y
+
+
+def refuse_missing(values: Any, name: str) -> None:
+    """Raise for objects of which some are missing: None, NaN, or pandas' NA and NaT.
+
+    scikit-learn fails at most of them where it sorts or compares them, in words of neither.
+
+    Parameters
+    ----------
+    values : array-like
+        Numbers and strings are passed over.
+    name : str
+        What they are, for the text.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words for numbers.
+
+    Examples
+    --------
+    >>> refuse_missing(["a", None], "y")
+    Traceback (most recent call last):
+    ValueError: Input y contains NaN.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind == "O" and any(_is_missing(value) for value in values.flat):
+        raise ValueError(f"Input {name} contains NaN.")
 
 
 def as_weights(sample_weight: Any, y: Any) -> Vector:
@@ -155,6 +182,12 @@ def _is_plain(array: Any, ndim: int) -> bool:
     if type(array) not in (np.ndarray, np.memmap, csr_array, csr_matrix):
         return False
     return array.ndim == ndim and array.dtype.kind in NUMBERS
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, (float, np.floating)):
+        return bool(np.isnan(value))
+    return value is None or type(value).__name__ in ("NAType", "NaTType")  # pandas' own
 
 
 def _is_finite(values: Any) -> bool:

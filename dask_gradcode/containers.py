@@ -15,6 +15,10 @@ _FIXES = {
     ".",
     "path": "Load it first.",
     "collection": "Use a dask array, or a dask DataFrame or Series.",
+    "DataArray of xarray": "Use {name}.data.",
+    "Dataset of xarray": "Use {name}.to_dataframe(), or {name}.to_dask_dataframe().",
+    "sparse array of pydata": "Use {name}.todense(), or for rows {name}.asformat('coo')"
+    ".to_scipy_sparse().",
 }
 _FIXES_OF_LISTS = {
     "Array": "Use dask.array.concatenate({name}).",
@@ -23,6 +27,9 @@ _FIXES_OF_LISTS = {
     "Delayed": "Use dask.array.concatenate([dask.array.from_delayed(part, shape, dtype) "
     "for part in {name}]).",
     "Future": "Use numpy.concatenate(client.gather({name})).",
+    "DataArray of xarray": "Use dask.array.concatenate([part.data for part in {name}]).",
+    "Dataset of xarray": "Use pandas.concat([part.to_dataframe() for part in {name}]).",
+    "sparse array of pydata": "Use numpy.concatenate([part.todense() for part in {name}]).",
     "collection": "Use one dask array, or one dask DataFrame or Series.",
 }
 
@@ -61,9 +68,11 @@ def check_containers(**given: Any) -> None:
 
 
 def _kind(value: Any) -> str | None:
-    """Return what an object of Dask's is, or that it is a path; None of all else."""
+    """Return what an object is of those that hold no rows as they are; None of all else."""
     if isinstance(value, (str, bytes, PathLike)):
         return "path"
+    if (kind := _guest(value)) is not None:
+        return kind
     distributed, dask = sys.modules.get("distributed"), sys.modules.get("dask")
     if distributed is not None and isinstance(value, distributed.Future):
         return "Future"
@@ -75,3 +84,19 @@ def _kind(value: Any) -> str | None:
         return kind
     has_rows = hasattr(value, "ndim") and (hasattr(value, "dtype") or hasattr(value, "dtypes"))
     return "Array" if has_rows else "collection"
+
+
+def _guest(value: Any) -> str | None:
+    """Return what an object of xarray's or pydata's sparse is, neither of which need be here.
+
+    A DataArray around an ndarray is one to NumPy, and is taken as scikit-learn takes it.
+    """
+    xarray, sparse = sys.modules.get("xarray"), sys.modules.get("sparse")
+    if xarray is not None and isinstance(value, xarray.Dataset):
+        return "Dataset of xarray"
+    if xarray is not None and isinstance(value, xarray.DataArray):
+        lies_in_memory = value.chunks is None and _guest(value.data) is None
+        return None if lies_in_memory else "DataArray of xarray"
+    if sparse is not None and isinstance(value, sparse.SparseArray):
+        return "sparse array of pydata"
+    return None

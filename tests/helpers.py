@@ -193,7 +193,7 @@ def gradcode_keys(client: Client) -> list[str]:
     return found
 
 
-def wait_until(is_so: Callable[[], Any], seconds: float = 30.0) -> None:
+def wait_until(is_so: Callable[[], Any], seconds: float = 100.0) -> None:
     """Wait for a state that must come, and fail if it does not."""
     end = time.monotonic() + seconds
     while not is_so():

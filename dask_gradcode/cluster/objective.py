@@ -156,7 +156,7 @@ class ClusterObjective:
             "history_.events says from which round on it is complete."
         )
         logger.warning(text)
-        warnings.warn(text, stacklevel=3)  # of whoever called for the round
+        warnings.warn(text, stacklevel=4)  # of whoever called for the round
 
     def _tell_if_complete(self, record: RoundRecord) -> None:
         """Say once that all roles are placed, after a beginning without some of them."""

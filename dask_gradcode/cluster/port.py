@@ -93,6 +93,9 @@ class ClusterPort:
     ------
     ValueError
         If the name of the transport is unknown, or the stream cannot work here.
+    ConnectionError
+        If it is to be the stream, and no worker can be reached within
+        ``gradcode.timeouts.connect``.
     """
 
     def __init__(self, data: Placement, work: Work, transport: str) -> None:
@@ -204,8 +207,7 @@ class ClusterPort:
         """Return what has changed since the last look: who is attached, and who is silent."""
         self._looked = now
         news: list[Event] = [*self._renew()]
-        if len(self._attached) < self._data.code.n_workers:
-            self._data.check_open()  # what a restart has dropped does not come back
+        self._data.check_open()  # what has been cancelled is waited for in vain
         if now >= self._listen_at:
             self._listen_at = now + LOOK_EVERY
             news += self._listen()
@@ -298,12 +300,34 @@ class ClusterPort:
             self.transport = stream = StreamTransport(
                 data.client, data.code, work, data.serving, columns
             )
-            self._renew()
-            if name == "stream" or stream.wait_until_open(seconds("gradcode.timeouts.connect")):
+            began, limit = time.monotonic(), seconds("gradcode.timeouts.connect")
+            try:
+                self._renew()
+                is_open = stream.wait_until_open(limit)
+            except BaseException:  # Ctrl-C, say
+                stream.close()
+                raise
+            if is_open:
+                return stream
+            if name == "stream" and not self._out_of_reach(stream, began):
                 return stream
             stream.close()
+            if name == "stream":
+                raise ConnectionError(
+                    f"transport='stream' needs to reach the workers, and none of "
+                    f"{sorted(set(data.addresses.values()))} could be connected from this process "
+                    f"within {limit:g} s (dask.config key gradcode.timeouts.connect), although "
+                    "they send heartbeats. A firewall may be between; use transport='tasks'."
+                )
             self._attached.clear()
             self._version = -1
             logger.warning("No worker can be reached from here: messages travel as tasks.")
         fit = f"{data.uid}-{next(_fits)}"
         return TaskTransport(data.client, fit, data.code, work, columns)
+
+    def _out_of_reach(self, stream: StreamTransport, since: float) -> bool:
+        """Say whether workers that are not connected live: else they may only be slow or frozen."""
+        if stream.has_news:
+            return False  # it takes time, or has failed with an error, which a round will raise
+        self._liveness.addresses()
+        return any(self._liveness.heard(a) > since for a in self._data.addresses.values())

@@ -10,7 +10,7 @@ import numpy as np
 from dask.base import compute
 from distributed import Client
 
-from dask_gradcode.checks import as_rows
+from dask_gradcode.checks import as_rows, refuse_missing
 from dask_gradcode.cluster.client.computing import say_where_it_lies
 from dask_gradcode.cluster.data.frames import FrameRows
 from dask_gradcode.cluster.data.lazy import as_column, as_dask_array, held_to_shape, is_dask
@@ -185,6 +185,7 @@ def _sound(values: Any, name: str) -> Any:
     from sklearn.utils import assert_all_finite
     from sklearn.utils.multiclass import type_of_target
 
+    refuse_missing(values, name)
     assert_all_finite(values, input_name=name)
     type_of_target(values, input_name=name)  # takes no bytes
     return values

@@ -10,7 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["HYDRA", "KNOWN", "OPEN_MPI", "UNKNOWN", "Mpi", "allocation", "find_mpirun", "which_mpi"]
+__all__ = [
+    "HYDRA",
+    "KNOWN",
+    "OPEN_MPI",
+    "UNKNOWN",
+    "Mpi",
+    "advice_for_root",
+    "allocation",
+    "find_mpirun",
+    "which_mpi",
+]
 
 
 @dataclass(frozen=True)
@@ -192,3 +202,17 @@ def which_mpi(mpirun: str) -> Mpi:
     except (OSError, subprocess.TimeoutExpired):
         return UNKNOWN
     return next((mpi for mpi in KNOWN if mpi.banner in said), UNKNOWN)
+
+
+_ROOT = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+
+
+def advice_for_root(mpi: Mpi) -> str:
+    """Return what root has to set for this ``mpirun`` to start anything; empty where nothing."""
+    unset = [name for name in _ROOT if os.environ.get(name) != "1"]
+    if mpi is not OPEN_MPI or os.geteuid() != 0 or not unset:
+        return ""
+    return (
+        "You are root, for whom Open MPI starts nothing unless it is told twice. Launch as another "
+        f"user or, in a container say, first\n    export {' '.join(f'{n}=1' for n in unset)}"
+    )

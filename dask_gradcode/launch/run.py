@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dask_gradcode.launch.cluster import Cluster
+from dask_gradcode.launch.mpi import advice_for_root
 from dask_gradcode.launch.supervisor import Interrupted, Interrupts, Part, end
 
 __all__ = ["NO_CLUSTER", "ClusterError", "run"]
@@ -58,24 +59,35 @@ def run(
     ------
     ClusterError
         If the cluster did not come up in time, or died and took the script with it.
-    FileExistsError
-        If the scheduler file is there already.
+    FileExistsError, FileNotFoundError
+        If the scheduler file is there already, or the directory in which it is to be is not.
     """
     with Interrupts() as interrupts, ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="dask-gradcode-"))  # 0700
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         file = directory / "scheduler.json"
         if scheduler_file is not None:
-            file = Path(scheduler_file).absolute()
-            if file.exists():
-                raise FileExistsError(
-                    f"{file} is there already: another launch uses it, or one has left it. "
-                    "Remove it, or name another --scheduler-file."
-                )
+            file = _free(scheduler_file)
             stack.callback(file.unlink, missing_ok=True)
         # appended to, as reading moves the place at which those write that share the file
         log = stack.enter_context(open(directory / "log", "a+b"))
         return _Launch(cluster, log, interrupts).run(script, file, timeout)
+
+
+def _free(scheduler_file: str) -> Path:
+    """Return where the scheduler is to write its address, or raise if it cannot."""
+    file = Path(scheduler_file).expanduser().absolute()  # a shell leaves --option=~/file as it is
+    if file.exists():
+        raise FileExistsError(
+            f"{file} is there already: another launch uses it, or one has left it. "
+            "Remove it, or name another --scheduler-file."
+        )
+    if not file.parent.is_dir():
+        raise FileNotFoundError(
+            f"{file} cannot be written: there is no directory {file.parent}. "
+            "Make it, or name another --scheduler-file."
+        )
+    return file
 
 
 class _Launch:
@@ -153,7 +165,8 @@ class _Launch:
         return result
 
     def _error(self, text: str) -> ClusterError:
-        return ClusterError(f"{text}.{self._last_words()}")
+        advice = advice_for_root(self._cluster.mpi)
+        return ClusterError("\n".join(filter(None, [f"{text}.{self._last_words()}", advice])))
 
     def _last_words(self, n_lines: int = 20) -> str:
         """Return what mpirun and Dask said last, unless the user has seen it."""

@@ -9,6 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gradcode.containers import check_containers
 from dask_gradcode.linear_model.bare import Classes, Linear
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
@@ -114,6 +115,7 @@ class CodedClassifier(SparseCoefMixin, ClassifierMixin, CodedEstimator):
         float
             Share of the weight of rows predicted right.
         """
+        check_containers(X=X, y=y, sample_weight=sample_weight)
         if not (is_dask(X) or is_dask(y)):
             return float(super().score(X, y, sample_weight))
         from dask_gradcode.cluster.client.computing import computing

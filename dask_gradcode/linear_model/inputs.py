@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from dask_gradcode.checkpoint import Fact
+from dask_gradcode.checks import refuse_missing
 from dask_gradcode.codes import GradientCode, Uncoded
 from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments, project
@@ -185,6 +186,7 @@ class TakesAnyInput(BaseEstimator):
         return data
 
     def _validate(self, X: Any, y: Any) -> tuple[Any, Any]:
+        refuse_missing(y, "y")
         X, y = validate_data(
             self,
             X,

@@ -10,6 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from dask_gradcode.containers import check_containers
 from dask_gradcode.linear_model.bare import Linear
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.inputs import is_dask
@@ -109,6 +110,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
             The share of the loss of the mean that the model explains: ``R^2``, or ``D^2`` for
             Poisson regression. 1 is best.
         """
+        check_containers(X=X, y=y, sample_weight=sample_weight)
         if not (is_dask(X) or is_dask(y)):
             return float(self._score_in_memory(X, y, sample_weight))
         from dask_gradcode.cluster.client.computing import computing

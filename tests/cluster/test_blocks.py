@@ -35,7 +35,7 @@ def described(rows: csr_array) -> XFacts:
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=80), min_size=1, max_size=4), st.data())
-def test_blocks_of_sparse_rows_are_near_equal_in_work(
+def test_blocks_of_sparse_rows_are_all_rows_and_none_is_empty(
     stored: list[list[int]], data: st.DataObject
 ) -> None:
     rows = [n for chunk in stored for n in chunk]
@@ -47,11 +47,27 @@ def test_blocks_of_sparse_rows_are_near_equal_in_work(
     assert borders[0] == 0
     assert borders[-1] == len(rows)
     assert min(np.diff(borders)) >= 1
-    work = np.array(rows) + 1
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 30), min_size=20, max_size=80), min_size=1, max_size=4),
+    st.data(),
+)
+def test_blocks_of_sparse_rows_are_near_equal_in_work(
+    stored: list[list[int]], data: st.DataObject
+) -> None:
+    work = np.array([n for chunk in stored for n in chunk]) + 1
+    n_blocks = data.draw(st.integers(2, min(8, len(work) // 8)))
+    borders = balance([described(sparse_rows(chunk)) for chunk in stored], n_blocks)
     shares = np.add.reduceat(work, borders[:-1])
-    # profile steps are at most two rows here; forced single rows may cost a little more
-    if len(rows) > 8 * n_blocks:
-        assert max(shares) <= work.sum() / n_blocks + 6 * max(work)
+    # profile steps are at most two rows here, at both ends of a block
+    assert max(shares) <= work.sum() / n_blocks + 4 * max(work)
+
+
+def test_sparse_rows_are_not_cut_by_their_number() -> None:
+    stored = [30] * 16 + [0] * 48
+    borders = balance([described(sparse_rows(stored))], 2)
+    assert borders[1] <= 10  # half of the work, and not 32, half of the rows
 
 
 def test_dense_rows_are_cut_by_their_number() -> None:

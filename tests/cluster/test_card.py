@@ -23,7 +23,7 @@ PAIRS = FractionalRepetition(4, 1)
 
 def await_all(data: Placement) -> None:
     """Wait for all roles: placing ends once enough of them are placed and the rest is late."""
-    wait_until(lambda: data.roles.tend() or not data.lost)
+    data.wait(timeout=30)
 
 
 def roles(data: Placement) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -12,7 +13,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, get_worker
 from sklearn.base import clone
 
 from dask_gradcode import CodedLogisticRegression, CodedRidge, place
@@ -115,6 +116,26 @@ def test_score_runs_on_the_client_of_the_model(
         assert by_address.score(*theirs) == pytest.approx(right)
     with mine.as_current():  # by the client that reaches the data, whichever the model's is
         assert model.set_params(client=other).score(*theirs) == pytest.approx(right)
+
+
+@pytest.mark.parametrize("estimator", [CodedLogisticRegression, CodedRidge])
+def test_score_of_data_that_lies_nowhere_runs_on_the_client_of_the_model_too(
+    two: tuple[Client, Client], estimator: Any, tmp_path: Path
+) -> None:
+    mine, other = two
+
+    def noted(chunk: Any) -> Any:
+        if len(chunk):
+            scheduler = get_worker().scheduler.address
+            (tmp_path / scheduler.replace("/", "_")).touch()
+        return chunk
+
+    lazy = da.from_array(X, chunks=(50, 3)).map_blocks(noted, dtype=float, meta=np.empty((0, 0)))
+    for client in (mine, address(mine)):
+        model = estimator(client=client).fit(X, Y)
+        with other.as_current():
+            assert model.score(lazy, Y) == pytest.approx(model.score(X, Y))
+        assert {path.name for path in tmp_path.iterdir()} == {address(mine).replace("/", "_")}
 
 
 def test_score_of_data_that_no_client_at_hand_reaches_says_where_it_lies(

@@ -8,7 +8,8 @@ import signal
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Event
+import scipy.sparse
+from distributed import Client, Event
 from numpy.testing import assert_array_equal
 
 from dask_gradcode.cluster.data.source import Source
@@ -43,3 +44,23 @@ def test_a_chunk_begun_again_is_computed_elsewhere_when_all_its_workers_have_gon
         again.release()
         source.release()
         Event("gate", client=client).clear()
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_many_small_chunks_are_taken_together(client: Client, sparse: bool) -> None:
+    rows = np.arange(3200.0).reshape(1600, 2)
+    X = da.from_array(rows, chunks=(8, 2))
+    if sparse:
+        X = X.map_blocks(scipy.sparse.csr_array, dtype=float, meta=X._meta)
+    y = da.from_array(np.arange(1600.0), chunks=20)
+    source = Source(client, X, y, y, 2, lambda middle: None)
+    assert len(source.futures["X"]) == 29
+    assert source.expected("X", 1).what == "Chunks 7 to 13 of X"
+    found = client.gather(list(source.futures["X"].values()))
+    assert_array_equal(np.vstack([part.toarray() if sparse else part for part in found]), rows)
+    for name in ("y", "sample_weight"):
+        parts = client.gather(list(source.futures[name].values()))
+        assert_array_equal(np.concatenate(parts), np.arange(1600.0))
+    again = source.again("X", 1)
+    assert_array_equal(again.result().toarray() if sparse else again.result(), rows[56:112])
+    source.release()

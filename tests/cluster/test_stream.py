@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client, Event, get_worker
@@ -28,7 +29,15 @@ from dask_gradcode.messages import Block
 from dask_gradcode.rounds import Arrived
 from dask_gradcode.typing import Vector
 from frames import UNREADABLE
-from helpers import count_rows, frozen, gradcode_keys, local_cluster, pid_of, wait_until
+from helpers import (
+    Interfering,
+    count_rows,
+    frozen,
+    gradcode_keys,
+    local_cluster,
+    pid_of,
+    wait_until,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -136,6 +145,43 @@ def test_a_stream_needs_tcp() -> None:
             assert objective(np.zeros(1)).value == 4.0
 
 
+def test_workers_that_are_out_of_reach_are_an_error_or_a_case_for_tasks(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def behind_a_firewall(self: Connector, address: str, token: str) -> None:
+        raise OSError("no route")
+
+    with (
+        place(np.eye(8), np.arange(8) % 2, code=CODE) as data,
+        dask.config.set({"gradcode.timeouts.connect": "2s"}),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Connector, "_try", behind_a_firewall)
+            with pytest.raises(ConnectionError, match=r"within 2 s .*timeouts\.connect.*'tasks'"):
+                ClusterObjective(data, count_rows, transport="stream")
+            with ClusterObjective(data, count_rows) as objective:
+                assert objective.transport == "tasks"
+        with ClusterObjective(data, count_rows, transport="stream") as objective:
+            assert objective(np.zeros(8)).value == 8.0
+
+
+@pytest.mark.parametrize("transport", ["stream", "tasks"])
+@pytest.mark.parametrize("in_mid_fit", [False, True])
+def test_placed_data_that_is_cancelled_is_said_at_once(
+    client: Client, transport: str, in_mid_fit: bool
+) -> None:
+    with place(np.eye(8), np.arange(8) % 2, code=CODE) as data:
+        act = lambda: client.cancel(list(data.shards.values()))  # noqa: E731
+        model = CodedLogisticRegression(transport=transport).fit(data)
+        if in_mid_fit:
+            model.set_params(solver=Interfering(round=1, act=act))
+        else:
+            act()
+        with pytest.raises(RuntimeError, match=r"roles \[0, 1, 2, 3\] has been cancelled"):
+            model.fit(data)
+    wait_until(lambda: not gradcode_keys(client))
+
+
 def test_a_worker_frozen_before_the_first_round_joins_when_it_wakes() -> None:
     with local_cluster(2) as client, place(np.eye(4), [0, 1, 0, 1]) as data:
         with frozen(pid_of(client, data.addresses[1])):
@@ -152,7 +198,7 @@ def test_a_role_is_not_back_between_its_sockets_end_and_the_word_of_its_death() 
         place(np.ones((40, 2)), np.arange(40) % 2, code=CODE) as data,
         ClusterObjective(data, count_rows, transport="stream") as objective,
     ):
-        wait_until(lambda: data.roles.tend() or not data.lost)
+        data.wait(timeout=30)
         objective(np.zeros(2))
         os.kill(pid_of(client, data.addresses[1]), signal.SIGKILL)
         while 1 not in data.lost or len(records) < 20:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dask_gradcode.cluster.placement.place import choose_code
+from dask_gradcode.cluster.placement.codes import choose_code
 from dask_gradcode.codes import (
     CyclicRepetition,
     FractionalRepetition,

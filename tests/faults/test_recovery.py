@@ -111,10 +111,10 @@ def test_the_log_says_who_was_lost_and_when_s_may_be_lost_again(
     cluster: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     with place(X, Y, code=PAIRS) as data:
-        wait_until(lambda: data.roles.tend() or not data.lost)
+        data.wait(timeout=30)
         before = data.addresses[2]
         kill(cluster, data, 2)
-        wait_until(lambda: data.roles.tend() or not data.lost)
+        data.wait(timeout=30)
         after = data.addresses[2]
     lost, placed = (caplog.text.index(f"Role 2 is {what}") for what in ("lost", "placed on"))
     assert before in caplog.text[lost:placed]
@@ -203,7 +203,7 @@ def test_two_fits_on_one_placement_survive_a_death(cluster: Client, transport: s
 @every_transport
 def test_a_spare_takes_over_from_a_frozen_worker(transport: str) -> None:
     with local_cluster(5) as client, place(X, Y, code=PAIRS) as data:
-        wait_until(lambda: data.roles.tend() or not data.lost)  # else another may take the spare
+        data.wait(timeout=30)  # else another may take the spare
         spare = set(workers(client)) - set(data.addresses.values())
         pid = pid_of(client, data.addresses[2])
         with ClusterObjective(data, count_rows, transport=transport) as objective:
@@ -220,7 +220,7 @@ def test_a_round_that_waits_for_frozen_workers_ends_by_a_spare(transport: str) -
         place(X, Y, code=PAIRS) as data,
         ClusterObjective(data, count_rows, transport=transport) as objective,
     ):
-        wait_until(lambda: data.roles.tend() or not data.lost)
+        data.wait(timeout=30)
         assert objective(W).value == len(Y)
         with (
             dask.config.set({"gradcode.timeouts.round": "45s"}),  # else it waits as for slow ones
@@ -238,7 +238,7 @@ def test_a_role_comes_from_elsewhere_when_the_worker_dies_that_it_is_copied_from
         place(X, Y, code=PAIRS) as data,
         ClusterObjective(data, count_rows, transport=transport) as objective,
     ):
-        wait_until(lambda: data.roles.tend() or not data.lost)
+        data.wait(timeout=30)
         restart_no_more(client)
         before, source = data.addresses[0], pid_of(client, data.addresses[1])
         os.kill(source, signal.SIGSTOP)  # or copying would be over too soon

@@ -13,7 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dask_gradcode.launch.cli import main
-from dask_gradcode.launch.mpi import HYDRA, OPEN_MPI, UNKNOWN, allocation, find_mpirun, which_mpi
+from dask_gradcode.launch.mpi import (
+    HYDRA,
+    OPEN_MPI,
+    UNKNOWN,
+    Mpi,
+    allocation,
+    find_mpirun,
+    which_mpi,
+)
 from dask_gradcode.launch.supervisor import Interrupted, Interrupts, Part, end
 
 SAYS = {
@@ -127,6 +135,53 @@ def test_bad_usage_is_said_before_anything_starts(arguments: list[str], said: st
     result = CliRunner().invoke(main, ["mpirun", *arguments])
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def launch(*options: str) -> Result:
+    return CliRunner().invoke(main, ["mpirun", "-n", "2", *options, __file__])
+
+
+def test_a_scheduler_file_that_cannot_be_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = mpirun_that_says(SAYS[HYDRA], tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in (tmp_path / "not-there" / "s.json", "~/not-there/s.json"):
+        result = launch("--mpirun", path, "--scheduler-file", str(given))
+        assert result.exit_code == 125
+        assert f"there is no directory {tmp_path / 'not-there'}." in result.stderr
+    (tmp_path / "s.json").write_text("{}")
+    result = launch("--mpirun", path, "--scheduler-file", "~/s.json")
+    assert f"{tmp_path / 's.json'} is there already" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("mpi", "user", "confirmed", "advised"),
+    [
+        (OPEN_MPI, 0, False, True),
+        (OPEN_MPI, 0, True, False),
+        (OPEN_MPI, 1000, False, False),
+        (HYDRA, 0, False, False),
+    ],
+)
+def test_root_is_told_what_to_set_when_open_mpi_starts_nothing(
+    mpi: Mpi,
+    user: int,
+    confirmed: bool,
+    advised: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+        if confirmed:
+            monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    result = launch("--mpirun", mpirun_that_says(SAYS[mpi], tmp_path))  # and does nothing
+    assert result.exit_code == 125
+    assert "before the cluster was there" in result.stderr
+    assert (f"export {names[0]}=1 {names[1]}=1" in result.stderr) == advised
 
 
 def test_both_commands_are_installed() -> None:

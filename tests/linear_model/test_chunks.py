@@ -15,7 +15,13 @@ import sparse
 from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dask_gradcode import CodedRidge, place
+from dask_gradcode import (
+    CodedHuberRegressor,
+    CodedLogisticRegression,
+    CodedPoissonRegressor,
+    CodedRidge,
+    place,
+)
 from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.frames import by_name, column_values, frame_values
 from helpers import assert_same_model, logistic_data, reference, tight
@@ -26,6 +32,12 @@ X, Y = logistic_data(120, 4)
 WEIGHT = np.random.default_rng(3).uniform(0.5, 2.0, 120)
 NAMES = list("abcd")
 FRAME = pd.DataFrame(X, columns=NAMES)
+ESTIMATORS = [
+    CodedLogisticRegression,
+    CodedRidge,
+    CodedPoissonRegressor,
+    CodedHuberRegressor,
+]
 Change = Callable[[Any], Any]
 
 
@@ -126,6 +138,23 @@ def test_other_columns_than_those_of_the_frame_are_refused(case: str) -> None:
 def test_a_partition_that_is_no_frame_is_refused() -> None:
     text = "Partition 1 of X is a ndarray where its frame has the columns 'a', 'b', 'c', 'd'"
     assert_refused_alike(frame_of(lambda part: part.to_numpy()), text)
+
+
+@pytest.mark.parametrize("names", [["a", "b", 1, 2], ["a", "b", "a", "c"]], ids=["mixed", "twice"])
+def test_names_are_refused_in_the_same_words_as_for_pandas(names: list[Any]) -> None:
+    frame = FRAME.set_axis(names, axis=1)
+    with pytest.raises((TypeError, ValueError)) as said:
+        reference().fit(frame, Y)
+    lazy, labels = dd.from_pandas(frame, npartitions=3), da.from_array(Y, chunks=40)
+    for use in (
+        lambda: tight().fit(frame, Y),
+        lambda: tight().fit(lazy, labels),
+        lambda: CodedRidge().fit(lazy, labels),
+        lambda: place(lazy, labels),
+    ):
+        with pytest.raises(said.type) as told:
+            use()
+        assert str(told.value) == str(said.value)
 
 
 def test_an_empty_partition_may_have_any_columns() -> None:
@@ -242,6 +271,22 @@ def test_chunks_of_another_shape_are_refused(case: str) -> None:
         assert_refused_alike(unknown(array_of(change)), text.format(r"\?"))
 
 
+@pytest.mark.parametrize("code", ["fractional", "cyclic", "uncoded"])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array], ids=["dense", "CSR"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_wider_chunk_in_which_blocks_lie_is_refused(estimator: Any, form: Any, code: str) -> None:
+    X = np.eye(4)[np.arange(120) % 4]
+    parts = [da.from_array(form(X[:10]), chunks=-1), da.from_array(X[10:], chunks=-1)]
+    wider = parts[1].map_blocks(lambda chunk: form(np.c_[chunk, np.ones(110)]), dtype=float)
+    wider._chunks = parts[1].chunks
+    lazy = da.concatenate([parts[0], wider])
+    model = estimator(code=code, n_stragglers=None if code == "uncoded" else 1)
+    for given, said in ((lazy, "110"), (unknown(lazy), r"\?")):
+        text = rf"Chunk 1 of X has the shape \(110, 5\) where its array says \({said}, 4\)"
+        with pytest.raises(ValueError, match=text):
+            model.fit(given, Y)
+
+
 def test_a_chunk_with_too_few_rows_is_not_made_up_for_by_another() -> None:
     rows = array_of(lambda chunk: chunk[:39], which=0)
     longer = array_of(lambda chunk: np.r_[X[39:40], chunk])
@@ -296,6 +341,47 @@ def test_chunks_of_targets_and_weights_are_one_column(kind: str) -> None:
     assert_allclose(ridge.coef_, CodedRidge(tol=1e-10).fit(X, X[:, 0], WEIGHT).coef_, atol=1e-8)
     same = ridge.score(X, X[:, 0], WEIGHT)
     assert ridge.score(lazy, numbers, weight) == pytest.approx(same, abs=1e-12)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_long_column_is_not_made_a_square(estimator: Any) -> None:
+    y = np.tile(Y, 167)  # 20,040 rows: 3 GB, if it were
+    tall = np.tile(X, (167, 1))
+    column = da.from_array(y, chunks=-1).map_blocks(
+        lambda chunk: chunk[:, None], dtype=y.dtype, meta=np.empty(0, y.dtype)
+    )
+    lazy = da.from_array(tall, chunks=(5000, 4))
+    model, expected = estimator().fit(lazy, column), estimator().fit(tall, y)
+    assert_allclose(model.coef_, expected.coef_, atol=1e-8)
+    assert model.score(lazy, column) == pytest.approx(expected.score(tall, y), abs=1e-9)
+
+
+MISSING: dict[str, Any] = {
+    "None": pd.Series(Y.astype(str), dtype=object).mask(X[:, 0] > 1, None),
+    "NaN": pd.Series(Y.astype(str), dtype=object).mask(X[:, 0] > 1, np.nan),
+    "NA": pd.Series(Y.astype(str), dtype=object).mask(X[:, 0] > 1, pd.NA),
+    "string": pd.Series(Y.astype(str), dtype="string").mask(X[:, 0] > 1),
+    "category": pd.Series(Y.astype(str), dtype="category").mask(X[:, 0] > 1),
+    "Int64": pd.Series(Y, dtype="Int64").mask(X[:, 0] > 1),
+    "None among numbers": pd.Series(Y, dtype=object).mask(X[:, 0] > 1, None),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_missing_labels_are_said_to_be_missing(kind: str) -> None:
+    y, model = MISSING[kind], tight().fit(X, Y)
+    rows, lazy = da.from_array(X, chunks=(40, 4)), dd.from_pandas(y, npartitions=3)
+    objects = da.from_array(y.to_numpy(object), chunks=40)
+    for use in (
+        lambda: tight().fit(X, y),
+        *(lambda labels=labels: tight().fit(rows, labels) for labels in (lazy, objects)),
+        lambda: tight().fit(dd.from_pandas(FRAME, npartitions=3), lazy.to_frame()),
+        lambda: place(rows, lazy),
+        lambda: model.score(rows, lazy),
+        lambda: CodedRidge().fit(rows, lazy),
+    ):
+        with pytest.raises(ValueError, match=r"^Input y contains NaN\."):
+            use()
 
 
 @pytest.mark.parametrize("kind", ["a column", "a frame"])

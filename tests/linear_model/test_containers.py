@@ -15,6 +15,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+import sparse
 from distributed import Client
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
@@ -48,6 +49,14 @@ KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda a: (promised(a),),
         r"got a tuple of Delayed objects\. Use dask\.array\.concatenate\(\[dask\.array\.from_del",
     ),
+    "sparse array of pydata": (
+        sparse.COO.from_numpy,
+        r"got a sparse array of pydata\. Use {}\.todense\(\)",
+    ),
+    "list of sparse arrays of pydata": (
+        lambda a: [sparse.GCXS.from_numpy(a)],
+        r"got a list of sparse array of pydata objects\. Use numpy\.concatenate",
+    ),
     "text": (lambda a: "rows.csv", r"got a path\. Load it first"),
     "Path": (lambda a: Path("rows.npy"), r"got a path\. Load it first"),
 }
@@ -69,6 +78,33 @@ def test_it_is_refused_without_a_client(estimator: Any, kind: str) -> None:
         model.predict(make(X))
     with pytest.raises(TypeError, match=f"^y must be.*{text.format('y')}"):
         model.score(lazy(X), make(Y))
+
+
+@pytest.mark.parametrize("estimator", [CodedLogisticRegression, CodedRidge])
+def test_what_the_errors_say_of_pydatas_sparse_works(estimator: Any) -> None:
+    expected = estimator().fit(X, Y).coef_
+    for kind in (sparse.COO, sparse.GCXS, sparse.DOK):
+        rows = kind.from_numpy(X).asformat("coo").to_scipy_sparse()
+        np.testing.assert_allclose(estimator().fit(rows, Y).coef_, expected, atol=1e-6)
+    with pytest.raises(TypeError, match=r"^y must be.*got a sparse array of pydata"):
+        estimator().fit(X, Y).score(X, sparse.COO.from_numpy(Y))
+
+
+@pytest.mark.parametrize("estimator", [CodedLogisticRegression, CodedRidge])
+def test_xarray_is_taken_as_numpy_where_it_is_in_memory_and_else_refused(estimator: Any) -> None:
+    xarray = pytest.importorskip("xarray")
+    model = estimator().fit(X, Y)
+    again = estimator().fit(xarray.DataArray(X), xarray.DataArray(Y))
+    np.testing.assert_array_equal(again.coef_, model.coef_)
+    assert again.score(xarray.DataArray(X), xarray.DataArray(Y)) == model.score(X, Y)
+    promised = xarray.DataArray(lazy(X))
+    for use in (estimator().fit, model.score):
+        with pytest.raises(TypeError, match=r"^X must be.*a DataArray of xarray\. Use X\.data\.$"):
+            use(promised, Y)
+        with pytest.raises(TypeError, match=r"^y must be.*a DataArray of xarray\. Use y\.data\.$"):
+            use(X, xarray.DataArray(lazy(Y)))
+        with pytest.raises(TypeError, match=r"a Dataset of xarray\. Use X\.to_dataframe\(\)"):
+            use(xarray.Dataset({"a": ("row", X[:, 0])}), Y)
 
 
 @pytest.mark.cluster

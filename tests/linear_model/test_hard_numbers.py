@@ -78,6 +78,24 @@ def test_poisson_logistic_and_huber_are_too(name: str) -> None:
     assert robust.scale_ == pytest.approx(twin.scale_, rel=1e-3)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e4, 1e6])
+def test_poisson_with_one_large_column_is_as_the_twin(size: float) -> None:
+    X = N * [1.0, size, 1.0, 1.0]
+    counts = RNG.poisson(np.exp(0.3 * N @ SLOPES)).astype(float)
+    ours = CodedPoissonRegressor().fit(X, counts)
+    theirs = PoissonRegressor(solver="newton-cholesky", tol=1e-10).fit(X, counts)
+    assert ours.score(X, counts) == pytest.approx(theirs.score(X, counts), abs=1e-4)
+    assert_allclose(ours.coef_ * [1, size, 1, 1], theirs.coef_ * [1, size, 1, 1], atol=1e-3)
+    assert ours.n_iter_ > 1
+
+
+def test_ridge_with_a_column_of_unix_seconds_is_as_the_twin() -> None:
+    X = columns("unix time")
+    ours, theirs = CodedRidge().fit(X, Y), Ridge().fit(X, Y)
+    assert ours.score(X, Y) == pytest.approx(theirs.score(X, Y), abs=1e-6)
+    assert ours.score(X, Y) > 0.95
+
+
 @pytest.mark.parametrize("factor", [1e-8, 3.0, 1e8])
 @pytest.mark.parametrize("alpha", [0.0, 2.0])
 def test_units_scale_the_ridge_solution_and_change_nothing_else(

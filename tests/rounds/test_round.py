@@ -526,8 +526,9 @@ def test_a_message_that_comes_late_is_entered_in_the_record() -> None:
     record = script.round.record(0.0, 0.0)
     assert_array_equal(record.arrived_at, [1.0, np.nan])
     for event in (None, script.arrived(1, NUMBER + 1), 1, 1):
-        script.feed(event)
+        assert script.feed(event) == Done()
     assert_array_equal(record.arrived_at, [1.0, 4.0])
+    assert (record.seconds, record.not_needed) == (1.0, (1,))  # of the round that is over
 
 
 def test_there_is_no_result_and_no_record_before_the_end() -> None:

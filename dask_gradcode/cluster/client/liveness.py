@@ -22,6 +22,9 @@ __all__ = ["Liveness"]
 
 Callback = Callable[[str, str], None]
 
+PAUSED = 5.0
+"""Seconds after which a paused worker is not waited for: Dask often pauses one for a moment."""
+
 
 class Liveness:
     """What one client knows about the life of workers; get it by ``Liveness.of(client)``.
@@ -39,6 +42,7 @@ class Liveness:
         self._callbacks: dict[str, list[WeakMethod[Callback]]] = {}
         self._pulse, self._looking = Pulse(), threading.Lock()
         self._answered: set[str] = set()
+        self._paused: dict[str, float] = {}  # since when
         self._workers: Mapping[str, Any] = {}  # as the scheduler told them last
         self._asked = self.told = -math.inf  # when it was asked, and when it answered
         self._left: dict[str, float] = {}  # when watched workers left: an answer may be older
@@ -111,6 +115,12 @@ class Liveness:
             heartbeats = {a: worker["last_seen"] for a, worker in self._workers.items()}
             self._pulse.look(heartbeats, self.limit)
             self._answered.intersection_update(heartbeats)
+            statuses = {a: worker["status"] for a, worker in self._workers.items()}
+            self._paused = {
+                address: self._paused.get(address, self.told)
+                for address, status in statuses.items()
+                if status == "paused"
+            }
 
     @property
     def limit(self) -> float:
@@ -165,6 +175,23 @@ class Liveness:
                 text = "it has not answered anything yet, and sent no heartbeat for"
                 frozen[address] = f"{text} {silent:.0f} s"
         return gone, frozen
+
+    def running(self) -> frozenset[str]:
+        """Return the workers that Dask gives tasks to, by what the scheduler said last."""
+        workers = self._workers.items()
+        return frozenset(a for a, worker in workers if worker["status"] == "running")
+
+    def silent(self, addresses: Iterable[str]) -> dict[str, str]:
+        """Return which of some workers begin no task, and why, by what the scheduler said last.
+
+        They are frozen, or have been paused for some seconds.
+        """
+        addresses = list(addresses)
+        _, frozen = self.judge(addresses)
+        paused = self.paused(addresses)
+        since = self._paused
+        long = {a: why for a, why in paused.items() if self.told - since.get(a, self.told) > PAUSED}
+        return long | frozen
 
     def paused(self, addresses: Iterable[str]) -> dict[str, str]:
         """Return which of some workers Dask's memory manager has paused, by what was said last.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from distributed import Client, Future
@@ -43,6 +43,8 @@ class Builder:
         The rows at which blocks begin, and the number of all rows.
     targets : Targets
         Says how targets are encoded.
+    among : collection of str
+        The workers that were there when the chunks were begun.
     before : callable
         Returns by a worker's address what has to be done before it can read tasks, or None.
     """
@@ -56,6 +58,7 @@ class Builder:
         lengths: Mapping[str, Sequence[int]],
         borders: Sequence[int],
         targets: Targets,
+        among: Collection[str],
         before: Callable[[str], Future[Any] | None],
     ) -> None:
         self._client, self._uid, self._code, self._source = client, uid, code, source
@@ -70,6 +73,19 @@ class Builder:
         }
         self._lengths = lengths
         self._cuts: dict[tuple[str, Piece], Future[Any]] = {}
+        self._able, self._silent = frozenset(among), frozenset[str]()
+        self._among = self._able  # when the source's chunks were begun
+        # who could compute a chunk when it was begun, or what is cut out of it, and who ran nothing
+        self._begun: dict[Any, tuple[frozenset[str], frozenset[str]]] = {}
+
+    def know(self, able: Collection[str], silent: Collection[str]) -> None:
+        """Take note of the workers that run tasks now, and of those that are silent."""
+        self._able, self._silent = frozenset(able), frozenset(silent)
+
+    def doubt(self) -> None:
+        """Have all that is not computed yet begun anew when it is next looked at."""
+        self._among = frozenset()
+        self._begun.clear()
 
     def chunks_of(self, role: int) -> set[tuple[str, int]]:
         """Return the source chunks that a role's blocks come from, by array and index."""
@@ -131,23 +147,93 @@ class Builder:
         ]
         return self._pin(copy_shard, (role, tuple(holders), *blocks), role, address, epoch)
 
-    def recompute(self, name: str, chunk: int, workers: Sequence[str]) -> None:
-        """Have a chunk computed on some of the workers: it was let go, or its worker is silent."""
+    def compute(self, role: int) -> None:
+        """Have a role's chunks computed that have been let go."""
+        for name, chunk in sorted(self.chunks_of(role)):
+            if chunk not in self._source.futures[name]:
+                self._renew(name, chunk)
+
+    def keys_of(self, roles: Collection[int]) -> list[Any]:
+        """Return the keys of the tasks that shards are built from, if any of them may be stuck.
+
+        None may be as long as no worker is silent and one is left that was there from the start.
+        """
+        begun = [self._begun.get(cut.key) for cut in self._cuts.values()]
+        starts = {self._among, *(among for among, _ in filter(None, begun))}
+        if not self._silent and all(among & self._able for among in starts):
+            return []
+        chunks = {chunk for role in roles for chunk in self.chunks_of(role)}
+        found = [cut.key for (name, p), cut in self._cuts.items() if (name, p.chunk) in chunks]
+        for name, chunk in chunks:
+            found += [self._source.futures[name][chunk].key, *self._source.persisted(name, chunk)]
+        return found
+
+    def go_around(
+        self, roles: Collection[int], holders: Mapping[Any, Collection[str]]
+    ) -> tuple[set[int], dict[int, tuple[str, str]]]:
+        """Begin anew what roles wait for and what may be on workers that run no tasks.
+
+        Parameters
+        ----------
+        roles : collection of int
+            The roles that wait for chunks.
+        holders : mapping of key to collection of str
+            The workers that have the results of tasks; what is not known is left out.
+
+        Returns
+        -------
+        anew : set of int
+            Those of the roles whose shards must be built anew.
+        stuck : dict of int to tuple of str and str
+            By role a worker that runs no tasks, and what it alone has that cannot be computed anew.
+        """
+        begun: set[tuple[str, int]] = set()
+        stuck: dict[int, tuple[str, str]] = {}
+        for role in roles:
+            for name, chunk in sorted(self.chunks_of(role) - begun):
+                key = self._source.futures[name][chunk].key
+                if holders.get(key) and not set(holders[key]) <= self._silent:
+                    continue
+                for held in self._source.persisted(name, chunk):
+                    if holders.get(held) and set(holders[held]) <= self._silent:
+                        text = f"it alone has what chunk {chunk} of {name} is made from"
+                        stuck[role] = min(holders[held]), text
+                if self._is_stuck(key, holders):
+                    self._renew(name, chunk)
+                    begun.add((name, chunk))
+        for (name, piece), cut in list(self._cuts.items()):
+            if self._is_stuck(cut.key, holders):
+                self._cuts.pop((name, piece)).release()
+                begun.add((name, piece.chunk))
+        return {role for role in roles if self.chunks_of(role) & begun}, stuck
+
+    def _is_stuck(self, key: Any, holders: Mapping[Any, Collection[str]]) -> bool:
+        """Say whether only silent workers have a result, or nobody may be computing it.
+
+        Dask leaves a task alone for good if nobody could run it when the workers named for it had
+        gone: so it is begun anew if none is left that could run it at first.
+        """
+        if holders.get(key):
+            return set(holders[key]) <= self._silent
+        among, avoided = self._begun.get(key, (self._among, frozenset()))
+        return key in holders and not (self._silent <= avoided and among & self._able)
+
+    def _named(self) -> list[str]:
+        """Return who shall run tasks: nobody is named unless others are silent."""
+        return sorted(self._able) if self._silent else []
+
+    def _renew(self, name: str, chunk: int) -> None:
         for key in [key for key in self._cuts if (key[0], key[1].chunk) == (name, chunk)]:
             self._cuts.pop(key).release()
-        before = self._source.futures[name].pop(chunk, None)
-        self._source.futures[name][chunk] = self._source.again(name, chunk, workers)
-        if before is not None:
-            before.release()
-
-    def has(self, name: str, chunk: int) -> bool:
-        """Say whether a chunk has been computed and not yet let go."""
-        return chunk in self._source.futures[name]
+        future = self._source.again(name, chunk, self._named())
+        self._begun[future.key] = self._able, self._silent
+        self._source.keep(name, chunk, future)
 
     def release(self) -> None:
         """Let go of the chunks; what they are computed from is kept."""
         while self._cuts:
             self._cuts.popitem()[1].release()
+        self._begun.clear()
         self._source.release()
 
     def _piece(self, name: str, piece: Piece) -> Future[Any]:
@@ -156,15 +242,18 @@ class Builder:
         if name != "X" and (piece.start, piece.stop) == (0, self._lengths[name][piece.chunk]):
             return chunk
         if (name, piece) not in self._cuts:
-            expected = self._source.expected(name, piece.chunk)
-            self._cuts[name, piece] = self._client.submit(
+            expected, named = self._source.expected(name, piece.chunk), self._named()
+            cut = self._cuts[name, piece] = self._client.submit(
                 *((pack_rows, expected) if name == "X" else (cut_rows,)),
                 chunk,
                 piece.start,
                 piece.stop,
                 key=task_key("cut", self._uid),
+                workers=named or None,
+                allow_other_workers=bool(named),
                 pure=False,
             )
+            self._begun[cut.key] = self._able, self._silent
         return self._cuts[name, piece]
 
     def _pin(

@@ -49,6 +49,7 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
         raise ValueError(
             f"This {estimator} estimator requires y to be passed, but the target y is None."
         )
+    _check_names(X)
     if not is_dask(X):
         return _check_local(X, y, sample_weight, estimator)
     check_two_dimensional(X)
@@ -90,6 +91,14 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
                 "Use 'array.compute_chunk_sizes()', or columns of the same frame."
             )
     return X, y, sample_weight
+
+
+def _check_names(X: Any) -> None:
+    """Raise for a frame of which scikit-learn would not take the names of the columns."""
+    if hasattr(X, "columns"):
+        from sklearn.utils.validation import _get_feature_names
+
+        _get_feature_names(getattr(X, "_meta", X))
 
 
 def check_two_dimensional(X: Any) -> None:

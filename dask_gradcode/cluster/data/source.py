@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from dask._task_spec import convert_legacy_graph, cull
+from dask._task_spec import Task, TaskRef, convert_legacy_graph, cull
 from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -19,6 +19,7 @@ from dask_gradcode.cluster.client.config import large_arguments
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.cuts import cut
+from dask_gradcode.cluster.data.groups import group, join_rows
 from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.cluster.data.shard import itself
 
@@ -67,10 +68,16 @@ class Source:
         at = {name: [home(x) for x in _middles(array, n_chunks)] for name, array in arrays.items()}
         self._rows = {name: _rows(array, n_chunks) for name, array in arrays.items()}
         self._n_features = X.shape[1]
+        self._groups = {
+            name: group([_nbytes(array, n) for n in self._rows[name]], at[name], n_chunks)
+            if is_dask(X)
+            else [range(i, i + 1) for i in range(len(at[name]))]
+            for name, array in arrays.items()
+        }
         self._recipes: dict[str, list[Any]]
         self.futures: dict[str, dict[int, Future[Any]]] = {name: {} for name in ARRAYS}
         if is_dask(X):
-            self._recipes = _delayed(arrays, at)
+            self._recipes = self._delayed(arrays, at)
             # all in one call: what two chunks have in common is computed once
             found = iter(client.compute([part for name in arrays for part in self._recipes[name]]))
         else:
@@ -84,31 +91,93 @@ class Source:
             self.futures[name] = {index: next(found) for index in range(len(self._recipes[name]))}
 
     def expected(self, name: str, index: int) -> Expected:
-        """Return what an array says of one of its chunks."""
-        shape = (self._rows[name][index], *([self._n_features] if name == "X" else ()))
-        return Expected(f"Chunk {index} of {name}", shape)
+        """Return what an array says of one of its chunks, or of chunks that are taken together."""
+        chunks = self._groups[name][index]
+        which = f"Chunk {chunks[0]}" if len(chunks) == 1 else f"Chunks {chunks[0]} to {chunks[-1]}"
+        n_rows = sum(self._rows[name][chunk] for chunk in chunks)
+        shape = (n_rows, *([self._n_features] if name == "X" else ()))
+        return Expected(f"{which} of {name}", shape)
 
-    def again(self, name: str, index: int, workers: Sequence[str]) -> Future[Any]:
-        """Compute a chunk once more, on some of the workers as long as one of them is there.
+    def again(self, name: str, index: int, workers: Sequence[str] = ()) -> Future[Any]:
+        """Compute a chunk once more, under a new key, if possible on some of the workers.
 
-        When all of them have gone it is computed on others: Dask would leave it alone for good.
-
-        A chunk that the user has persisted is not computed but copied, as this client does not know
-        what it was computed from.
+        Where none are named, or they have gone, it is computed on any. A chunk that the user has
+        persisted is not computed but copied, as this client does not know what it was computed
+        from.
         """
         recipe = self._recipes[name][index]
-        if isinstance(recipe, Delayed):
-            future: Future[Any] = self._client.compute(
-                _renamed(recipe), workers=workers, allow_other_workers=True
-            )
-            return future
-        return self._send(recipe, workers)
+        if not isinstance(recipe, Delayed):
+            return self._send(recipe, workers)
+        held = recipe.__dask_graph__()[recipe.key]
+        if isinstance(held, Future):
+            return self._send(held, workers)
+        future: Future[Any] = self._client.compute(
+            _renamed(recipe), workers=list(workers) or None, allow_other_workers=bool(workers)
+        )
+        return future
+
+    def persisted(self, name: str, index: int) -> list[Any]:
+        """Return the keys that a chunk is made from and that only Dask can compute again."""
+        recipe = self._recipes[name][index]
+        if not isinstance(recipe, Delayed):
+            return []
+        graph, found, stack = recipe.__dask_graph__(), [], [recipe.key]
+        while stack:
+            node = graph.get(stack.pop())
+            if isinstance(node, Future):
+                found.append(node.key)
+            stack += getattr(node, "dependencies", ())
+        return found
+
+    def keep(self, name: str, index: int, future: Future[Any]) -> None:
+        """Have another future stand for a chunk; the one before is let go."""
+        before = self.futures[name].get(index)
+        self.futures[name][index] = future
+        if before is not None and before is not future:
+            before.release()
 
     def release(self) -> None:
         """Let go of all chunks; those that the user persisted stay with the user."""
         for futures in self.futures.values():
             while futures:
                 futures.popitem()[1].release()
+
+    def _delayed(
+        self, arrays: Mapping[str, Any], at: Mapping[str, Sequence[str | None]]
+    ) -> dict[str, list[Any]]:
+        """Return what the chunks of dask arrays are computed from, in one graph.
+
+        The arrays are optimized together: apart, each would compute in its own tasks what they
+        share.
+        """
+        keys = {name: list(flatten(array.__dask_keys__())) for name, array in arrays.items()}
+        merged = HighLevelGraph.merge(*(array.dask for array in arrays.values()))
+        optimized = next(iter(arrays.values())).__dask_optimize__(merged, list(keys.values()))
+        # Dask leaves out what has been persisted
+        held = {key: task for key, task in merged.items() if isinstance(task, Future)}
+        tasks, layer = held | ensure_dict(optimized), f"gradcode-source-{uuid.uuid4().hex}"
+        wanted: dict[str, dict[Any, str | None]] = {name: {} for name in keys}
+        for name, groups in self._groups.items():
+            for index, chunks in enumerate(groups):
+                key = keys[name][chunks[0]]
+                if len(chunks) > 1:
+                    key = task_key("join", self._uid, name, index)
+                    tasks[key] = self._join(name, key, [(c, keys[name][c]) for c in chunks])
+                wanted[name][key] = at[name][chunks[0]]
+        homes = _workers(tasks, {key: x for found in wanted.values() for key, x in found.items()})
+        # Dask asks for the annotation of each task by its key
+        asked = {"workers": homes.get, "allow_other_workers": True}
+        graph = HighLevelGraph({layer: MaterializedLayer(tasks, annotations=asked)}, {layer: set()})
+        return {name: [Delayed(k, graph, layer=layer) for k in wanted[name]] for name in keys}
+
+    def _join(self, name: str, key: Any, chunks: Sequence[tuple[int, Any]]) -> Task:
+        """Return the task that takes chunks together, each given by its index and its key."""
+        width = (self._n_features,) if name == "X" else ()
+        said = [
+            Expected(f"Chunk {chunk} of {name}", (self._rows[name][chunk], *width))
+            for chunk, _ in chunks
+        ]
+        return Task(key, join_rows, said, *(TaskRef(needed) for _, needed in chunks))
 
     def _send(self, part: Any, workers: Any) -> Future[Any]:
         # As an argument of a task rather than by scatter: a scatter to a frozen worker never
@@ -122,26 +191,6 @@ class Source:
                 pure=False,
                 **(where if workers else {}),
             )
-
-
-def _delayed(
-    arrays: Mapping[str, Any], at: Mapping[str, Sequence[str | None]]
-) -> dict[str, list[Any]]:
-    """Return what the chunks of dask arrays are computed from, in one graph.
-
-    The arrays are optimized together: apart, each would compute in its own tasks what they share.
-    """
-    keys = {name: list(flatten(array.__dask_keys__())) for name, array in arrays.items()}
-    merged = HighLevelGraph.merge(*(array.dask for array in arrays.values()))
-    optimized = next(iter(arrays.values())).__dask_optimize__(merged, list(keys.values()))
-    wanted = {key: x for name in keys for key, x in zip(keys[name], at[name], strict=True)}
-    # Dask leaves out what has been persisted
-    held = {key: task for key, task in merged.items() if isinstance(task, Future)}
-    tasks, layer = held | ensure_dict(optimized), f"gradcode-source-{uuid.uuid4().hex}"
-    # Dask asks for the annotation of each task by its key
-    asked = {"workers": _workers(tasks, wanted).get, "allow_other_workers": True}
-    graph = HighLevelGraph({layer: MaterializedLayer(tasks, annotations=asked)}, {layer: set()})
-    return {name: [Delayed(key, graph, layer=layer) for key in keys[name]] for name in keys}
 
 
 def _workers(tasks: Mapping[Any, Any], wanted: Mapping[Any, str | None]) -> dict[Any, str | None]:
@@ -169,6 +218,12 @@ def _rows(array: Any, n_chunks: int) -> list[float]:
     if is_dask(array):
         return list(array.chunks[0])
     return [float(rows) for rows in np.diff(cut(array.shape[0], min(n_chunks, array.shape[0])))]
+
+
+def _nbytes(array: Any, n_rows: float) -> float:
+    """Return the bytes of a chunk if it is dense."""
+    width = array.shape[1] if array.ndim == 2 else 1
+    return n_rows * width * float(array.dtype.itemsize)
 
 
 def _middles(array: Any, n_chunks: int) -> list[float]:

@@ -14,9 +14,11 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.errands import located
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
-from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late, located
+from dask_gradcode.cluster.client.silence import Silence
+from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
 from dask_gradcode.cluster.data.cuts import describe_X
 from dask_gradcode.cluster.data.shard import build_shard
 from dask_gradcode.cluster.transport.tasks import answer
@@ -82,12 +84,14 @@ class Imports:
             What a worker raised when it was to import this package.
         """
         began = looked = time.monotonic()
-        took: list[float] = []
+        silence, took = Silence(what), list[float]()
         frozen: dict[str, str] = {}
         waiting = {address for address in addresses if self.before(address) is not None}
         while waiting:
             answered = self._take(waiting)
             waiting -= answered
+            if answered:
+                silence.broken()
             now = time.monotonic()
             waited = now - began
             took += [waited] * len(answered)
@@ -101,11 +105,8 @@ class Imports:
             hopeless = len(frozen) == len(waiting) and waited > seconds("gradcode.timeouts.recover")
             if late or overdue or hopeless:
                 break
-            if waited > seconds("gradcode.timeouts.round"):
-                raise TimeoutError(
-                    f"{what}: no worker has answered for {waited:.0f} s (dask.config key "
-                    f"gradcode.timeouts.round). Waiting for {sorted(waiting)}."
-                )
+            left = f"{sorted(waiting)}, which are starting"
+            silence.look({}, lambda left=left: left, frozen)  # type: ignore[misc]
         if waiting:
             logger.info("%s: not waiting for %s, which are starting", what, sorted(waiting))
         self._release(set(self._pending) - waiting)

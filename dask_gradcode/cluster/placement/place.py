@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import logging
-import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import numpy as np
 from dask.utils import format_bytes
-from distributed import Client, Future, span
+from distributed import Client, span
 
 from dask_gradcode.cluster.client.config import seconds
-from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.session import session, workers_of
-from dask_gradcode.cluster.client.waiting import collect_anywhere, located
 from dask_gradcode.cluster.data.builder import Builder
-from dask_gradcode.cluster.data.cuts import balance, describe_X, describe_y
-from dask_gradcode.cluster.data.forms import check_inputs, check_lengths
+from dask_gradcode.cluster.data.cuts import balance
+from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
+from dask_gradcode.cluster.placement.begin import place_roles
+from dask_gradcode.cluster.placement.codes import choose_code
+from dask_gradcode.cluster.placement.describe import describe
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
 from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.placement.placement import Placement
-from dask_gradcode.codes import GradientCode, make_code
+from dask_gradcode.codes import GradientCode
 from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.targets import Targets
 
-__all__ = ["choose_code", "place", "place_data"]
+__all__ = ["place", "place_data"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -166,7 +165,7 @@ def place_data(
         home = homes(chosen, used, starting) if len(used) == len(addresses) else anywhere
         source = Source(lent, X, y, sample_weight, chosen.n_blocks, home)
         stack.callback(source.release)
-        facts, where = _describe(lent, source, estimator)
+        facts, where = describe(lent, source, estimator, addresses)
         x_facts, y_facts = facts["X"], facts["y"]
         _check_rows(sum(fact.n_rows for fact in x_facts), chosen)
         lengths = {name: [fact.n_rows for fact in found] for name, found in facts.items()}
@@ -175,54 +174,17 @@ def place_data(
             check(targets)
         data = Placement(lent, chosen, targets, borders, x_facts[0].n_features, feature_names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
-        stack.callback(data.release)
+        stack.callback(data.roles.release)
         nbytes = sum(fact.nbytes for fact in x_facts)
         _warn_of_memory(lent, chosen, used, nbytes)
-        builder = Builder(lent, data.uid, chosen, source, lengths, borders, targets, imports.before)
-        data.build(builder, near(used, hosts_of(lent), builder, where), where)
+        before = imports.before
+        builder = Builder(
+            lent, data.uid, chosen, source, lengths, borders, targets, addresses, before
+        )
+        at = near(used, hosts_of(lent), builder, where)
+        place_roles(lent, chosen, data.roles, builder, at)
         data.own(stack.pop_all())
     return data
-
-
-def choose_code(
-    code: str | GradientCode,
-    n_workers: int | None,
-    n_stragglers: int | None,
-    seed: int | None,
-    available: int,
-) -> GradientCode:
-    """Return the code that a user's parameters stand for.
-
-    Parameters
-    ----------
-    code : str or GradientCode
-        A name, or the code itself.
-    n_workers, n_stragglers, seed : int or None
-        As given by the user.
-    available : int
-        How many workers the cluster has: used where ``n_workers`` is None.
-
-    Raises
-    ------
-    ValueError
-        If the parameters contradict each other or fit no code.
-    TypeError
-        If ``code`` is neither a name nor a code.
-    """
-    if isinstance(code, GradientCode):
-        for name, value in (("n_workers", n_workers), ("n_stragglers", n_stragglers)):
-            if value is not None and value != getattr(code, name):
-                raise ValueError(
-                    f"{name}={value} contradicts code={code!r}. Leave {name} out, or change the "
-                    "code."
-                )
-        return code
-    if not isinstance(code, str):
-        raise TypeError(f"code must be a name or a GradientCode, got {code!r}.")
-    n = available if n_workers is None else n_workers
-    if n_stragglers is None:
-        n_stragglers = 0 if code == "uncoded" or n == 1 else 1
-    return make_code(code, n, n_stragglers, 0 if seed is None else seed)
 
 
 # ---------------------------------------------------------------- checks
@@ -240,96 +202,6 @@ def _await_workers(client: Client, n_workers: int) -> None:
         pass  # whether it can be done with those that are there is for the caller to say
     finally:
         wanted.release()
-
-
-def _describe(
-    client: Client, source: Source, estimator: str
-) -> tuple[dict[str, list[Any]], dict[tuple[str, int], str]]:
-    """Look at every chunk where it is, and raise for what cannot be used.
-
-    Returns
-    -------
-    facts : dict of str to list
-        By array what each of its chunks is; those of the weights are those of y.
-    where : dict of tuple of str and int to str
-        The worker that holds each chunk, by array and index.
-    """
-    errands: dict[tuple[str, int], _Errand] = {}
-    for index in source.futures["X"]:
-        look = partial(describe_X, source.expected("X", index))
-        errands["X", index] = _Errand(client, source, ("X",), index, look, estimator)
-    for index in source.futures["y"]:
-        names = ("y", "sample_weight")
-        errands["y", index] = _Errand(client, source, names, index, describe_y, estimator)
-    answers = collect_anywhere(client, errands, "Checking the data")
-    where: dict[tuple[str, int], str] = {}
-    for ticket, (attempt, answer) in answers.items():
-        errands[ticket].keep(attempt)
-        where |= {(name, ticket[1]): answer.worker for name in errands[ticket].names}
-    for (name, index), (_, answer) in answers.items():
-        problem = answer.value.problem
-        if problem is not None:
-            raise type(problem)(f"{problem} (on {answer.worker}), chunk {index} of {name}")
-    facts = {
-        name: [answers[name, index][1].value for index in range(len(source.futures[name]))]
-        for name in ("X", "y")
-    }
-    n_rows = sum(fact.n_rows for fact in facts["X"])
-    shape = (n_rows, facts["X"][0].n_features)
-    check_lengths(n_rows, sum(fact.n_rows for fact in facts["y"]), estimator, shape)
-    if sum(fact.weight for fact in facts["y"]) <= 0:
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return {**facts, "sample_weight": facts["y"]}, where
-
-
-class _Errand:
-    """Looks at a chunk, or at chunks that belong together, and again elsewhere if need be."""
-
-    def __init__(
-        self,
-        client: Client,
-        source: Source,
-        names: tuple[str, ...],
-        index: int,
-        look: Callable[..., Any],
-        estimator: str,
-    ) -> None:
-        self._client, self._source, self._index = client, source, index
-        self._look, self._estimator = look, estimator
-        self.names = tuple(name for name in names if source.futures[name])
-        self._absent = [None] * (len(names) - len(self.names))  # there may be no sample weights
-        self._attempts: list[list[Future[Any]]] = []
-
-    def __str__(self) -> str:
-        return f"chunk {self._index} of {' and '.join(self.names)}"
-
-    def __call__(self, workers: Sequence[str] | None) -> Future[Any]:
-        """Begin; on some of the workers, if they are given, as long as one of them is there."""
-        if workers is None:
-            chunks = [self._source.futures[name][self._index] for name in self.names]
-        else:
-            chunks = [self._source.again(name, self._index, workers) for name in self.names]
-        self._attempts.append(chunks)
-        return self._client.submit(
-            located,
-            self._look,
-            *chunks,
-            *self._absent,
-            self._estimator,
-            key=task_key("inspect", uuid.uuid4().hex[:12], self._index),
-            workers=workers,
-            allow_other_workers=workers is not None,
-            pure=False,
-        )
-
-    def keep(self, attempt: int) -> None:
-        """Keep the chunks of the attempt that was first, and let go of the other's."""
-        for number, chunks in enumerate(self._attempts):
-            for name, chunk in zip(self.names, chunks, strict=True):
-                if number == attempt:
-                    self._source.futures[name][self._index] = chunk
-                else:
-                    chunk.release()
 
 
 def _check_rows(n_rows: float, code: GradientCode) -> None:

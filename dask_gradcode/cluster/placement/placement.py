@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import reduce
 from operator import itemgetter
@@ -12,12 +13,14 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.delayed import delayed
+from dask.utils import parse_timedelta
 from distributed import Client, Future
 
 from dask_gradcode.cluster.client.forks import forked_error, is_inherited
-from dask_gradcode.cluster.data.builder import Builder
+from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import features_of
+from dask_gradcode.cluster.placement.begin import await_roles
 from dask_gradcode.cluster.placement.card import placement_card
 from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.cluster.worker.serving import Serving
@@ -91,7 +94,6 @@ class Placement:
         self.roles = Roles(client, self.uid, code, self.serving)
         self.columns = Columns(n_features, self.roles.columns)
         self._owned: ExitStack | None = None
-        self._generation = client.generation  # Dask counts the restarts
 
     def __repr__(self) -> str:
         state = f", lost={self.lost}" if self.lost else ""
@@ -162,21 +164,71 @@ class Placement:
         return self._owned is not None
 
     def check_open(self) -> None:
-        """Raise RuntimeError if the placement is closed, or its client closed or restarted."""
+        """Raise RuntimeError if it or its client is closed, or its data restarted or cancelled."""
         if self._owned is None:
             raise RuntimeError("The placed data has been closed. Place it anew with place(X, y).")
         if is_inherited(self.client):
             raise forked_error(self.client)
-        if self.client.generation != self._generation:
-            raise RuntimeError(
-                "The placed data is gone: its cluster has been restarted (client.restart()) since "
-                "it was placed. Place it anew with place(X, y)."
-            )
+        self.roles.check_restart()
         if self.client.status not in ("running", "connecting"):
             raise RuntimeError(
                 f"The Dask client of the placed data is {self.client.status}. "
                 "Create a new Client and place the data anew."
             )
+        if self._cancelled():
+            workers_of(self.client)  # meanwhile who has let go of a shard takes it off the list
+            roles = sorted(self._cancelled())
+            if roles:
+                raise RuntimeError(
+                    f"The placed data is gone: that of the roles {roles} has been cancelled "
+                    "(client.cancel) since it was placed. Place it anew with place(X, y)."
+                )
+
+    def _cancelled(self) -> set[int]:
+        """Return the roles of which the user has cancelled the shard.
+
+        The client has forgotten these; those that the scheduler gives up it knows still.
+        """
+        known = self.client.futures
+        return {
+            role
+            for role, shard in self.shards.items()
+            if shard.status == "cancelled" and shard.key not in known
+        }
+
+    def wait(self, timeout: float | str | None = None) -> None:
+        """Wait until all roles of the code are placed.
+
+        ``place`` returns, and rounds begin, as soon as enough of them are; the others join later,
+        and so do those that were lost.
+
+        Parameters
+        ----------
+        timeout : float or str, optional
+            Seconds, or a text such as ``"2 minutes"``. None: as long as it takes.
+
+        Raises
+        ------
+        TimeoutError
+            If some are not placed by then. It names them.
+        InsufficientWorkersError
+            If one is given up, as placing it has failed too often.
+        RuntimeError
+            If the placement or its client is closed, or the cluster has been restarted.
+
+        Examples
+        --------
+        >>> from distributed import Client
+        >>> from dask_gradcode import place
+        >>> X, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+        >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
+        ...     with place(X, y, n_stragglers=1, client=client) as data:
+        ...         data.wait(timeout=60)
+        ...         print(data.lost)
+        {}
+        """
+        end = None if timeout is None else time.monotonic() + float(parse_timedelta(timeout))
+        await_roles(self.roles, self.code, end, self.check_open)
 
     def replica(self, role: int, block: int) -> da.Array:
         """Return the features of a block, as one role holds them, as a dask array.
@@ -211,11 +263,3 @@ class Placement:
         rows = delayed(features_of)(shard, block)
         shape = (int(self.block_rows[block]), self.n_features)
         return da.from_delayed(rows, shape, meta=self.roles.meta)
-
-    def build(self, builder: Builder, addresses: Sequence[str], where: Mapping[Any, str]) -> None:
-        """Place all roles, or enough for rounds to begin; see :meth:`Roles.place`."""
-        self.roles.place(builder, addresses, where)
-
-    def release(self) -> None:
-        """Let go of the shards and of those who serve them."""
-        self.roles.release()

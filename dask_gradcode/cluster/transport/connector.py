@@ -31,6 +31,11 @@ class Connector:
         The placement's tasks.
     tell : callable
         Called on the event loop with a ticket and its socket, or the error that stands for it.
+
+    Attributes
+    ----------
+    reached : set of str
+        The addresses at which a worker has answered.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Connector:
     ) -> None:
         assert client.loop is not None
         self._client, self._loop, self._serving, self._tell = client, client.loop, serving, tell
+        self.reached: set[str] = set()
         self._openings: dict[Hashable, asyncio.Task[None]] = {}  # lives on the event loop
 
     def open(self, ticket: Hashable, address: str, token: str) -> None:
@@ -93,6 +99,7 @@ class Connector:
         """Return a socket, or the worker's error, or None if it may be open later."""
         rpc: Any = self._client.rpc
         comm = await rpc.connect(address)
+        self.reached.add(address)
         try:
             await comm.write({"op": "run", "function": dumps(install)})
             installed = _error_in(await comm.read())

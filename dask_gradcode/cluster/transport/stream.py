@@ -149,6 +149,11 @@ class StreamTransport:
             self._hear()
         return True
 
+    @property
+    def has_news(self) -> bool:
+        """Whether any worker has answered, though it may not be connected, or there is an error."""
+        return bool(self._connector.reached or self._ended)
+
     def close(self) -> None:
         for role in list(self._links):
             self.detach(role)

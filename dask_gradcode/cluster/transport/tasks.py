@@ -53,10 +53,10 @@ class TaskTransport:
     """Sends ``w`` as an argument of one pinned task per message.
 
     Tasks of an older round are released once their role is asked for something newer, so that no
-    queue grows on a slow worker, and a task that is running gives up at the next chunk of rows. To a worker that stays silent, such as
-    a frozen one, the scheduler would have to keep every ``w`` ever sent; so after
-    ``MAX_UNANSWERED`` rounds the last task is left with it, and it rejoins when it has answered
-    that.
+    queue grows on a slow worker, and a task that is running gives up at the next chunk of rows. To
+    a worker that stays silent, such as a frozen one, the scheduler would have to keep every ``w``
+    ever sent; so after ``MAX_UNANSWERED`` such rounds the last task is left with it, and it rejoins
+    when it has answered that.
 
     Parameters
     ----------

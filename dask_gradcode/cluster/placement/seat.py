@@ -1,0 +1,111 @@
+"""What is known of one role: where it is placed, or why not, and how often that has gone wrong."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Future
+
+__all__ = ["Seat"]
+
+TRIES = 3
+"""How often an error may end the placing of a role before it is given up."""
+
+
+@dataclass
+class Seat:
+    """A role, which is placed, or being placed, or neither.
+
+    Attributes
+    ----------
+    address : str
+        Where the role is, was, or is being placed.
+    why : str
+        Why it is not placed, with that address.
+    epoch : int
+        How often placing it has been begun; keys are never used twice.
+    shard : Future or None
+        Placed: pinned to the address.
+    coming : tuple of Future or None
+        Being placed: the shard, and perhaps a look at it.
+    sources : frozenset of str
+        From whom its blocks come, if from other roles.
+    begun : float
+        When placing it there began.
+    since : float
+        When it was lost; 0 if it never was.
+    tries : int
+        How many errors have ended placing it since it was placed last.
+    losses : int
+        How often placing it has ended since because something had gone with a worker.
+    not_before : float
+        When placing it may be begun again: ever later while that goes wrong at once.
+    """
+
+    role: int
+    address: str
+    why: str
+    epoch: int = -1
+    shard: Future[Any] | None = None
+    coming: tuple[Future[Any], ...] | None = None
+    sources: frozenset[str] = frozenset()
+    begun: float = 0.0
+    since: float = 0.0
+    tries: int = 0
+    losses: int = 0
+    not_before: float = 0.0
+
+    @property
+    def waits_for_chunks(self) -> bool:
+        """Whether it is being placed from the source's chunks."""
+        return self.coming is not None and not self.sources
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether placing it has gone wrong too often in a row."""
+        return self.tries >= TRIES
+
+    @property
+    def is_due(self) -> bool:
+        """Whether placing it is to be begun again."""
+        idle = self.shard is None and self.coming is None
+        return idle and not self.is_given_up and time.monotonic() >= self.not_before
+
+    def begin(self, address: str, sources: frozenset[str]) -> tuple[int, int]:
+        """Note that placing it on a worker begins; return by what its task is known."""
+        for future in self.coming or ():
+            future.release()
+        self.address, self.sources, self.coming = address, sources, ()
+        self.epoch, self.begun = self.epoch + 1, time.monotonic()
+        return self.role, self.epoch
+
+    def end(self, shard: Future[Any]) -> None:
+        """Note that it is placed."""
+        for look in (self.coming or ())[1:]:
+            look.release()
+        self.shard, self.coming, self.tries, self.losses = shard, None, 0, 0
+
+    def fail(self, error: BaseException, lost: bool) -> None:
+        """Note that placing it has ended by an error, or by the loss of a worker."""
+        for future in self.coming or ():
+            future.release()
+        self.coming = None
+        self.tries, self.losses = self.tries + (not lost), self.losses + lost
+        self.not_before = time.monotonic() + min(0.05 * 2**self.losses, 10.0)
+        self.why = f"{self.address}: placing it failed with {error!r}{self._end()}"
+
+    def vacate(self, why: str) -> None:
+        """Let go of everything that is at its address, from which it has been lost."""
+        # Futures at once: Dask would compute its chunks again for a task that can never run.
+        for future in (self.shard, *(self.coming or ())):
+            if future is not None:
+                future.release()
+        self.shard, self.coming, self.since = None, None, time.monotonic()
+        self.why = f"{self.address}: {why}{self._end()}"
+
+    def _end(self) -> str:
+        if not self.is_given_up:
+            return ""
+        return f"; it is given up, as placing it has failed {self.tries} times"
