@@ -17,7 +17,7 @@ DEFAULTS = {
     # how long a worker may be silent while others are heard, for a heartbeat every 0.5 s: more
     # workers send theirs less often
     "gradcode.timeouts.frozen": "5s",
-    # how long one round may take although its workers live
+    # how long a round may go without any answer although its workers live
     "gradcode.timeouts.round": "1h",
 }
 
