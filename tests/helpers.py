@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ __all__ = [
     "in_process_coef",
     "local_cluster",
     "logistic_data",
+    "name_of",
     "pid_of",
     "reference",
     "restart_no_more",
@@ -164,6 +166,11 @@ def restart_no_more(client: Client) -> None:
 
     for nanny in client.cluster.workers.values():
         nanny.instantiate = stay_dead  # what a nanny does when its worker's process has ended
+
+
+def name_of(value: object) -> str:
+    """Return a test's name for a value: its repr, without what differs from process to process."""
+    return re.sub(r" at 0x\w+", "", repr(value))
 
 
 def pid_of(client: Client, address: str) -> int:

@@ -21,6 +21,7 @@ from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import L1, LBFGS, GradientDescent, Nesterov, Optimizer, Solution
 from dask_gradcode.typing import Evaluation, Vector
+from helpers import name_of
 
 
 def shrinking(iteration: int) -> float:
@@ -38,7 +39,7 @@ OPTIMIZERS: list[Optimizer] = [  # the problems below have curvatures up to 10
     Nesterov(step=shrinking),
     Nesterov(step=0.1, momentum="paper"),
 ]
-every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=name_of)
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
 A = ROTATION @ np.diag([1.0, 2.0, 5.0, 10.0]) @ ROTATION.T

@@ -19,6 +19,7 @@ from dask_gradcode.stragglers import (
     StragglerModel,
     TraceDelay,
 )
+from helpers import name_of
 
 
 def many(model: StragglerModel) -> np.ndarray:
@@ -32,7 +33,7 @@ def many(model: StragglerModel) -> np.ndarray:
         (ShiftedExponentialDelay(1.0, 0.2), stats.expon(loc=1.0, scale=0.2)),
         (ParetoDelay(1.5, 0.1), stats.pareto(1.5, scale=0.1)),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_delays_have_the_distribution_of_their_name(
     model: StragglerModel, distribution: stats.distributions.rv_frozen
