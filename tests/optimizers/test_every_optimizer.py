@@ -273,7 +273,7 @@ def test_a_penalty_is_taken_or_refused_before_any_round(optimizer: Optimizer) ->
     optimizer.check_penalty(L1(0.0, 3))
 
 
-@pytest.mark.parametrize("optimizer", PROXIMAL, ids=repr)
+@pytest.mark.parametrize("optimizer", PROXIMAL, ids=name_of)
 def test_the_minimum_with_a_penalty_satisfies_its_optimality_conditions(
     optimizer: Optimizer,
 ) -> None:
@@ -288,7 +288,7 @@ def test_the_minimum_with_a_penalty_satisfies_its_optimality_conditions(
     assert_allclose(gradient[:3][~at_zero], -3.0 * np.sign(head[~at_zero]), atol=1e-9)
 
 
-@pytest.mark.parametrize("optimizer", PROXIMAL, ids=repr)
+@pytest.mark.parametrize("optimizer", PROXIMAL, ids=name_of)
 def test_with_a_penalty_no_point_nearby_is_better(optimizer: Optimizer) -> None:
     penalty, best = L1(3.0, 3), with_penalty(optimizer).w
     least = quadratic(best).value + penalty.value(best)
