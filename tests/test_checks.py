@@ -89,6 +89,8 @@ def test_targets_are_scikit_learns(y: Any) -> None:
             check_array(
                 column, ensure_2d=False, ensure_min_samples=0, input_name="y", estimator="me"
             )
+        if None in column.tolist():  # at which scikit-learn fails later, in other words
+            raise ValueError("Input y contains NaN.")
         return column
 
     assert_same_outcome(lambda: as_targets(y, "me"), theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -42,6 +43,7 @@ class _Ticket:
 
 @dataclass
 class _Role:
+    number: int  # of the attachment, in keys: tasks let go by an older one may not have ended yet
     shard: Future[Any]
     address: str
     asked: dict[int, tuple[_Ticket, Future[Any]]] = field(default_factory=dict)  # by message
@@ -87,12 +89,13 @@ class TaskTransport:
         self._mailbox = Mailbox(client)
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
+        self._attachments = itertools.count()
         self._columns = columns
         self._round, self._w = -1, np.zeros(0)
         self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
-        self._roles[role] = _Role(shard, address)
+        self._roles[role] = _Role(next(self._attachments), shard, address)
         self._liveness.watch(address, self._on_death)
 
     def detach(self, role: int) -> None:
@@ -147,12 +150,13 @@ class TaskTransport:
 
     def _send(self, ticket: _Ticket) -> Future[Any]:
         state = self._roles[ticket.role]
+        which = ticket.round, state.number, ticket.role, ticket.message
         future = self._client.submit(
             answer,
             state.shard,
             _Order(self._job, self._code.messages[ticket.message]),
             self._part(ticket.role),
-            key=task_key("message", self._fit, ticket.round, ticket.role, ticket.message),
+            key=task_key("message", self._fit, *which),
             workers=[state.address],
             allow_other_workers=False,
             pure=False,
@@ -231,7 +235,7 @@ def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     code, work = _read(order.job)
     stop = threading.Event()
     worker: Any = get_worker()
-    fit, round_, role, _ = worker.get_current_task()
+    fit, round_, _, role, _ = worker.get_current_task()
     with Released.told(stop.set):
         if delay((fit, role), role, round_, code.n_workers) and stop.is_set():
             return None
