@@ -88,18 +88,20 @@ class Inspector:
         payload : ndarray or Part
             What came.
         """
-        sent = self._code.messages[message]
-        if self._size not in (None, payload.size):
+        if self._size != payload.size and self._size is not None:
+            sent = self._code.messages[message]
             what = f"it sent {payload.size} numbers where {self._size} were expected"
             return Doubt((sent.worker,), sent.blocks, what, fits=False)
         values = payload.values if isinstance(payload, Part) else payload
         equal_to = self._code.equal_messages.get(message)
         digest = _digest(values, marked=equal_to is not None)
+        if equal_to is None and digest.finite:
+            return None
+        sent = self._code.messages[message]
         if not digest.finite:
             what = "it sent a message that is not finite"
             return Doubt((sent.worker,), sent.blocks, what) if self._w_is_finite else None
-        if equal_to is None:
-            return None
+        assert equal_to is not None
         other, before = self._first.setdefault(equal_to, (message, digest))
         if before.agrees(digest):
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,10 @@ from dask_gradcode.rounds.rules import WaitRule
 from dask_gradcode.typing import Payload, Vector
 
 __all__ = ["RoundLog", "Step", "Testimony"]
+
+
+_What = tuple[int, int, int] | Event | None  # of an answer its round, role and message
+_Entry = tuple[float, _What, Sequence[Doubt], Sequence[Order]]  # noted where every step counts
 
 
 class Step(NamedTuple):
@@ -43,7 +46,6 @@ class Step(NamedTuple):
         return "\n            -> ".join([what, *found, *map(str, self.orders)])
 
 
-@dataclass
 class RoundLog:
     """What happened in a round, without payloads; ``print`` tells it line by line.
 
@@ -59,8 +61,9 @@ class RoundLog:
         As it was before the round began.
     patience : Patience
         How long it waited.
-    steps : list of Step
-        What happened, in order; the first is the beginning.
+
+    Attributes
+    ----------
     news : sequence of Event
         What had changed when the round began: who was absent, who had come back.
 
@@ -82,31 +85,41 @@ class RoundLog:
     Done()
     """
 
-    number: int
-    code: GradientCode
-    wait: WaitRule
-    planner: Planner
-    patience: Patience
-    steps: list[Step] = field(default_factory=list)
-    news: Sequence[Event] = ()
+    def __init__(
+        self, number: int, code: GradientCode, wait: WaitRule, planner: Planner, patience: Patience
+    ) -> None:
+        self.number, self.code, self.wait = number, code, wait
+        self.planner, self.patience = planner, patience
+        self.news: Sequence[Event] = ()
+        self._entries: list[_Entry] = []
+
+    @property
+    def steps(self) -> list[Step]:
+        """What happened, in order; the first is the beginning."""
+        return [
+            Step(now, Arrived(*what, _NOTHING) if isinstance(what, tuple) else what, doubts, orders)
+            for now, what, doubts, orders in self._entries
+        ]
 
     def begin(self, news: Sequence[Event], now: float, orders: Sequence[Order]) -> None:
         """Note how the round begins."""
         self.news = tuple(news)
-        self.steps = [Step(now, None, (), orders)]
+        self._entries = [(now, None, (), orders)]
 
     def note(
         self, now: float, event: Event | None, doubts: Sequence[Doubt], orders: Sequence[Order]
     ) -> None:
         """Add a step, without what an answer carried."""
         if isinstance(event, Arrived):
-            event = replace(event, payload=_NOTHING)
-        self.steps.append(Step(now, event, doubts, orders))
+            self._entries.append((now, (event.round, event.role, event.message), doubts, orders))
+        else:
+            self._entries.append((now, event, doubts, orders))
 
     def __str__(self) -> str:
         lines = [f"Round {self.number} of {self.code!r}"]
         lines += [f"{'':12}{event}" for event in self.news]
-        lines += [f"{step.now - self.steps[0].now:9.4f} s {step}" for step in self.steps]
+        steps = self.steps
+        lines += [f"{step.now - steps[0].now:9.4f} s {step}" for step in steps]
         return "\n".join(lines)
 
     def save(self, path: str | PathLike[str]) -> None:

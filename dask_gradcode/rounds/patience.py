@@ -40,44 +40,47 @@ class Waiting:
     ----------
     patience : Patience
         For how long it may.
-    now : float
-        When the round begins.
 
     Attributes
     ----------
     heard : float
-        When the last answer came.
+        When the last answer came, or the round began.
     """
 
-    def __init__(self, patience: Patience, now: float) -> None:
+    def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self.heard = now
-        self._helpless_since: float | None = None
+        self._patient_until = inf  # while those who are there can still be enough
+        self.hear(0.0)
+
+    def hear(self, now: float) -> None:
+        """Note that the round begins, or that an answer has come."""
+        self.heard, self._overdue_at = now, now + self._patience.answer
 
     def hope(self) -> None:
         """Note that those who are there can still be enough."""
-        self._helpless_since = None
+        self._patient_until = inf
+
+    @property
+    def may_hope(self) -> bool:
+        """Whether anybody may come back."""
+        return self._patience.recover > 0
 
     @property
     def is_hopeful(self) -> bool:
         """Whether those who are there can still be enough, as far as is known."""
-        return self._helpless_since is None
+        return self._patient_until == inf
 
     def has_waited(self, now: float) -> bool:
         """Note that those who are there are not enough; say whether that has lasted too long."""
-        if self._helpless_since is None:
-            self._helpless_since = now
-        return now >= self._helpless_since + self._patience.recover  # as look_at has it
+        if self._patient_until == inf:
+            self._patient_until = now + self._patience.recover
+        return now >= self._patient_until
 
     def is_overdue(self, now: float) -> bool:
         """Say whether no answer has come for too long."""
-        return now >= self.heard + self._patience.answer
+        return now >= self._overdue_at
 
-    def look_at(self) -> float | None:
-        """Return when one of the two is due, if nothing happens before."""
-        times = []
-        if self._patience.answer < inf:
-            times.append(self.heard + self._patience.answer)
-        if self._helpless_since is not None:
-            times.append(self._helpless_since + self._patience.recover)
-        return min(times, default=None)
+    def look_at(self) -> float:
+        """Return when one of the two is due, if nothing happens before; inf is never."""
+        overdue_at, patient_until = self._overdue_at, self._patient_until
+        return overdue_at if overdue_at < patient_until else patient_until

@@ -17,37 +17,27 @@ neither; they are only entered in its record.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
-from dask_gradcode.rounds.events import (
-    Arrived,
-    Event,
-    Failed,
-    Heard,
-    Lost,
-    Ready,
-    Silent,
-    Unplaced,
-)
+from dask_gradcode.rounds.events import Arrived, Event
+from dask_gradcode.rounds.judge import Judge
 from dask_gradcode.rounds.log import RoundLog, Testimony
 from dask_gradcode.rounds.orders import Order
-from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
+from dask_gradcode.rounds.outcomes import Done, Outcome
 from dask_gradcode.rounds.patience import Patience, Waiting
 from dask_gradcode.rounds.plans import Everybody, Planner
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers, Witness
-from dask_gradcode.typing import Payload, Vector
+from dask_gradcode.typing import Vector
 
 __all__ = ["Round"]
-
-logger = logging.getLogger("dask_gradcode")
 
 
 class Round:
@@ -125,9 +115,9 @@ class Round:
         self.seconds = float("nan")
         self.late: set[int] = set()
         self.log = RoundLog(number, code, self._wait, self._planner.copy(), self._patience)
-        self._decoding: Decoding | None = None
         self._answers = Answers(code, self.state, witness or Inspector(code, w))
-        self._waiting = Waiting(self._patience, 0.0)
+        self._waiting = Waiting(self._patience)
+        self._judge = Judge(number, self._wait, self._waiting, self.state, self._answers)
 
     @classmethod
     def replay(cls, log: RoundLog, planner: Planner | None = None) -> Round:
@@ -173,11 +163,12 @@ class Round:
         """
         state = self.state
         state.started = now
-        self._waiting = Waiting(self._patience, now)
+        self._judge.begin(now)
         for event in news:
             self._take_note(event, now)
         orders = self._noted(self._planner.begin(state, now))
-        self._judge(now)
+        if not self._is_over(now):
+            self._set_look_at(now)
         self.log.begin(news, now, orders)
         return orders
 
@@ -197,14 +188,14 @@ class Round:
         list of Order
             What to do; nothing, once the round has ended.
         """
-        orders, doubts = list[Order](), self.doubts
+        orders: list[Order] = []
+        doubts = self._answers.doubts
         n_doubts = len(doubts)
         if self.outcome is not None:
             self._note_late(event, now)
         else:
             self._take_note(event, now)
-            self._judge(now)
-            if self.outcome is None:
+            if not self._is_over(now):
                 orders = self._noted(self._planner.react(event, self.state, now))
                 self._set_look_at(now)
         self.log.note(now, event, doubts[n_doubts:], orders)
@@ -216,32 +207,13 @@ class Round:
         return orders
 
     def _take_note(self, event: Event | None, now: float) -> None:
-        state = self.state
-        match event:
-            case Arrived(number, role, message, payload):
-                if number == self.number and not state.arrived[message]:
-                    self._take_in(role, message, payload, now)
-            case Failed(number, role, message, error):
-                if number == self.number:
-                    state.fail(role, message, error)
-            case Lost(role, why):
-                state.lose(role, why)
-            case Unplaced(role, why):
-                state.await_placing(role, why)
-            case Ready(role, again):
-                state.restore(role, again=again)
-            case Silent():
-                state.fall_silent(event)
-            case Heard(role):
-                state.hear(role)
-
-    def _take_in(self, role: int, message: int, payload: Payload, now: float) -> None:
-        state = self.state
-        self._waiting.heard = now
-        state.hear(role)
-        state.pending[message] = False
-        state.arrived_at[message] = now - state.started
-        self._answers.take_in(role, message, payload)
+        if not isinstance(event, Arrived):
+            if event is not None:
+                self.state.note(event, self.number)
+        elif event.round == self.number and not self.state.arrived[event.message]:
+            self._waiting.hear(now)
+            self.state.receive(event.role, event.message, now)
+            self._answers.take_in(event.role, event.message, event.payload)
 
     def _note_late(self, event: Event | None, now: float) -> None:
         """Enter in the record an answer that comes after the end."""
@@ -257,67 +229,28 @@ class Round:
         """What was sent and cannot be right."""
         return self._answers.doubts
 
-    # ---- is it enough?
-
-    def _judge(self, now: float) -> None:
-        """End the round if it has enough, or if there is no more hope that it will."""
-        state = self.state
-        self._decoding = self._wait.settle(state, now)
-        if self._decoding is not None:
-            self.outcome, self.seconds = Done(), now - state.started
-        elif self._wait.hopeless(state):
-            agreed = self._answers.is_agreed()
-            if (
-                agreed
-                or state.has_failed_for_good()
-                or self._has_waited(list(state.lost.values()), now)
-            ):
-                if self._answers.accept():
-                    return self._judge(now)
-                self.outcome = Stuck(state.missing())
-        elif state.silent:
-            self._judge_silence(now)
-        else:
-            self._waiting.hope()
-        if self.outcome is None and self._waiting.is_overdue(now):
-            self.outcome = Overdue(state.missing(), now - self._waiting.heard)
-        self._set_look_at(now)
-
-    def _judge_silence(self, now: float) -> None:
-        """Give up the silent at once where the sum needs them no more, or when they had time."""
-        state = self.state
-        given_up = list(state.silent.values())
-        if not state.decodable:
-            given_up = [event for event in given_up if not event.may_be_busy]
-            roles = {event.role for event in given_up}
-            if not roles or state.enough_without(roles):
-                return self._waiting.hope()  # those that live are enough, they are only slow
-            if not self._has_waited([event.why for event in given_up], now):
-                return
-        for event in given_up:
-            state.lose(event.role, event.why)
-        self._judge(now)
-
-    def _has_waited(self, whom: Collection[object], now: float) -> bool:
-        """Say whether the round has waited long enough for somebody to come back."""
-        if self._waiting.is_hopeful and self._patience.recover > 0:
-            logger.warning("Round %d waits for %s", self.number, whom)
-        return self._waiting.has_waited(now)
+    def _is_over(self, now: float) -> bool:
+        """Judge, and end the round if it has enough, or no hope that it will."""
+        self.outcome = self._judge.judge(now)
+        if self.outcome is None:
+            return False
+        self.look_at = None
+        if isinstance(self.outcome, Done):
+            self.seconds = now - self.state.started
+        return True
 
     def _set_look_at(self, now: float) -> None:
-        until = self._wait.until(self.state.started)
-        if until is not None and until <= now:
-            until = None  # at the latest with the first answer
-        times = (until, self._planner.look_at, self._waiting.look_at())
-        self.look_at = min((time for time in times if time is not None), default=None)
+        due, planned = self._judge.look_at(now), self._planner.look_at
+        if planned is not None and planned < due:
+            due = planned
+        self.look_at = None if due == inf else due
 
     # ---- what came of it
 
     @property
     def out_of_time(self) -> bool:
         """Whether the wait rule's time was up when the round ended."""
-        until = self._wait.until(self.state.started)
-        return until is not None and self.state.started + self.seconds >= until
+        return self.state.started + self.seconds >= self._judge.until
 
     def result(self) -> Vector:
         """Return value and gradient of the whole data set.
@@ -351,6 +284,6 @@ class Round:
         )
 
     def _settled(self) -> Decoding:
-        if self._decoding is None:
+        if self._judge.decoding is None:
             raise RuntimeError(f"Round {self.number} has not enough messages yet.")
-        return self._decoding
+        return self._judge.decoding

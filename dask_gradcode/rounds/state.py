@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
-from dask_gradcode.rounds.events import Silent
+from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced
 from dask_gradcode.typing import Mask, Vector
 
 __all__ = ["State"]
@@ -71,6 +71,7 @@ class State:
         self.decodable = False
         self._decoder = code.decoder()
         self._n_left = list(map(len, code.messages_of))  # messages, by role
+        self._is_fresh = True  # all is pending
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -95,6 +96,8 @@ class State:
         """Return what a role could send and has not been asked for, in its order of computing."""
         asked = self.asked.get(role, ())
         mine = self.code.messages_of[role]
+        if self._is_fresh and not asked:
+            return mine
         return tuple(index for index in mine if self.pending[index] and index not in asked)
 
     def enough_without(self, roles: Iterable[int]) -> bool:
@@ -117,7 +120,33 @@ class State:
 
     def ask(self, role: int, messages: tuple[int, ...]) -> None:
         """Note that a role has been asked for messages."""
-        self.asked.setdefault(role, set()).update(messages)
+        if role in self.asked:
+            self.asked[role].update(messages)
+        else:
+            self.asked[role] = set(messages)
+
+    def receive(self, role: int, message: int, now: float) -> None:
+        """Note that a message has come, whatever will be made of it."""
+        if self.silent:
+            self.hear(role)
+        self._is_fresh = self.pending[message] = False
+        self.arrived_at[message] = now - self.started
+
+    def note(self, event: Event, number: int) -> None:
+        """Note an event that is no answer; what is told of other rounds is nothing to this one."""
+        match event:
+            case Failed(round_, role, message, error) if round_ == number:
+                self.fail(role, message, error)
+            case Lost(role, why):
+                self.lose(role, why)
+            case Unplaced(role, why):
+                self.await_placing(role, why)
+            case Ready(role, again):
+                self.restore(role, again=again)
+            case Silent():
+                self.fall_silent(event)
+            case Heard(role):
+                self.hear(role)
 
     def add(self, message: int) -> None:
         """Note that a message is in the sum."""
@@ -129,11 +158,12 @@ class State:
 
     def fail(self, role: int, message: int, error: BaseException) -> None:
         """Note that a message will not come, as computing it has raised."""
-        self.pending[message] = False
+        self._is_fresh = self.pending[message] = False
         self.errors[role] = error
 
     def lose(self, role: int, why: str) -> None:
         """Note that a role is gone, with all that it has not yet sent."""
+        self._is_fresh = False
         self.pending[list(self.code.messages_of[role])] = False
         self.asked.pop(role, None)
         self.lost[role] = why

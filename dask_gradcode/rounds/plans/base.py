@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from copy import copy
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.events import Event, Ready
@@ -14,6 +13,8 @@ from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
 
 __all__ = ["Planner", "Policy", "ask"]
+
+_CONTAINERS = deque, list, dict, set
 
 
 class Planner:
@@ -29,10 +30,9 @@ class Planner:
 
     def copy(self) -> Planner:
         """Return a planner that decides as this one would and learns apart: for a round's log."""
-        other = copy(self)
+        other = object.__new__(type(self))
         for name, value in vars(self).items():
-            if isinstance(value, (deque, list, dict, set)):
-                setattr(other, name, value.copy())
+            other.__dict__[name] = value.copy() if isinstance(value, _CONTAINERS) else value
         return other
 
     def begin(self, state: State, now: float) -> list[Order]:
@@ -78,5 +78,4 @@ class Policy(ABC):
 
 def ask(roles: Iterable[int], state: State) -> list[Order]:
     """Return the orders that ask roles, one after the other, for all that they could send."""
-    wanted = ((role, state.unasked(role)) for role in roles)
-    return [Ask(role, messages) for role, messages in wanted if messages]
+    return [Ask(role, messages) for role in roles if (messages := state.unasked(role))]

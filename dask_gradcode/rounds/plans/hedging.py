@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import median_low
 
+import numpy as np
+
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.events import Event, Failed, Lost, Ready
 from dask_gradcode.rounds.orders import Order
@@ -23,6 +25,7 @@ LEARN_EVERY = 16
 
 _FIRST = 2  # rounds without waiting at first: one alone, with its connections, says little
 _LEAST, _MOST = 16, 1024  # rounds without waiting, after a round that has shown it to be wrong
+_CHANGES = Ready, Lost, Failed  # of who can be asked
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class _Hedging(Planner):
         if not self._others:
             return orders
         is_time = event is None
-        if isinstance(event, Ready | Lost | Failed):
+        if isinstance(event, _CHANGES):
             if event.role in self._others:
                 self._others.remove(event.role)
             elif not isinstance(event, Ready):
@@ -101,11 +104,8 @@ class _Hedging(Planner):
         return orders
 
     def end(self, record: RoundRecord) -> None:
-        needed = frozenset(
-            role
-            for role, messages in enumerate(self._code.messages_of)
-            if record.used[list(messages)].any()
-        )
+        messages = self._code.messages
+        needed = frozenset(messages[i].worker for i in np.flatnonzero(record.used).tolist())
         if self._others_waited and self._likely is not None:
             self._judge(needed <= self._likely and not self._wanted_more(record))
         self._n_at_once = max(0, self._n_at_once - 1)

@@ -1,0 +1,115 @@
+"""Whether a round has ended: it has enough, or nothing is left to hope for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from math import inf
+
+from dask_gradcode.codes import Decoding
+from dask_gradcode.rounds.events import Silent
+from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
+from dask_gradcode.rounds.patience import Waiting
+from dask_gradcode.rounds.rules import WaitRule
+from dask_gradcode.rounds.state import State
+from dask_gradcode.rounds.trust import Answers
+
+__all__ = ["Judge"]
+
+logger = logging.getLogger("dask_gradcode")
+
+_DONE = Done()
+
+
+class Judge:
+    """Says whether a round has ended, and how.
+
+    It has enough by its wait rule; or what has come and what still can is not enough, and its
+    patience with those that may return is at its end.
+
+    Parameters
+    ----------
+    number : int
+        The round's number.
+    rule : WaitRule
+        When it has enough.
+    waiting : Waiting
+        How long it has been waiting for those without whom it cannot end, and may.
+    state : State
+        The round's, which learns who is given up.
+    answers : Answers
+        The round's, of which those are believed in the end that nobody is left to contradict.
+
+    Attributes
+    ----------
+    decoding : Decoding or None
+        How the answers add up; None until there are enough.
+    until : float
+        When the wait rule's time is up; inf is never.
+    """
+
+    def __init__(
+        self, number: int, rule: WaitRule, waiting: Waiting, state: State, answers: Answers
+    ) -> None:
+        self._number, self._rule, self._waiting = number, rule, waiting
+        self._state, self._answers = state, answers
+        self.until = inf
+        self.decoding: Decoding | None = None
+
+    def begin(self, now: float) -> None:
+        """Note that the round begins."""
+        self._waiting.hear(now)
+        until = self._rule.until(now)
+        self.until = inf if until is None else until
+
+    def look_at(self, now: float) -> float:
+        """Return when to judge again if nothing happens before; inf is never."""
+        due = self._waiting.look_at()  # the rule's time, once it is up, ends with the first answer
+        return self.until if now < self.until < due else due
+
+    def judge(self, now: float) -> Outcome | None:
+        """Return how the round has ended, None if it has not."""
+        state = self._state
+        self.decoding = self._rule.settle(state, now)
+        if self.decoding is not None:
+            return _DONE
+        if self._rule.hopeless(state):
+            if self._is_given_up(now):
+                return self.judge(now) if self._answers.accept() else Stuck(state.missing())
+        elif state.silent:
+            given_up = self._given_up(now)
+            for event in given_up:
+                state.lose(event.role, event.why)
+            if given_up:
+                return self.judge(now)
+        else:
+            self._waiting.hope()
+        if self._waiting.is_overdue(now):
+            return Overdue(state.missing(), now - self._waiting.heard)
+        return None
+
+    def _is_given_up(self, now: float) -> bool:
+        """Say whether nobody is waited for who could return and be enough with the others."""
+        return (
+            self._answers.is_agreed()
+            or self._state.has_failed_for_good()
+            or self._has_waited(list(self._state.lost.values()), now)
+        )
+
+    def _given_up(self, now: float) -> list[Silent]:
+        """Return the silent whom the sum needs no more, or who have had their time."""
+        silent = list(self._state.silent.values())
+        if self._state.decodable:
+            return silent
+        silent = [event for event in silent if not event.may_be_busy]
+        roles = {event.role for event in silent}
+        if not roles or self._state.enough_without(roles):
+            self._waiting.hope()  # those that live are enough, they are only slow
+            return []
+        return silent if self._has_waited([event.why for event in silent], now) else []
+
+    def _has_waited(self, whom: Collection[object], now: float) -> bool:
+        """Say whether the round has waited long enough for somebody to come back."""
+        if self._waiting.is_hopeful and self._waiting.may_hope:
+            logger.warning("Round %d waits for %s", self._number, whom)
+        return self._waiting.has_waited(now)
