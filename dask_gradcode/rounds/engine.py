@@ -35,7 +35,35 @@ REMEMBERED = 64
 
 
 class Port(Protocol):
-    """Where rounds meet the world. One thread calls it."""
+    """Where rounds meet the world. One thread calls it.
+
+    Examples
+    --------
+    A world of one worker, who answers at once; :class:`Engine` runs rounds in it:
+
+    >>> import numpy as np
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.rounds import Arrived, Engine, Patience
+    >>> class Alone:
+    ...     def now(self):
+    ...         return 0.0
+    ...     def patience(self):
+    ...         return Patience()
+    ...     def begin(self, round, w):
+    ...         self.round, self.w, self.coming = round, w, []
+    ...         return []
+    ...     def send(self, orders):
+    ...         payload = np.array([self.w @ self.w, *(2 * self.w)])
+    ...         self.coming = [Arrived(self.round, 0, 0, payload) for _ in orders]
+    ...     def events(self, until):
+    ...         return self.coming
+    ...     def reached(self):
+    ...         return {0: 0.0}
+    ...     def explain(self, round):
+    ...         return RuntimeError(f"{round.outcome}")
+    >>> Engine(Uncoded(1), Alone())(np.array([3.0])).gradient
+    array([6.])
+    """
 
     def now(self) -> float:
         """Return the time in seconds."""
@@ -98,6 +126,21 @@ class Engine:
     ------
     ValueError
         If the wait rule makes no sense for the code.
+
+    Examples
+    --------
+    :class:`Port` has an example of both. The port of this process is behind
+    :class:`~dask_gradcode.objective.InProcessObjective`:
+
+    >>> import numpy as np
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> from dask_gradcode.messages import Block
+    >>> from dask_gradcode.objective import InProcessObjective
+    >>> code = FractionalRepetition(2, 1)
+    >>> blocks = {i: Block(np.eye(2), np.ones(2)) for i in range(code.n_blocks)}
+    >>> objective = InProcessObjective(code, blocks, lambda w, block: (float(block.n_rows), w))
+    >>> objective(np.ones(2)).value
+    4.0
     """
 
     def __init__(

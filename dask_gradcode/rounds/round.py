@@ -60,7 +60,7 @@ class Round:
     w : ndarray of shape (n_parameters,), optional
         The point: messages must fit it in size. None: that is not checked.
     witness : Witness, optional
-        Says what cannot be right. None: an :class:`~dask_gradcode.inspection.Inspector`.
+        Says what cannot be right. None: an ``inspection.Inspector``.
 
     Attributes
     ----------

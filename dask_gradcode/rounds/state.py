@@ -51,6 +51,15 @@ class State:
         Of how many roles all messages are in the sum.
     decodable : bool
         Whether the exact sum can be decoded from what has arrived.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> from dask_gradcode.rounds import Lost, Round
+    >>> round_ = Round(0, FractionalRepetition(4, 1))
+    >>> _ = round_.begin([Lost(0, "it is dead")], now=0.0)
+    >>> round_.state.ready(), round_.state.lost, round_.state.decodable
+    ([1, 2, 3], {0: 'it is dead'}, False)
     """
 
     def __init__(self, code: GradientCode) -> None:

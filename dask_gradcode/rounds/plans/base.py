@@ -24,6 +24,18 @@ class Planner:
     ----------
     look_at : float or None
         When it wants ``react`` to be called at the latest, in seconds on the round's clock.
+
+    Examples
+    --------
+    :class:`Policy` has one that asks somebody. Whoever comes back is asked by this one, too:
+
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.rounds import Lost, Patience, Ready, Round
+    >>> round_ = Round(0, Uncoded(2), planner=Planner(), patience=Patience(recover=60.0))
+    >>> round_.begin([Lost(1, "it is dead")], now=0.0)
+    []
+    >>> round_.handle(Ready(1), now=0.1)
+    [Ask(role=1, messages=(1,))]
     """
 
     look_at: float | None = None
@@ -40,9 +52,21 @@ class Planner:
         return []
 
     def react(self, event: Event | None, state: State, now: float) -> list[Order]:
-        """Return who is asked next, after an event or, for None, as time went by.
+        """Return who is asked next: a role that is there again, for all that is missing of it.
 
-        A role that is there again is asked for all that is missing of it.
+        Parameters
+        ----------
+        event : Event or None
+            What has happened; None if only time went by.
+        state : State
+            What is known, the event included.
+        now : float
+            Seconds on the round's clock.
+
+        Returns
+        -------
+        list of Order
+            What to do.
         """
         if isinstance(event, Ready):
             return ask([event.role], state)
