@@ -76,7 +76,7 @@ class ClusterObjective:
         self._data, self._told = data, set[Doubt]()
         self._is_first = True
         self._incomplete = False  # the first round began without some of the roles
-        self._port = ClusterPort(data, work, transport)
+        self._port = ClusterPort.to(data, work, transport)
         self._engine = Engine(data.code, self._port, wait, plan, data.block_rows)
         logger.info("%r: messages travel as %s", data, self.transport)
 

@@ -1,0 +1,308 @@
+"""A cluster on a scripted clock: what the port of rounds stands on, without Dask."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from dask_gradcode.cluster.port import ClusterPort
+from dask_gradcode.cluster.presence import Presence
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.rounds import Arrived, Event, Failed, Lost
+from dask_gradcode.typing import Matrix, Vector
+
+__all__ = ["FROZEN_AFTER", "FakeTransport", "Fault", "World", "sums"]
+
+FROZEN_AFTER = 5.0
+
+
+def sums(code: GradientCode, round: int) -> Matrix:
+    """Value and gradient of each block, in whole numbers, others in each round."""
+    return np.random.default_rng(round + 1).integers(-9, 10, (code.n_blocks, 3)).astype(float)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to the worker of a role; ``told`` is how much later each side says so."""
+
+    at: float
+    what: str  # dies, cut, freezes, fails, interrupt
+    role: int
+    lasts: float = 10.0
+    told: tuple[float, float] = (0.0, 0.0)  # by the connection, by the roles
+
+
+@dataclass
+class Worker:
+    """Who plays a role: ``key`` is new with each."""
+
+    key: int
+    address: str
+    is_alive: bool = True
+    frozen_since: float = math.inf
+    wakes: float = -math.inf
+
+
+@dataclass
+class World:
+    """Workers, a clock, and what will happen; stands for roles, liveness and placement, too."""
+
+    code: GradientCode
+    seed: int = 0
+    slowest: float = 2.0  # seconds of an answer, at most
+    busy_since: float = math.inf
+    clock: float = 0.0
+    version: int = 0
+    lost: dict[int, str] = field(default_factory=dict)
+    unplaced: set[int] = field(default_factory=set)
+    transports: list[FakeTransport] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = np.random.default_rng(self.seed)
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._n = 0
+        self.workers: dict[int, Worker] = {}
+        for role in range(self.code.n_workers):
+            self._seat(role)
+        self._able_since: float = 0.0
+        self.able_until = 0.0  # when those who could answer last were enough, for 3 s on end
+        self.failing: set[int] = set()
+
+    # ---- the port that stands on it
+
+    def port(self, name: str = "stream") -> ClusterPort:
+        liveness: Any = self
+        roles: Any = self
+        n = self.code.n_workers
+        presence = Presence(n, roles, liveness, self.busy_since, lambda: self.clock)
+
+        def opened() -> Any:
+            assert all(transport.is_closed for transport in self.transports)
+            self.transports.append(FakeTransport(self, name))
+            presence.bind(self.transports[-1])  # type: ignore[arg-type]
+            return self.transports[-1]
+
+        data: Any = self
+        return ClusterPort(data, presence, opened, lambda: self.clock)
+
+    # ---- what is to come
+
+    def after(self, seconds: float, act: Callable[[], object]) -> None:
+        self._n += 1
+        heapq.heappush(self._due, (self.clock + seconds, self._n, act))
+
+    def go_on(self, until: float, is_enough: Callable[[], object] = lambda: False) -> None:
+        while not is_enough() and self._due and self._due[0][0] <= until:
+            self.clock, _, act = heapq.heappop(self._due)
+            act()
+            self._note_who_is_able()
+        if not is_enough():
+            self.clock = max(self.clock, until)
+
+    def suffer(self, fault: Fault) -> None:
+        """Have a fault happen when it is its time."""
+        acts = {"dies": self._die, "cut": self._cut, "freezes": self._freeze, "fails": self._fail}
+        if fault.what == "interrupt":
+            self.after(fault.at, lambda: self.transport.interrupt())
+        else:
+            self.after(fault.at, lambda: acts[fault.what](fault))
+
+    @property
+    def transport(self) -> FakeTransport:
+        return self.transports[-1]
+
+    def _die(self, fault: Fault) -> None:
+        role, worker = fault.role, self.workers[fault.role]
+        if not worker.is_alive or role in self.lost:
+            return
+        worker.is_alive = False
+        by_connection, by_roles = fault.told
+        self.after(by_connection, lambda: self.transport.end(role, worker.key))
+
+        def told() -> None:
+            self.lost[role] = f"{worker.address}: it left the cluster"
+            self.version += 1
+
+        self.after(by_roles, told)
+        if math.isfinite(fault.lasts):
+            self.after(by_roles + fault.lasts, lambda: self.place(role))
+
+    def place(self, role: int) -> None:
+        """Place a role on a new worker."""
+        self._seat(role)
+        self.lost.pop(role, None)
+        self.unplaced.discard(role)
+        self.version += 1
+
+    def _seat(self, role: int) -> None:
+        self._n += 1
+        self.workers[role] = Worker(self._n, f"tcp://{role}:{self._n}")
+
+    def _cut(self, fault: Fault) -> None:
+        self.transport.end(fault.role, self.workers[fault.role].key)
+
+    def _freeze(self, fault: Fault) -> None:
+        worker = self.workers[fault.role]
+        if math.isinf(worker.frozen_since):
+            worker.frozen_since, worker.wakes = self.clock, self.clock + fault.lasts
+
+            def wake() -> None:
+                worker.frozen_since = math.inf
+
+            if math.isfinite(fault.lasts):
+                self.after(fault.lasts, wake)
+
+    def _fail(self, fault: Fault) -> None:
+        self.failing.add(fault.role)
+        self.after(fault.lasts, lambda: self.failing.discard(fault.role))
+
+    def _note_who_is_able(self) -> None:
+        able = [
+            role
+            for role, worker in self.workers.items()
+            if role not in self.lost and worker.is_alive and math.isinf(worker.frozen_since)
+        ]
+        arrived = np.zeros(len(self.code.messages), dtype=bool)
+        arrived[[index for role in able for index in self.code.messages_of[role]]] = True
+        if not self.code.can_decode(arrived):
+            self._able_since = math.inf
+        elif math.isinf(self._able_since):
+            self._able_since = self.clock
+        if self.clock >= self._able_since + 3.0:
+            self.able_until = self.clock
+
+    # ---- as Roles, and as Placement
+
+    @property
+    def roles(self) -> World:
+        return self
+
+    @property
+    def addresses(self) -> dict[int, str]:
+        return {role: worker.address for role, worker in self.workers.items()}
+
+    @property
+    def shards(self) -> dict[int, Any]:
+        workers = self.workers.items()
+        return {r: SimpleNamespace(key=w.key) for r, w in workers if r not in self.lost}
+
+    def tend(self) -> None:
+        """Nothing to do: what happens is scripted."""
+
+    def check_open(self) -> None:
+        """It is."""
+
+    # ---- as Liveness
+
+    limit = FROZEN_AFTER
+
+    def heard(self, address: str) -> float:
+        since = next(w.frozen_since for w in self.workers.values() if w.address == address)
+        return min(since, self.clock)
+
+    def absent(self, addresses: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+        by_address = {worker.address: worker for worker in self.workers.values()}
+        gone = {a: "it left the cluster" for a in addresses if not by_address[a].is_alive}
+        silent = {a: self.clock - by_address[a].frozen_since for a in addresses}
+        frozen = {a: "no heartbeat" for a, seconds in silent.items() if seconds > FROZEN_AFTER}
+        return gone, {a: why for a, why in frozen.items() if a not in gone}
+
+    def paused(self, addresses: Sequence[str]) -> dict[str, str]:
+        return {}
+
+
+class FakeTransport:
+    """Carries asks to the workers of a world, and their answers back, some of them twice."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name, self.is_closed = world, name, False
+        self.attached: dict[int, Worker] = {}
+        self.asked: dict[int, set[int]] = {}  # in this round, since it was attached
+        self.round = -1
+        self._events: list[Event] = []
+        self._ended: set[int] = set()  # not told yet
+        self._interrupted = False
+
+    def attach(self, role: int, shard: Any, address: str) -> None:
+        assert not self.is_closed
+        assert role not in self.attached
+        worker = self.world.workers[role]
+        assert (worker.key, worker.address) == (shard.key, address)
+        self.attached[role] = worker
+        self.asked[role] = set()
+        if not worker.is_alive:
+            self.world.after(0.01, lambda: self.end(role, worker.key))
+
+    def detach(self, role: int) -> None:
+        assert not self.is_closed
+        del self.attached[role]
+        self._ended.discard(role)
+
+    def end(self, role: int, key: int) -> None:
+        """A connection ends, if it is there; it is told with the next poll."""
+        if role in self.attached and self.attached[role].key == key:
+            self._ended.add(role)
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def begin(self, round: int, w: Vector) -> None:
+        assert round > self.round
+        assert not self.is_closed
+        self.round = round
+        self.asked = {role: set() for role in self.attached}
+
+    def ask(self, role: int, messages: Sequence[int]) -> None:
+        if role not in self.attached or role in self._ended:
+            return  # it has been lost, which is told
+        assert not self.asked[role].intersection(messages), "asked twice"
+        self.asked[role].update(messages)
+        for message in messages:
+            seconds = float(self.world.draw.uniform(0.05, self.world.slowest))
+            self._answer_after(seconds, self.round, role, message)
+
+    def _answer_after(self, seconds: float, round: int, role: int, message: int) -> None:
+        world, worker = self.world, self.attached[role]
+
+        def answer() -> None:
+            if self.is_closed or self.attached.get(role) is not worker or role in self._ended:
+                return
+            if not worker.is_alive:
+                return
+            if math.isfinite(worker.frozen_since):
+                if math.isfinite(worker.wakes):
+                    world.after(worker.wakes - world.clock + 0.01, answer)
+            elif role in world.failing:
+                self._events.append(Failed(round, role, message, ZeroDivisionError("drawn")))
+            else:
+                payload = world.code.encoding_matrix[message] @ sums(world.code, round)
+                n = int(world.draw.integers(1, 3))
+                self._events += [Arrived(round, role, message, payload)] * n
+
+        world.after(seconds, answer)
+
+    def withheld(self) -> Sequence[int]:
+        return ()
+
+    def poll(self, timeout: float | None) -> Sequence[Event]:
+        assert not self.is_closed
+        assert timeout is not None
+        end = self.world.clock + timeout
+        self.world.go_on(end, lambda: self._events or self._ended or self._interrupted)
+        if self._interrupted:
+            raise KeyboardInterrupt
+        for role in sorted(self._ended):
+            del self.attached[role]
+            self._events.append(Lost(role, "its connection has ended"))
+        self._ended.clear()
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        self.is_closed = True
