@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from code_lists import FEW
+from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.rounds import (
     Arrived,
     Deadline,
@@ -36,16 +37,9 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.typing import Matrix, Vector
-from helpers import OwnThenNext
 
-CODES: list[GradientCode] = [
-    Uncoded(3),
-    FractionalRepetition(4, 1),
-    FractionalRepetition(6, 2),
-    CyclicRepetition(5, 2),
-    OwnThenNext(4),
-]
 LIKELY, RARE = 0.6, 0.1
+SEVERAL = [code for code in FEW if code.n_workers > 1]
 
 
 def sums(code: GradientCode) -> Matrix:
@@ -242,7 +236,7 @@ class Wild(Scripted):
 
 @pytest.mark.parametrize("policy", [Everybody(), Hedging()], ids=repr)
 @pytest.mark.parametrize("rule", [UntilExact(), Deadline(5.0), Fastest(2)], ids=repr)
-@given(code=st.sampled_from(CODES), seed=st.integers(0, 2**32))
+@given(code=st.sampled_from(SEVERAL), seed=st.integers(0, 2**32))
 def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_reason(
     code: GradientCode, seed: int, rule: WaitRule, policy: Policy
 ) -> None:
