@@ -15,6 +15,7 @@ from dask_gradcode.rounds import (
     Engine,
     Event,
     Everybody,
+    Logbook,
     Lost,
     Order,
     Patience,
@@ -64,6 +65,11 @@ class InProcessObjective:
         rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
         port = _Here(code, blocks, work)
         self._engine = Engine(code, port, wait, Everybody(), block_rows=rows)
+
+    @property
+    def logs(self) -> Logbook:
+        """What happened in the last 64 rounds, and in those that ended in an error or a doubt."""
+        return self._engine.logs
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round."""

@@ -3,6 +3,9 @@
     python examples/chaos.py --seed 1 --faults 5
     python examples/chaos.py --seed 0 1 2 3 4 5 6 7 8 9 --faults 5   # and a table of all
 
+What happened in the rounds of a fit that was not survived is written to chaos-SEED.logs, for
+``dask_gradcode.rounds.Round.replay``.
+
 The seed decides which workers are hurt, how, and in which rounds. At most ``s`` workers are hurt
 at once, and the next only after all roles of the code are placed again.
 """
@@ -13,6 +16,7 @@ import argparse
 import logging
 import math
 import os
+import pickle
 import signal
 import threading
 import time
@@ -20,6 +24,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import dask
 import numpy as np
@@ -223,11 +228,22 @@ class Outcome:
     difference: float  # of a coefficient to the undisturbed fit's, at most
     amplification: float  # of rounding errors by decoding, at most
 
+    @property
+    def survived(self) -> bool:
+        """Whether all faults were mended, and did no harm beyond rounding."""
+        mended = all(report.happened and report.survived for report in self.reports)
+        exact = all(record.exact for record in self.fit.history_)
+        rounding = 100 * self.amplification * float(np.finfo(float).eps)
+        return mended and exact and self.difference <= rounding
+
 
 def fit_under_fire(
-    client: Client, data: Placement, faults: Sequence[Fault], transport: str
+    client: Client, data: Placement, faults: Sequence[Fault], transport: str, logs: Path
 ) -> Outcome:
-    """Fit twice, first undisturbed and then under fire, for the same number of iterations."""
+    """Fit twice, first undisturbed and then under fire, for the same number of iterations.
+
+    What happened in rounds is written to the file ``logs`` if a fault was not survived.
+    """
     chaos = Chaos(client, data, faults)
     fits = []
     for solver in (Nesterov(step=1.0), UnderFire(step=1.0, chaos=chaos)):
@@ -236,14 +252,28 @@ def fit_under_fire(
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are counted out
-            fits.append(model.fit(data))
+            try:
+                fits.append(model.fit(data))
+            except Exception:
+                keep_logs(model, logs)
+                raise
     calm, under_fire = fits
     difference = max(
         np.abs(under_fire.coef_ - calm.coef_).max(),
         np.abs(under_fire.intercept_ - calm.intercept_).max(),
     )
     amplification = max(record.amplification for record in under_fire.history_)
-    return Outcome(chaos.reports, under_fire, float(difference), amplification)
+    outcome = Outcome(chaos.reports, under_fire, float(difference), amplification)
+    if not outcome.survived:
+        keep_logs(under_fire, logs)
+    return outcome
+
+
+def keep_logs(model: CodedLogisticRegression, path: Path) -> None:
+    """Write what happened in the last rounds of a fit to a file, as a pickled list."""
+    logs = list(model.history_.logs)
+    path.write_bytes(pickle.dumps(logs))
+    print(f"{path}: the logs of {len(logs)} rounds, for dask_gradcode.rounds.Round.replay")
 
 
 def data_set(n_rows: int = 20_000, n_features: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -279,7 +309,9 @@ def main() -> None:
         ):
             faults = schedule(seed, options.faults, code)
             try:
-                outcome = fit_under_fire(client, data, faults, options.transport)
+                outcome = fit_under_fire(
+                    client, data, faults, options.transport, Path(f"chaos-{seed}.logs")
+                )
             except InsufficientWorkersError as error:
                 print(f"\nseed {seed}: {error}")
                 rows.append((seed, len(faults), 0, len(faults), math.nan))

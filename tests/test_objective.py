@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from code_lists import FEW
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Logistic
 from dask_gradcode.messages import Block
@@ -21,17 +22,9 @@ from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.rounds import Arrived, Deadline, Fastest, Round
 from dask_gradcode.rounds.engine import evaluation
 from dask_gradcode.typing import Evaluation, Matrix, Vector
-from helpers import OwnThenNext, count_rows, logistic_data
+from helpers import count_rows, logistic_data
 
-CODES: list[GradientCode] = [
-    Uncoded(1),
-    Uncoded(4),
-    FractionalRepetition(6, 2),
-    CyclicRepetition(5, 2),
-    CyclicRepetition(10, 3),
-    OwnThenNext(4),
-]
-every_code = pytest.mark.parametrize("code", CODES, ids=repr)
+every_code = pytest.mark.parametrize("code", FEW, ids=repr)
 X, Y = logistic_data(300, 4)
 WEIGHT = np.random.default_rng(3).integers(0, 4, len(Y)).astype(float)
 W = np.array([0.5, -1.0, 2.0, 0.25, -0.75])

@@ -12,7 +12,7 @@ from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.messages import Work
-from dask_gradcode.rounds import Engine, Policy, RoundRecord, UntilExact, WaitRule
+from dask_gradcode.rounds import Engine, Logbook, Policy, RoundRecord, UntilExact, WaitRule
 from dask_gradcode.typing import Evaluation, Vector
 
 __all__ = ["ClusterObjective"]
@@ -84,6 +84,11 @@ class ClusterObjective:
     def transport(self) -> str:
         """The transport in use."""
         return self._port.transport.name
+
+    @property
+    def logs(self) -> Logbook:
+        """What happened in the last 64 rounds, and in those that ended in an error or a doubt."""
+        return self._engine.logs
 
     def __enter__(self) -> ClusterObjective:
         return self

@@ -1,6 +1,6 @@
 """Gradient codes: who sums which blocks, and how the full sum is decoded without the stragglers.
 
-A new code is one file here, one line below and one line in ``tests/codes/test_every_code.py``.
+A new code is one file here, one line below and some in ``tests/code_lists.py``.
 """
 
 from dask_gradcode.codes.auto import make_code

@@ -1,17 +1,52 @@
-"""A code by name."""
+"""A code by name, and the name of a code: the one place that knows them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.fractional import FractionalRepetition
+from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.uncoded import Uncoded
 
-__all__ = ["make_code"]
+__all__ = ["AUTO", "CODES", "make_code", "name_of", "usual_stragglers"]
 
-_NAMES = ("auto", "fractional", "cyclic", "uncoded")
+CODES: Mapping[str, type[GradientCode]] = {
+    "fractional": FractionalRepetition,
+    "cyclic": CyclicRepetition,
+    "uncoded": Uncoded,
+}
+"""The codes that have a name."""
+
+AUTO = "auto"
+"""Stands for the best exact code."""
+
+
+def name_of(code: GradientCode) -> str:
+    """Return the name of a code, that of its class if it has none.
+
+    Examples
+    --------
+    >>> name_of(PartialStragglers(CyclicRepetition(4, 1), 2))
+    'partial-cyclic'
+    """
+    if isinstance(code, PartialStragglers):
+        return f"partial-{name_of(code.inner)}"
+    names = (name for name, kind in CODES.items() if type(code) is kind)
+    return next(names, type(code).__name__)
+
+
+def usual_stragglers(name: str, n_workers: int) -> int:
+    """Return how many stragglers a code of that name tolerates if nobody says how many.
+
+    Examples
+    --------
+    >>> usual_stragglers("auto", 4), usual_stragglers("auto", 1), usual_stragglers("uncoded", 4)
+    (1, 0, 0)
+    """
+    return 0 if CODES.get(name) is Uncoded or n_workers == 1 else 1
 
 
 def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> GradientCode:
@@ -47,19 +82,20 @@ def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> Gr
     >>> make_code("auto", 7, 1)
     CyclicRepetition(n_workers=7, n_stragglers=1, seed=0)
     """
-    if name not in _NAMES:
-        valid = ", ".join(map(repr, _NAMES[:-1])) + f" or {_NAMES[-1]!r}"
-        raise ValueError(f"A code's name must be {valid}, got {name!r}.")
-    if name == "uncoded" and n_stragglers:
+    if name != AUTO and name not in CODES:
+        *others, last = map(repr, (AUTO, *CODES))
+        raise ValueError(f"A code's name must be {', '.join(others)} or {last}, got {name!r}.")
+    kind = CODES.get(name)
+    if kind is Uncoded and n_stragglers:
         raise ValueError(
             f"Uncoded needs all workers, got n_stragglers={n_stragglers}.\n"
             "Use n_stragglers=0, or another code."
         )
-    if name == "uncoded" or (name == "auto" and n_stragglers == 0):
+    if kind is Uncoded or (name == AUTO and n_stragglers == 0):
         return Uncoded(n_workers)
-    if name == "fractional":
+    if kind is FractionalRepetition:
         return FractionalRepetition(n_workers, n_stragglers)
-    if name == "auto":
+    if name == AUTO:
         with suppress(ValueError):
             return FractionalRepetition(n_workers, n_stragglers)
     return CyclicRepetition(n_workers, n_stragglers, seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.history.card import history_card
 from dask_gradcode.history.changes import Change, changes
 from dask_gradcode.history.picture import draw_arrivals, draw_times, pyplot
-from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.rounds import RoundLog, RoundRecord
 from dask_gradcode.typing import Matrix
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class History:
         How messages travelled: ``"stream"``, ``"tasks"``, ``"in-process"`` or ``"simulated"``.
     records : list of RoundRecord
         One for each evaluation of the objective, trial steps of a line search included.
+    logs : sequence of RoundLog
+        What happened in the last 64 rounds and in those that ended in an error or a doubt, event by
+        event; not pickled.
 
     Examples
     --------
@@ -46,6 +49,10 @@ class History:
     code: GradientCode
     transport: str
     records: list[RoundRecord] = field(default_factory=list)
+    logs: Sequence[RoundLog] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "logs"}
 
     def __len__(self) -> int:
         return len(self.records)

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from dask_gradcode.checkpoint import Checkpoint
 from dask_gradcode.codes import GradientCode
+from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.kernels import one_blas_thread
@@ -54,7 +55,7 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
     """Trains a penalised linear model by coded rounds; a subclass says what it minimises."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "code": [StrOptions({"auto", "fractional", "cyclic", "uncoded"}), GradientCode],
+        "code": [StrOptions({AUTO, *CODES}), GradientCode],
         "n_stragglers": [Interval(Integral, 0, None, closed="left"), None],
         "n_workers": [Interval(Integral, 1, None, closed="left"), None],
         "wait": [StrOptions({"exact"}), WaitRule],
@@ -177,7 +178,7 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
             layout = Layout(
                 self.n_features_in_, loss.n_outputs, loss.n_own, bool(self.fit_intercept)
             )
-            self.history_ = History(self.code_, found.transport)
+            self.history_ = History(self.code_, found.transport, logs=found.logs)
             memory, coordinates = self._begin(checkpoint, found, layout)
             penalty = coordinates.penalty(problem.l1)
             smooth = Penalised(

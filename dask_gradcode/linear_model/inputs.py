@@ -19,13 +19,14 @@ from sklearn.utils.validation import validate_data
 from dask_gradcode.checkpoint import Fact
 from dask_gradcode.checks import refuse_missing
 from dask_gradcode.codes import GradientCode, Uncoded
+from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import describe_data
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective
-from dask_gradcode.rounds import WaitRule
+from dask_gradcode.rounds import Logbook, WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets, describe_targets
 from dask_gradcode.typing import Objective
@@ -49,6 +50,8 @@ class Sum:
         Of the columns of the features.
     describe : callable
         Returns the facts by which the data is known again.
+    logs : Logbook
+        What happens in the rounds.
     """
 
     objective: Objective
@@ -56,6 +59,7 @@ class Sum:
     transport: str
     spread: Spread
     describe: Callable[[], dict[str, Fact]]
+    logs: Logbook
 
 
 def is_dask(array: Any) -> bool:
@@ -102,6 +106,7 @@ class TakesAnyInput(BaseEstimator):
             objective.transport,
             data.spread,
             lambda: describe_data(data.targets, data.moments),
+            objective.logs,
         )
 
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
@@ -120,12 +125,14 @@ class TakesAnyInput(BaseEstimator):
             "in-process",
             Spread.of(X, sample_weight),
             lambda: describe_data(targets, Moments.of(project(X))),
+            objective.logs,
         )
 
     def _warn_of_what_is_not_used(self, used: GradientCode) -> None:
         """Warn of parameters that ask for more than a fit in this process gives."""
+        kind = CODES.get(self.code) if isinstance(self.code, str) else None
         given = {
-            "code": None if self.code in ("auto", "uncoded") else self.code,
+            "code": None if self.code == AUTO or kind is Uncoded else self.code,
             "n_stragglers": self.n_stragglers,
             "n_workers": self.n_workers,
             "transport": None if self.transport == "auto" else self.transport,
@@ -221,19 +228,15 @@ class TakesAnyInput(BaseEstimator):
 
     def _check_same_code(self, placed: GradientCode) -> None:
         wanted = {"n_workers": self.n_workers, "n_stragglers": self.n_stragglers}
-        names = {"fractional": "FractionalRepetition", "cyclic": "CyclicRepetition"}
-        name = self.code if isinstance(self.code, GradientCode) else names.get(self.code)
+        is_name = isinstance(self.code, str)
+        kind = CODES.get(self.code, type(placed)) if is_name else type(placed)
         differs = [
             f"{key}={value}"
             for key, value in wanted.items()
             if value is not None and value != getattr(placed, key)
         ]
-        if isinstance(name, GradientCode) and name != placed:
-            differs.append(f"code={name!r}")
-        if isinstance(name, str) and name != type(placed).__name__:
+        if kind is not type(placed) or (not is_name and self.code != placed):
             differs.append(f"code={self.code!r}")
-        if self.code == "uncoded" and not isinstance(placed, Uncoded):
-            differs.append("code='uncoded'")
         if differs:
             raise ValueError(
                 f"{', '.join(differs)} contradicts the placed data, whose code is {placed!r}. "

@@ -15,7 +15,7 @@ from dask_gradcode.rounds.events import (
     Silent,
     Unplaced,
 )
-from dask_gradcode.rounds.log import RoundLog
+from dask_gradcode.rounds.log import Logbook, RoundLog
 from dask_gradcode.rounds.orders import Ask, Order
 from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
@@ -38,6 +38,7 @@ __all__ = [
     "Heard",
     "Hedging",
     "InsufficientWorkersError",
+    "Logbook",
     "Lost",
     "Order",
     "Outcome",

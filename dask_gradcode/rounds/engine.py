@@ -19,6 +19,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.events import Arrived, Event, Lost, Ready, Unplaced
 from dask_gradcode.rounds.lateness import Lateness
+from dask_gradcode.rounds.log import REMEMBERED, Logbook
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done
 from dask_gradcode.rounds.patience import Patience
@@ -29,9 +30,6 @@ from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.typing import Evaluation, Vector
 
 __all__ = ["Engine", "Port", "evaluation"]
-
-REMEMBERED = 64
-"""Rounds whose late answers are still entered in their records."""
 
 
 class Port(Protocol):
@@ -121,6 +119,8 @@ class Engine:
     ----------
     doubts : list of tuple of int and Doubt
         What was sent in which round and cannot be right; whoever has told of it clears the list.
+    logs : Logbook
+        What happened in the last rounds, and in those that ended in an error or a doubt.
 
     Raises
     ------
@@ -158,9 +158,10 @@ class Engine:
         self._block_rows = block_rows
         self._lateness = Lateness(code)
         self._n_rounds = 0
-        self._recent: dict[int, Round] = {}  # that are done
+        self._recent: dict[int, Round] = {}  # that are done: answers to them may still come
         self._back: list[Ready] = []  # who came back between two rounds
         self.doubts: list[tuple[int, Doubt]] = []
+        self.logs = Logbook()
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round and return value and gradient.
@@ -188,6 +189,7 @@ class Engine:
             w,
         )
         self._n_rounds += 1
+        self.logs.add(round_.log)
         news = port.begin(round_.number, np.zeros(0) if w is None else w)
         orders = round_.begin([*self._back, *news], port.now())
         self._back.clear()
@@ -196,6 +198,7 @@ class Engine:
                 port.send(orders)
             orders = self._hand_over(port.events(round_.look_at), round_)
         if not isinstance(round_.outcome, Done):
+            self.logs.keep(round_.number)
             raise port.explain(round_)
         round_.late = self._lateness.end(round_, port.reached())
         self._recent[round_.number] = round_
@@ -214,6 +217,7 @@ class Engine:
             if isinstance(event, Arrived) and event.round in self._recent:
                 self._lateness.heard(addressed, event.role, now)
             if addressed.doubts and addressed.outcome is not None:  # else it may withdraw them
+                self.logs.keep(addressed.number, addressed.doubts)
                 self.doubts += ((addressed.number, doubt) for doubt in addressed.doubts)
                 addressed.doubts.clear()
         is_due = round_.look_at is not None and now >= round_.look_at

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -19,7 +20,10 @@ from dask_gradcode.rounds.plans import Planner
 from dask_gradcode.rounds.rules import WaitRule
 from dask_gradcode.typing import Payload, Vector
 
-__all__ = ["RoundLog", "Step", "Testimony"]
+__all__ = ["Logbook", "RoundLog", "Step", "Testimony"]
+
+REMEMBERED = 64
+"""Rounds of which everything is kept."""
 
 
 _What = tuple[int, int, int] | Event | None  # of an answer its round, role and message
@@ -133,6 +137,56 @@ class RoundLog:
         if not isinstance(log, RoundLog):
             raise TypeError(f"{path} holds a {type(log).__name__}, not a RoundLog.")
         return log
+
+
+class Logbook(Sequence[RoundLog]):
+    """The logs of the last 64 rounds, and of all that ended in an error or a new doubt.
+
+    In the order of their rounds; those of rounds that are running or were interrupted, too.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.simulation import simulate
+    >>> from dask_gradcode.stragglers import FixedDelay
+    >>> history = simulate(Uncoded(1), FixedDelay(3.0), n_rounds=100)
+    >>> type(history.logs).__name__, len(history.logs), history.logs[-1].number
+    ('Logbook', 64, 99)
+    """
+
+    def __init__(self) -> None:
+        self._logs: dict[int, RoundLog] = {}
+        self._recent: deque[int] = deque()
+        self._kept: set[int] = set()
+        self._doubts: set[Doubt] = set()
+
+    def add(self, log: RoundLog) -> None:
+        """Add the log of a round that begins."""
+        self._logs[log.number] = log
+        self._recent.append(log.number)
+        if len(self._recent) > REMEMBERED:
+            oldest = self._recent.popleft()
+            if oldest not in self._kept:
+                del self._logs[oldest]
+
+    def keep(self, number: int, doubts: Collection[Doubt] | None = None) -> None:
+        """Keep the log of a round that is still here: it ended in an error, or in doubts."""
+        is_news = doubts is None or not self._doubts.issuperset(doubts)
+        if is_news and number in self._logs:
+            self._doubts.update(doubts or ())
+            self._kept.add(number)
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    @overload
+    def __getitem__(self, index: int) -> RoundLog: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[RoundLog]: ...
+
+    def __getitem__(self, index: int | slice) -> RoundLog | list[RoundLog]:
+        return list(self._logs.values())[index]
 
 
 class Testimony:

@@ -17,6 +17,7 @@ from dask_gradcode.codes import (
     PartialStragglers,
     Uncoded,
 )
+from dask_gradcode.codes.auto import name_of
 from dask_gradcode.history import History
 from dask_gradcode.history.picture import pyplot
 from dask_gradcode.rounds import InsufficientWorkersError
@@ -58,17 +59,8 @@ class Candidate:
 
     @property
     def family(self) -> str:
-        """The code's name: ``"fractional"``, ``"partial-cyclic"`` and so on."""
-        if isinstance(self.code, PartialStragglers):
-            return f"partial-{_NAMES[type(self.code.inner)]}"
-        return _NAMES[type(self.code)]
-
-
-_NAMES: dict[type[GradientCode], str] = {
-    Uncoded: "uncoded",
-    FractionalRepetition: "fractional",
-    CyclicRepetition: "cyclic",
-}
+        """The code's name: ``"partial-cyclic"``, say; that of its class if it is your own."""
+        return name_of(self.code)
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,6 +172,7 @@ def choose(
     overhead: float = 0.0,
     data_bytes: float | None = None,
     n_rounds: int = 200,
+    codes: Iterable[GradientCode] = (),
 ) -> Choice:
     """Simulate codes for some numbers of workers and stragglers, and rank them.
 
@@ -205,6 +198,8 @@ def choose(
         Size of the data set, for the memory.
     n_rounds : int, default=200
         Rounds to simulate for each candidate.
+    codes : iterable of GradientCode, optional
+        Codes of your own, or with other parameters, to be ranked beside those.
 
     Returns
     -------
@@ -215,6 +210,8 @@ def choose(
     ------
     ValueError
         If a parameter is missing or out of range.
+    TypeError
+        If ``stragglers`` or one of ``codes`` is none.
 
     Examples
     --------
@@ -230,12 +227,16 @@ def choose(
     sizes = list(n_workers) if isinstance(n_workers, Iterable) else [n_workers]
     if not sizes:
         raise ValueError("n_workers names no number of workers. Give one, or several.")
+    own = list(codes)
+    for code in own:
+        if not isinstance(code, GradientCode):
+            raise TypeError(f"codes must be GradientCodes, got {code!r}.")
     whole = isinstance(max_stragglers, Integral) and not isinstance(max_stragglers, bool)
     if not whole or max_stragglers < 0:
         raise ValueError(f"max_stragglers must be an int >= 0, got {max_stragglers!r}.")
     model: StragglerModel
     if isinstance(stragglers, History):
-        model, measured = recorded(stragglers, max(sizes))
+        model, measured = recorded(stragglers, max([*sizes, *(code.n_workers for code in own)]))
         work = measured if work is None else work
     elif isinstance(stragglers, StragglerModel):
         model = stragglers
@@ -257,6 +258,7 @@ def choose(
         return Candidate(code, s, seconds, code.load, memory)
 
     found = [candidate(code, s) for n in sizes for code, s in _codes(n, max_stragglers)]
+    found += [candidate(code, code.n_stragglers) for code in own]
     return Choice(tuple(sorted(found, key=lambda c: (c.seconds, c.load))))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history import History
 from dask_gradcode.messages import Block, Work, compute_payload
-from dask_gradcode.rounds import Engine, Policy, WaitRule
+from dask_gradcode.rounds import Engine, Logbook, Policy, WaitRule
 from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Evaluation, Payload, Vector
@@ -82,7 +82,7 @@ def simulate(
         raise ValueError(f"n_rounds must be an int in the range [1, inf), got {n_rounds!r}.")
     port = VirtualPort(code, straggler_model, work, overhead, _nothing)
     engine = Engine(code, port, wait, plan)
-    history = History(code, "simulated")
+    history = History(code, "simulated", logs=engine.logs)
     for _ in range(n_rounds):
         round_ = engine.run()
         history.records.append(round_.record(np.nan, np.nan))
@@ -161,6 +161,11 @@ class SimulatedObjective:
     def seconds(self) -> float:
         """Virtual time since the first round began."""
         return self._port.now()
+
+    @property
+    def logs(self) -> Logbook:
+        """What happened in the last 64 rounds, and in those that ended in an error or a doubt."""
+        return self._engine.logs
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round.

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from code_lists import FEW
+from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.rounds import (
     Engine,
     Event,
@@ -29,11 +30,6 @@ from dask_gradcode.rounds import (
 )
 from worlds import FROZEN_AFTER, Fault, World, sums
 
-CODES: list[GradientCode] = [
-    Uncoded(3),
-    FractionalRepetition(4, 1),
-    CyclicRepetition(5, 2),
-]
 RECOVER, ANSWER = 20.0, 100.0
 
 
@@ -137,7 +133,7 @@ FAULTS = st.builds(Fault, TIMES, WHAT, ROLES, LASTS, st.tuples(*[st.floats(0.0, 
 
 
 @given(
-    code=st.sampled_from(CODES),
+    code=st.sampled_from(FEW),
     policy=st.sampled_from([Everybody(), Hedging()]),
     faults=st.lists(FAULTS, max_size=8),
     seed=st.integers(0, 2**32),

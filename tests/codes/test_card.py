@@ -8,26 +8,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from code_lists import FEW
 from dask_gradcode.codes import (
     CyclicRepetition,
     FractionalRepetition,
     GradientCode,
     PartialStragglers,
-    Uncoded,
 )
 from dask_gradcode.codes.card import holders
 from helpers import OwnThenNext
-
-CODES: list[GradientCode] = [
-    Uncoded(1),
-    Uncoded(5),
-    FractionalRepetition(6, 1),
-    CyclicRepetition(8, 2),
-    CyclicRepetition(30, 4),
-    PartialStragglers(FractionalRepetition(4, 1), 2),
-    PartialStragglers(CyclicRepetition(6, 1), 3),
-    OwnThenNext(3),
-]
 
 
 def parsed(html: str) -> ElementTree.Element:
@@ -47,7 +36,7 @@ def fact(html: str, name: str) -> str:
     raise KeyError(name)
 
 
-@pytest.mark.parametrize("code", CODES, ids=repr)
+@pytest.mark.parametrize("code", FEW, ids=repr)
 def test_the_coloured_cells_are_the_non_zeros_of_b(code: GradientCode) -> None:
     html = code._repr_html_()
     drawn = cells(html)

@@ -1,4 +1,4 @@
-"""What every gradient code promises. A new code is one line in ``CODES``."""
+"""What every gradient code promises. A new code is some lines in ``code_lists``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dask_gradcode.codes
+from code_lists import EVERY as CODES
 from dask_gradcode.codes import (
     CyclicRepetition,
     FractionalRepetition,
@@ -23,30 +24,6 @@ from dask_gradcode.codes import (
     Uncoded,
 )
 
-CODES: list[GradientCode] = [
-    Uncoded(1),
-    Uncoded(4),
-    FractionalRepetition(1, 0),
-    FractionalRepetition(4, 0),
-    FractionalRepetition(6, 1),
-    FractionalRepetition(9, 2),
-    FractionalRepetition(8, 3),
-    FractionalRepetition(5, 4),
-    CyclicRepetition(1, 0),
-    CyclicRepetition(4, 0),
-    CyclicRepetition(2, 1),
-    CyclicRepetition(7, 1),
-    CyclicRepetition(8, 2),
-    CyclicRepetition(10, 3),
-    CyclicRepetition(10, 3, seed=7),
-    CyclicRepetition(5, 4),
-    PartialStragglers(FractionalRepetition(4, 0), 1),
-    PartialStragglers(FractionalRepetition(6, 1), 2),
-    PartialStragglers(FractionalRepetition(9, 2), 1),
-    PartialStragglers(CyclicRepetition(7, 1), 3),
-    PartialStragglers(CyclicRepetition(8, 2), 2),
-    PartialStragglers(CyclicRepetition(6, 3, seed=7), 1),
-]
 PARTIAL = [code for code in CODES if isinstance(code, PartialStragglers)]
 REPLICATED = [code for code in CODES if not isinstance(code, Uncoded | PartialStragglers)]
 every_code = pytest.mark.parametrize("code", CODES, ids=repr)

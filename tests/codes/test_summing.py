@@ -6,23 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from code_lists import FEW
 from dask_gradcode.codes import (
-    CyclicRepetition,
     FractionalRepetition,
     GradientCode,
-    PartialStragglers,
-    Uncoded,
 )
 from dask_gradcode.typing import Part, Payload
-
-CODES = [
-    Uncoded(5),
-    FractionalRepetition(8, 1),
-    FractionalRepetition(9, 2),
-    CyclicRepetition(7, 2),
-    PartialStragglers(FractionalRepetition(6, 2), 2),
-    PartialStragglers(CyclicRepetition(5, 1), 1),
-]
 
 
 def payloads_of(code: GradientCode, parts: bool) -> dict[int, Payload]:
@@ -37,7 +26,7 @@ def payloads_of(code: GradientCode, parts: bool) -> dict[int, Payload]:
     return found
 
 
-@pytest.mark.parametrize("code", CODES, ids=repr)
+@pytest.mark.parametrize("code", FEW, ids=repr)
 @given(data=st.data())
 def test_the_bits_depend_neither_on_the_order_of_arrival_nor_on_what_travels(
     code: GradientCode, data: st.DataObject

@@ -11,9 +11,15 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+
+from dask_gradcode import rounds
+from dask_gradcode.cluster.placement.roles import Roles
+from dask_gradcode.cluster.placement.seat import Seat
+from dask_gradcode.codes import Uncoded
+from dask_gradcode.simulation import SimulatedObjective
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "examples" / "guide"
@@ -80,3 +86,28 @@ def test_examples_on_the_pages_show_what_happens(page: Path) -> None:
     said: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=said.append)
     assert not said, "".join(said)
+
+
+def test_the_names_on_the_page_of_states_are_the_codes_own() -> None:
+    text = (GUIDE / "states.md").read_text()
+    drawn = "".join(re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    quoted = re.findall(r"`([A-Za-z_.]+)(?:\([a-z]*\))?`", prose)
+    classes = set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", drawn))
+    known = {**vars(rounds), "Seat": Seat, "Roles": Roles}
+    code = Uncoded(1)
+    things = (Seat(0, "", ""), rounds.State(code), rounds.Round(0, code), SimulatedObjective)
+    own = {name for name in quoted if name[0].isupper()} | classes
+    assert {"Round", "Planner", "Seat", "Roles", "State", "WaitRule"} <= own
+    for kind in (*get_args(rounds.Event), *get_args(rounds.Order), *get_args(rounds.Outcome)):
+        assert kind.__name__ in own
+    for name in own:
+        head, *rest = name.split(".")
+        assert head in known, name
+        assert all(hasattr(known[head], attribute) for attribute in rest), name
+    states = {"asked", "arrived", "lost", "errors", "silent", "unplaced", "coming", "shard"}
+    assert states <= set(re.findall(r"\w+", drawn))
+    for name in states | {name for name in quoted if name.islower()}:
+        head, *_ = name.split(".")
+        if head not in ("dask_gradcode", "examples", "log", "history_"):
+            assert any(hasattr(thing, head) for thing in things), name

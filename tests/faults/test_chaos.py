@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import sys
+import tempfile
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 import pytest
 from distributed import Client
 
-from chaos import CODES, data_set, fit_under_fire, schedule
-from dask_gradcode import place
-from helpers import gradcode_keys, local_cluster, wait_until
+from chaos import CODES, Fault, data_set, fit_under_fire, schedule
+from dask_gradcode import InsufficientWorkersError, place
+from dask_gradcode.rounds import Done, Round, Stuck
+from helpers import gradcode_keys, local_cluster, restart_no_more, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -37,7 +42,13 @@ class Traces:
     @classmethod
     def here(cls) -> Traces:
         gc.collect()
-        pools = ("Dask-Offload", "ThreadPoolExecutor", "asyncio", "IO loop")  # they grow as needed
+        pools = (
+            "Dask-Offload",
+            "Dask-Callback",
+            "ThreadPoolExecutor",
+            "asyncio",
+            "IO loop",
+        )  # as needed
         me = psutil.Process()
         return cls(
             sum(not thread.name.startswith(pools) for thread in threading.enumerate()),
@@ -57,13 +68,13 @@ def left_on_workers(client: Client) -> dict[str, Any]:
     return {address: left for address, left in client.run(look).items() if any(left)}
 
 
-def assert_survived(code_name: str, transport: str, seed: int, n_faults: int) -> None:
+def assert_survived(code_name: str, transport: str, seed: int, n_faults: int, folder: Path) -> None:
     code = CODES[code_name]
     faults = schedule(seed, n_faults, code)
     with local_cluster(code.n_workers) as client:
         before = Traces.here()
         with place(X, Y, code=code) as data:
-            outcome = fit_under_fire(client, data, faults, transport)
+            outcome = fit_under_fire(client, data, faults, transport, folder / "rounds.logs")
         wait_until(lambda: not gradcode_keys(client))
         wait_until(lambda: not left_on_workers(client))
         wait_until(lambda: Traces.here() == before)
@@ -79,13 +90,23 @@ def assert_survived(code_name: str, transport: str, seed: int, n_faults: int) ->
     assert outcome.difference <= rounding
 
 
+@pytest.fixture
+def logs(request: pytest.FixtureRequest) -> Path:
+    """Where a fit that was not survived leaves its logs: kept until the next run of the test."""
+    folder = Path(tempfile.gettempdir()) / "dask_gradcode-chaos" / request.node.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @every_way
 @every_code
 def test_a_fit_under_fire_ends_with_the_same_result_and_leaves_nothing(
-    code: str, transport: str
+    code: str, transport: str, logs: Path
 ) -> None:
     # a kill, then a freeze; or both at once
-    assert_survived(code, transport, seed={"fractional": 2, "cyclic": 4}[code], n_faults=2)
+    assert_survived(
+        code, transport, seed={"fractional": 2, "cyclic": 4}[code], n_faults=2, folder=logs
+    )
 
 
 @pytest.mark.slow
@@ -94,8 +115,27 @@ def test_a_fit_under_fire_ends_with_the_same_result_and_leaves_nothing(
 @every_way
 @every_code
 @pytest.mark.parametrize("seed", range(10, 13))
-def test_a_long_fire(code: str, transport: str, seed: int) -> None:
-    assert_survived(code, transport, seed, n_faults=8)
+def test_a_long_fire(code: str, transport: str, seed: int, logs: Path) -> None:
+    assert_survived(code, transport, seed, n_faults=8, folder=logs)
+
+
+def test_the_rounds_of_a_fit_that_is_not_survived_can_be_run_again(tmp_path: Path) -> None:
+    path, code = tmp_path / "rounds.logs", CODES["fractional"]
+    both = [Fault(3, "kill", role) for role in (0, 1)]  # all who have their blocks
+    with local_cluster(code.n_workers) as client, place(X, Y, code=code) as data:
+        restart_no_more(client)
+        with (
+            dask.config.set({"gradcode.timeouts.recover": 1.0}),
+            pytest.raises(InsufficientWorkersError),
+        ):
+            fit_under_fire(client, data, both, "stream", path)
+    *earlier, last = pickle.loads(path.read_bytes())
+    again = Round.replay(last)
+    assert isinstance(again.outcome, Stuck)
+    assert set(again.state.lost) == {0, 1}
+    assert str(again.log) == str(last)
+    assert "Lost(role=0" in str(last)
+    assert all(Round.replay(log).outcome == Done() for log in earlier)
 
 
 @every_code

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from code_lists import FEW
+from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.rounds import (
     Arrived,
     Deadline,
+    Done,
     Engine,
     Event,
     Everybody,
@@ -35,16 +37,9 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.typing import Matrix, Vector
-from helpers import OwnThenNext
 
-CODES: list[GradientCode] = [
-    Uncoded(3),
-    FractionalRepetition(4, 1),
-    FractionalRepetition(6, 2),
-    CyclicRepetition(5, 2),
-    OwnThenNext(4),
-]
 LIKELY, RARE = 0.6, 0.1
+SEVERAL = [code for code in FEW if code.n_workers > 1]
 
 
 def sums(code: GradientCode) -> Matrix:
@@ -241,7 +236,7 @@ class Wild(Scripted):
 
 @pytest.mark.parametrize("policy", [Everybody(), Hedging()], ids=repr)
 @pytest.mark.parametrize("rule", [UntilExact(), Deadline(5.0), Fastest(2)], ids=repr)
-@given(code=st.sampled_from(CODES), seed=st.integers(0, 2**32))
+@given(code=st.sampled_from(SEVERAL), seed=st.integers(0, 2**32))
 def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_reason(
     code: GradientCode, seed: int, rule: WaitRule, policy: Policy
 ) -> None:
@@ -291,3 +286,25 @@ def test_a_log_can_be_kept_and_tells_what_happened(tmp_path: object) -> None:
     assert str(again) == str(round_.log)
     assert "Lost(role=0, why='its process ended')" in str(again)
     assert Round.replay(again).outcome == round_.outcome
+
+
+def test_the_last_logs_are_kept_and_those_of_an_error_or_a_new_doubt() -> None:
+    port = Scripted(FractionalRepetition(2, 1))
+    engine = Engine(port.code, port, policy=Everybody())
+    for number in range(100):
+        wrong = port.payloads[0] + 1.0
+        late = [Arrived(number - 1, 0, 0, wrong)] if number in (4, 5) else []
+        port.script = iter([[*late, port.arrived(1, number)]])
+        engine.run(np.zeros(2))
+    assert [log.number for log in engine.logs] == [3, *range(36, 100)]
+    assert [len(step.doubts) for step in engine.logs[0].steps] == [0, 0, 1]
+    port.script = iter([[Lost(0, "gone"), Lost(1, "gone")]])
+    with pytest.raises(InsufficientWorkersError):
+        engine.run(np.zeros(2))
+    for number in range(101, 171):
+        port.script = iter([[port.arrived(1, number)]])
+        engine.run(np.zeros(2))
+    numbers = [log.number for log in engine.logs]
+    assert numbers[:3] == [3, 100, 107]
+    assert not isinstance(Round.replay(engine.logs[1]).outcome, Done)
+    assert isinstance(Round.replay(engine.logs[2]).outcome, Done)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from code_lists import LARGER, OF_FOUR
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds import (
@@ -42,20 +43,6 @@ from dask_gradcode.rounds.plans.base import ask
 from dask_gradcode.typing import Matrix, Part, Vector
 from helpers import OwnThenNext
 
-SMALL: list[GradientCode] = [
-    Uncoded(4),
-    FractionalRepetition(4, 0),
-    FractionalRepetition(4, 1),
-    FractionalRepetition(4, 3),
-    CyclicRepetition(4, 1),
-    CyclicRepetition(4, 2),
-    CyclicRepetition(4, 3),
-]
-LARGER: list[GradientCode] = [
-    FractionalRepetition(12, 2),
-    CyclicRepetition(11, 3),
-    OwnThenNext(5),
-]
 NUMBER = 7
 ERROR = ValueError("a bad block")
 PATIENT = Patience(recover=1000.0)
@@ -119,7 +106,7 @@ def assert_done_as_soon_as_decodable(code: GradientCode, order: list[int]) -> No
     assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-10)
 
 
-@pytest.mark.parametrize("code", SMALL, ids=repr)
+@pytest.mark.parametrize("code", OF_FOUR, ids=repr)
 def test_a_round_is_done_at_the_earliest_decodable_arrival(code: GradientCode) -> None:
     for order in permutations(range(4)):
         assert_done_as_soon_as_decodable(code, list(order))
@@ -132,7 +119,7 @@ def test_a_larger_round_is_done_at_the_earliest_decodable_arrival(
     assert_done_as_soon_as_decodable(code, data.draw(st.permutations(range(len(code.messages)))))
 
 
-@given(code=st.sampled_from(SMALL + LARGER), data=st.data())
+@given(code=st.sampled_from(OF_FOUR + LARGER), data=st.data())
 def test_a_round_answers_any_events_as_the_code_allows(
     code: GradientCode, data: st.DataObject
 ) -> None:

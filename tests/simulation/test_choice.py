@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dask_gradcode.codes import FractionalRepetition, PartialStragglers, Uncoded
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    FractionalRepetition,
+    PartialStragglers,
+    Uncoded,
+)
 from dask_gradcode.history import History
 from dask_gradcode.rounds import Everybody
 from dask_gradcode.simulation import choose, recorded, simulate
@@ -24,6 +29,7 @@ from dask_gradcode.stragglers import (
     StragglerModel,
     TraceDelay,
 )
+from helpers import OwnThenNext
 
 mpl.use("Agg")
 
@@ -159,6 +165,7 @@ BAD: list[tuple[type[Exception], Callable[[], object], str]] = [
     (ValueError, lambda: choose(MODEL, 4, work=-1.0), "work must be seconds > 0"),
     (ValueError, lambda: choose(History(Uncoded(2), "tasks"), 2), "has no rounds"),
     (ValueError, lambda: choose(TraceDelay([[0.0]]), 4, work=1.0), "no delays for 4 workers"),
+    (TypeError, lambda: choose(MODEL, 4, work=1.0, codes=["cyclic"]), "must be GradientCodes"),  # type: ignore[list-item]
     (TypeError, lambda: choose(0.5, 4, work=1.0), "must be a StragglerModel or a History"),  # type: ignore[arg-type]
 ]
 
@@ -178,3 +185,14 @@ def test_models_of_ones_own_can_be_chosen_by() -> None:
 
     choice = choose(Alternating(), 4, work=0.1, max_stragglers=1, n_rounds=4)
     assert isinstance(choice.best, FractionalRepetition)
+
+
+def test_codes_of_ones_own_are_ranked_beside_the_others() -> None:
+    own = [OwnThenNext(6), CyclicRepetition(5, 1, seed=7)]
+    past = simulate(Uncoded(4), MODEL, work=0.5, n_rounds=20)
+    for stragglers, work in ((MODEL, 0.5), (past, None)):
+        choice = choose(stragglers, 4, work=work, max_stragglers=1, n_rounds=5, codes=own)
+        found = {c.code: (c.family, c.n_stragglers) for c in choice.candidates}
+        assert found[own[0]] == ("OwnThenNext", 0)
+        assert found[own[1]] == ("cyclic", 1)
+        assert len(repr(choice).splitlines()) == 1 + 5 + 2

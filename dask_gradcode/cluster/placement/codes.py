@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dask_gradcode.codes import GradientCode, make_code
+from dask_gradcode.codes.auto import usual_stragglers
 
 __all__ = ["choose_code"]
 
@@ -44,5 +45,5 @@ def choose_code(
         raise TypeError(f"code must be a name or a GradientCode, got {code!r}.")
     n = available if n_workers is None else n_workers
     if n_stragglers is None:
-        n_stragglers = 0 if code == "uncoded" or n == 1 else 1
+        n_stragglers = usual_stragglers(code, n)
     return make_code(code, n, n_stragglers, 0 if seed is None else seed)

@@ -1,0 +1,70 @@
+"""The codes that tests try: a new code is some lines in ``EVERY``, and one in ``FEW``."""
+
+from __future__ import annotations
+
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    FractionalRepetition,
+    GradientCode,
+    PartialStragglers,
+    Uncoded,
+)
+from helpers import OwnThenNext
+
+__all__ = ["EVERY", "FEW", "LARGER", "OF_FOUR"]
+
+# for what every code promises: with all its corners
+EVERY: list[GradientCode] = [
+    Uncoded(1),
+    Uncoded(4),
+    FractionalRepetition(1, 0),
+    FractionalRepetition(4, 0),
+    FractionalRepetition(6, 1),
+    FractionalRepetition(9, 2),
+    FractionalRepetition(8, 3),
+    FractionalRepetition(5, 4),
+    CyclicRepetition(1, 0),
+    CyclicRepetition(4, 0),
+    CyclicRepetition(2, 1),
+    CyclicRepetition(7, 1),
+    CyclicRepetition(8, 2),
+    CyclicRepetition(10, 3),
+    CyclicRepetition(10, 3, seed=7),
+    CyclicRepetition(5, 4),
+    PartialStragglers(FractionalRepetition(4, 0), 1),
+    PartialStragglers(FractionalRepetition(6, 1), 2),
+    PartialStragglers(FractionalRepetition(9, 2), 1),
+    PartialStragglers(CyclicRepetition(7, 1), 3),
+    PartialStragglers(CyclicRepetition(8, 2), 2),
+    PartialStragglers(CyclicRepetition(6, 3, seed=7), 1),
+]
+
+# for what is made of codes
+FEW: list[GradientCode] = [
+    Uncoded(1),
+    Uncoded(4),
+    FractionalRepetition(4, 1),
+    FractionalRepetition(6, 2),
+    CyclicRepetition(5, 2),
+    PartialStragglers(FractionalRepetition(6, 2), 2),
+    PartialStragglers(CyclicRepetition(4, 1), 1),
+    OwnThenNext(4),
+]
+
+# four messages each, for all their orders
+OF_FOUR: list[GradientCode] = [
+    Uncoded(4),
+    FractionalRepetition(4, 0),
+    FractionalRepetition(4, 1),
+    FractionalRepetition(4, 3),
+    CyclicRepetition(4, 1),
+    CyclicRepetition(4, 2),
+    CyclicRepetition(4, 3),
+]
+
+# for some of their orders
+LARGER: list[GradientCode] = [
+    FractionalRepetition(12, 2),
+    CyclicRepetition(11, 3),
+    OwnThenNext(5),
+]
