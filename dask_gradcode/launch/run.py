@@ -180,29 +180,34 @@ class _Launch:
 
     def _watch(self, script: Part) -> None:
         """Wait for the script's end. After the death of its cluster it is not waited for long."""
-        scheduler, workers = self._parts[:2]
         died: float | None = None
-        while not script.wait(LOOK_EVERY):
+        while True:
+            has_ended = script.wait(LOOK_EVERY)
             self._interrupts.check()
-            # Both at once and without an error is what Client.shutdown() does.
-            dead = [
-                part
-                for part, alone in ((scheduler, True), (workers, scheduler.code is None))
-                if part.code and alone
-            ]
-            if died is None and dead:
+            dead = self._dead()
+            if died is None and dead and (script.code or not has_ended):
                 died = time.monotonic()
+                left = "" if has_ended else f" The script has {FAREWELL:g} s to end by itself."
                 print(
-                    f"dask-gradcode: {dead[0].name} {dead[0].fate}. The script has "
-                    f"{FAREWELL:g} s to end by itself.{self._last_words()}",
+                    f"dask-gradcode: {dead.name} {dead.fate}.{left}{self._last_words()}",
                     file=sys.stderr,
                     flush=True,
                 )
+            if has_ended:
+                return
             if died is not None and dead and time.monotonic() - died > FAREWELL:
                 raise ClusterError(
                     f"The script was ended: it went on for {FAREWELL:g} s after "
-                    f"{dead[0].name} {dead[0].fate}."
+                    f"{dead.name} {dead.fate}."
                 )
+
+    def _dead(self) -> Part | None:
+        """Return what has ended by itself of scheduler and workers, if one of them has."""
+        scheduler, workers = self._parts[:2]
+        if scheduler.code:
+            return scheduler
+        # Both at once and without an error is what Client.shutdown() does.
+        return workers if workers.code and scheduler.code is None else None
 
 
 class _Counter:
