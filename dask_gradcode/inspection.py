@@ -67,7 +67,7 @@ class Inspector:
     Parameters
     ----------
     code : GradientCode
-        Says which messages are equal.
+        Says which messages several workers can send.
     w : ndarray of shape (n_parameters,), optional
         The point. None: sizes are not checked, and ``w`` counts as finite.
     """
@@ -76,13 +76,15 @@ class Inspector:
         self._code = code
         self._size = None if w is None else 1 + w.size
         self._w_is_finite = w is None or bool(np.isfinite(w).all())
-        self._first: dict[int, tuple[int, _Digest]] = {}  # by the first of equal messages
+        self._first: dict[int, tuple[int, _Digest]] = {}  # role, by message
 
-    def doubt(self, message: int, payload: Payload) -> Doubt | None:
-        """Return why a message cannot be right, or that it contradicts an equal one.
+    def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
+        """Return why what a role sent cannot be right, or whom it contradicts.
 
         Parameters
         ----------
+        role : int
+            Who sent it.
         message : int
             Its index in ``code.messages``.
         payload : ndarray or Part
@@ -91,22 +93,20 @@ class Inspector:
         if self._size != payload.size and self._size is not None:
             sent = self._code.messages[message]
             what = f"it sent {payload.size} numbers where {self._size} were expected"
-            return Doubt((sent.worker,), sent.blocks, what, fits=False)
+            return Doubt((role,), sent.blocks, what, fits=False)
         values = payload.values if isinstance(payload, Part) else payload
-        equal_to = self._code.equal_messages.get(message)
-        digest = _digest(values, marked=equal_to is not None)
-        if equal_to is None and digest.finite:
+        has_replicas = len(self._code.senders(message)) > 1
+        digest = _digest(values, marked=has_replicas)
+        if not has_replicas and digest.finite:
             return None
         sent = self._code.messages[message]
         if not digest.finite:
             what = "it sent a message that is not finite"
-            return Doubt((sent.worker,), sent.blocks, what) if self._w_is_finite else None
-        assert equal_to is not None
-        other, before = self._first.setdefault(equal_to, (message, digest))
+            return Doubt((role,), sent.blocks, what) if self._w_is_finite else None
+        other, before = self._first.setdefault(message, (role, digest))
         if before.agrees(digest):
             return None
-        roles = self._code.messages[other].worker, sent.worker
-        return Doubt(roles, sent.blocks, "they sent different sums of the same rows")
+        return Doubt((other, role), sent.blocks, "they sent different sums of the same rows")
 
 
 def _digest(values: Vector, *, marked: bool) -> _Digest:

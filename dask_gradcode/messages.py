@@ -131,7 +131,7 @@ def compute_payload(
                 total[0] += coefficient * value
                 total[1:] += coefficient * np.asarray(gradient).reshape(w.size)
         except Exception as error:
-            error.add_note(f"while computing block {index} for worker {message.worker}")
+            error.add_note(f"while computing block {index}")
             raise
 
     with one_blas_thread():

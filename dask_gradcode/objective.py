@@ -82,11 +82,13 @@ class _Here:
     def __init__(self, code: GradientCode, blocks: Mapping[int, Block], work: Work) -> None:
         self._code, self._blocks, self._work = code, blocks, work
         weights = code.decode(np.ones(len(code.messages), dtype=bool)).weights
-        # Messages that decoding would use come first: replicas need not be computed twice here.
+        # Messages that decoding would use come first, each of them once.
         order = np.argsort(weights == 0.0, kind="stable")
         self._rank = dict(zip(order.tolist(), range(order.size), strict=True))
         self._round, self._w = -1, np.zeros(0)
-        self._asked: list[tuple[int, int, int]] = []  # heap of rank, role, message
+        # heap of whether it is a replica, rank, role and message
+        self._asked: list[tuple[bool, int, int, int]] = []
+        self._met: set[int] = set()  # messages asked for in this round
         self._reached: dict[int, float] = {}  # when a role's first message was begun
 
     def now(self) -> float:
@@ -97,16 +99,19 @@ class _Here:
 
     def begin(self, round: int, w: Vector) -> Sequence[Lost]:
         self._round, self._w, self._asked = round, w, []
+        self._met.clear()
         self._reached = {}
         return []
 
     def send(self, orders: Sequence[Order]) -> None:
         for order in orders:
             for message in order.messages:
-                heapq.heappush(self._asked, (self._rank[message], order.role, message))
+                entry = message in self._met, self._rank[message], order.role, message
+                heapq.heappush(self._asked, entry)
+                self._met.add(message)
 
     def events(self, until: float | None) -> Sequence[Event]:
-        _, role, index = heapq.heappop(self._asked)
+        *_, role, index = heapq.heappop(self._asked)
         self._reached.setdefault(role, self.now())
         message = self._code.messages[index]
         payload = compute_payload(self._code, message, self._blocks, self._work, self._w)

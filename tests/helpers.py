@@ -32,6 +32,7 @@ from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
 __all__ = [
     "Interfering",
     "OwnThenNext",
+    "answers_of",
     "assert_same_model",
     "count_rows",
     "frozen",
@@ -102,6 +103,11 @@ def count_rows(w: Vector, block: Block) -> tuple[float, Vector]:
     return float(block.n_rows), w
 
 
+def answers_of(code: GradientCode) -> list[tuple[int, int]]:
+    """Every answer that a round can get, as role and message: by message, then by role."""
+    return [(role, i) for i in range(len(code.messages)) for role in code.senders(i)]
+
+
 @dataclass(frozen=True)
 class OwnThenNext(GradientCode):
     """Each worker sends its own block, then the next worker's: two messages a worker."""
@@ -119,8 +125,11 @@ class OwnThenNext(GradientCode):
     @cached_property
     def messages(self) -> tuple[Message, ...]:
         n = self.n_workers
-        pairs = [(worker, block % n) for worker in range(n) for block in (worker, worker + 1)]
-        return tuple(Message(worker, (block,), (1.0,)) for worker, block in pairs)
+        blocks = [block % n for worker in range(n) for block in (worker, worker + 1)]
+        return tuple(Message((block,), (1.0,)) for block in blocks)
+
+    def senders(self, message: int) -> tuple[int, ...]:
+        return (message // 2,)
 
     def decoder(self) -> SpanDecoder:
         return SpanDecoder(self)

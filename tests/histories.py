@@ -8,7 +8,7 @@ import numpy as np
 
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.history import History
-from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.rounds import Answer, RoundRecord
 
 __all__ = ["BLANK", "CODE", "record", "two_rounds"]
 
@@ -17,14 +17,16 @@ BLANK = np.nan
 
 
 def record(number: int, arrived_at: list[float], **changes: Any) -> RoundRecord:
-    seen = np.isfinite(arrived_at)
+    """Return the record of a round in which each worker sent one message of its number, at most."""
+    pairs = sorted((at, role) for role, at in enumerate(arrived_at) if np.isfinite(at))
+    answers = [Answer(role, role, at, used=True) for at, role in pairs]
     facts: dict[str, Any] = {
         "round": number,
         "value": 10.0 - number,
         "grad_norm": 0.5,
         "seconds": 0.25 * (number + 1),
-        "arrived_at": np.array(arrived_at),
-        "used": seen,
+        "n_workers": len(arrived_at),
+        "answers": answers,
         "late": (),
         "lost": (),
         "residual": 0.0,

@@ -14,6 +14,7 @@ from dask_gradcode.codes import Uncoded
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
+from dask_gradcode.rounds import Answer
 from dask_gradcode.typing import Evaluation, Vector
 from helpers import OwnThenNext, count_rows
 from histories import BLANK, CODE, record, two_rounds
@@ -50,7 +51,8 @@ def test_columns_are_the_records_as_lists() -> None:
 
 
 def test_used_messages_are_counted_by_worker() -> None:
-    history = History(OwnThenNext(3), "tasks", [record(0, [0.1, 0.1, BLANK, 0.1, BLANK, BLANK])])
+    answers = [Answer(role, 0, 0.1, used=role < 2) for role in (0, 0, 1, 2)]
+    history = History(OwnThenNext(3), "tasks", [record(0, [BLANK] * 3, answers=answers)])
     assert history.columns["n_used"] == [2]
 
 
@@ -154,8 +156,8 @@ def test_arrivals_are_those_of_the_last_message_of_each_worker() -> None:
     assert_array_equal(
         two_rounds().arrivals, [[0.25, BLANK, 0.125, BLANK], [BLANK, 0.5, 0.25, BLANK]]
     )
-    arrived_at = [0.2, 0.1, BLANK, 0.1, BLANK, BLANK]
-    history = History(OwnThenNext(3), "tasks", [record(0, arrived_at)])
+    answers = [Answer(0, 1, 0.1), Answer(1, 3, 0.1), Answer(0, 0, 0.2)]
+    history = History(OwnThenNext(3), "tasks", [record(0, [BLANK] * 3, answers=answers)])
     assert_array_equal(history.arrivals, [[0.2, 0.1, BLANK]])
     assert History(CODE, "tasks").arrivals.shape == (0, 4)
 
@@ -180,7 +182,7 @@ def test_a_late_arrival_reaches_the_recorded_round() -> None:
     history = History(CODE, "tasks")
     original = record(0, [0.1, BLANK, 0.1, BLANK])
     Recorder(lambda w: Evaluation(1.0, w, original), history)(np.ones(1))
-    original.arrived_at[1] = 9.0
+    original.answers.append(Answer(1, 0, 9.0))
     assert history[0].arrived_at[1] == 9.0
 
 

@@ -4,8 +4,9 @@ A new code is one file here, one line below and some in ``tests/code_lists.py``.
 """
 
 from dask_gradcode.codes.auto import make_code
-from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Judge, Message
+from dask_gradcode.codes.base import GradientCode, Message
 from dask_gradcode.codes.cyclic import CyclicRepetition
+from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.codes.fractional import FractionalRepetition
 from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.span import SpanDecoder

@@ -1,11 +1,11 @@
-"""What every gradient code is: which worker sums which blocks, and how the sums are decoded."""
+"""What every gradient code is: who can send which sum of blocks, and how the sums are decoded."""
 
 from __future__ import annotations
 
 import copyreg
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -14,10 +14,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dask_gradcode.codes.card import code_card
+from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
 from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
-__all__ = ["Decoder", "Decoding", "GradientCode", "Judge", "Message"]
+__all__ = ["GradientCode", "Message"]
 
 if sys.version_info < (3, 12):
     # There a cached_property has a lock, so a code that a script or notebook defines, and that
@@ -30,12 +31,10 @@ if sys.version_info < (3, 12):
 
 @dataclass(frozen=True)
 class Message:
-    """One linear combination of block gradients that one worker sends.
+    """One linear combination of block gradients, which any holder of the blocks may send.
 
     Parameters
     ----------
-    worker : int
-        Who sends it, 0 to ``n_workers - 1``.
     blocks : tuple of int
         The blocks it combines, ascending.
     coefficients : tuple of float
@@ -44,113 +43,12 @@ class Message:
     Examples
     --------
     >>> from dask_gradcode.codes import FractionalRepetition
-    >>> FractionalRepetition(4, 1).messages[2]
-    Message(worker=2, blocks=(2, 3), coefficients=(1.0, 1.0))
+    >>> FractionalRepetition(4, 1).messages[1]
+    Message(blocks=(2, 3), coefficients=(1.0, 1.0))
     """
 
-    worker: int
     blocks: tuple[int, ...]
     coefficients: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How to combine the messages that arrived.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n_messages,)
-        The weight of each message, zero where none arrived.
-    residual : float
-        ``max |weights @ B - 1|``: zero (to rounding) where the decoded sum is exact.
-    amplification : float
-        ``sum_i |weights_i| sum_b |B_ib| / n_blocks``: how much rounding errors grow; 1 is best.
-
-    Examples
-    --------
-    >>> from dask_gradcode.codes import FractionalRepetition
-    >>> FractionalRepetition(4, 1).decode(np.array([False, True, True, False]))
-    Decoding(weights=array([0., 1., 1., 0.]), residual=0.0, amplification=1.0)
-    """
-
-    weights: Vector
-    residual: float
-    amplification: float
-
-
-class Judge:
-    """Says how good weights are, from the non-zeros of ``B`` alone.
-
-    Parameters
-    ----------
-    encoding : CSR array of shape (n_messages, n_blocks)
-        ``B``.
-
-    Examples
-    --------
-    >>> judge = Judge(csr_array([[1.0, 0.0], [0.0, 1.0]]))
-    >>> judge(np.array([1.0, 0.0]))
-    Decoding(weights=array([1., 0.]), residual=1.0, amplification=0.5)
-    """
-
-    def __init__(self, encoding: csr_array) -> None:
-        self._columns = csr_array(encoding.T)
-        self._sizes: Vector = np.asarray(abs(encoding).sum(axis=1)) / encoding.shape[1]
-
-    def residual(self, weights: Matrix) -> Vector:
-        """Return ``max |weights @ B - 1|``, of one set of weights or of one set per row."""
-        error: Vector = abs(self._columns @ weights.T - 1.0).max(axis=0)
-        return error
-
-    def amplification(self, weights: Matrix) -> Vector:
-        """Return ``sum_i |weights_i| sum_b |B_ib| / n_blocks``, likewise."""
-        return abs(weights) @ self._sizes
-
-    def __call__(self, weights: Vector) -> Decoding:
-        """Return the weights, of shape (n_messages,), with both figures."""
-        return Decoding(weights, float(self.residual(weights)), float(self.amplification(weights)))
-
-
-class Decoder(ABC):
-    """What has arrived in one round, and whether the full sum can be decoded from it.
-
-    Examples
-    --------
-    One answer of each group of two is enough, here of workers 0 and 2.
-
-    >>> from dask_gradcode.codes import FractionalRepetition
-    >>> decoder = FractionalRepetition(4, 1).decoder()
-    >>> decoder.add(0), decoder.add(2)
-    (False, True)
-    >>> decoder.decode().weights
-    array([1., 0., 1., 0.])
-    """
-
-    @abstractmethod
-    def add(self, message: int) -> bool:
-        """Note that a message arrived.
-
-        Parameters
-        ----------
-        message : int
-            Its index in ``code.messages``. Adding it twice changes nothing.
-
-        Returns
-        -------
-        bool
-            True once exact decoding is possible. Cheap: asked at every arrival.
-        """
-
-    @abstractmethod
-    def decode(self) -> Decoding:
-        """Return the weights for what has arrived, legal at any time.
-
-        Returns
-        -------
-        Decoding
-            Exact where ``add`` has said True, else the best approximation in the least-squares
-            sense. A snapshot: later arrivals leave it alone.
-        """
 
 
 class GradientCode(ABC):
@@ -158,7 +56,8 @@ class GradientCode(ABC):
 
     A code is an immutable value: a frozen dataclass of its parameters, deterministic for its seed.
     To add one, write a file beside this one with a subclass that gives ``n_blocks``, ``messages``
-    and ``decoder``, list it in ``codes/__init__.py`` and in the contract test.
+    and ``decoder``, and ``senders`` unless message ``i`` is worker ``i``'s; list it in
+    ``codes/__init__.py`` and in the contract test.
 
     Attributes
     ----------
@@ -175,13 +74,11 @@ class GradientCode(ABC):
     >>> code = FractionalRepetition(n_workers=4, n_stragglers=1)
     >>> code.encoding_matrix
     array([[1., 1., 0., 0.],
-           [1., 1., 0., 0.],
-           [0., 0., 1., 1.],
            [0., 0., 1., 1.]])
-    >>> code.n_blocks, code.load, code.blocks_of(3)
-    (4, 0.5, (2, 3))
-    >>> code.can_decode(np.array([True, True, False, False]))
-    False
+    >>> code.senders(1), code.blocks_of(3), code.load
+    ((2, 3), (2, 3), 0.5)
+    >>> code.can_decode(code.available([0, 1])), code.can_decode(code.available([0, 3]))
+    (False, True)
     """
 
     n_workers: int
@@ -194,15 +91,31 @@ class GradientCode(ABC):
 
     @property
     @abstractmethod
-    def messages(self) -> tuple[Message, ...]:
-        """Every message of a round; those of one worker in the order in which it computes them.
-
-        A worker's messages are over disjoint blocks.
-        """
+    def messages(self) -> Sequence[Message]:
+        """Every message of a round; those of one worker in the order in which it computes them."""
 
     @abstractmethod
     def decoder(self) -> Decoder:
         """Return a fresh decoder, for one round."""
+
+    def senders(self, message: int) -> tuple[int, ...]:
+        """Return the workers that can send a message, as they hold all its blocks.
+
+        Parameters
+        ----------
+        message : int
+            Its index in ``messages``.
+
+        Returns
+        -------
+        tuple of int
+            Ascending. Their payloads are equal bit for bit.
+        """
+        return (message,)
+
+    def first(self, worker: int) -> tuple[int, ...]:
+        """Return the messages that a worker computes unasked, in order; over disjoint blocks."""
+        return self.messages_of[worker]
 
     @property
     def tolerance(self) -> str:
@@ -234,24 +147,44 @@ class GradientCode(ABC):
 
     @cached_property
     def messages_of(self) -> tuple[tuple[int, ...], ...]:
-        """For each worker the indices of its messages, in the order in which it computes them."""
+        """For each worker the indices of the messages that it can send, ascending."""
         indices: list[list[int]] = [[] for _ in range(self.n_workers)]
-        for index, message in enumerate(self.messages):
-            indices[message.worker].append(index)
+        for index in range(len(self.messages)):
+            for worker in self.senders(index):
+                indices[worker].append(index)
         return tuple(map(tuple, indices))
-
-    @cached_property
-    def equal_messages(self) -> Mapping[int, int]:
-        """The first of its equals for each message that several workers send."""
-        equals: dict[Any, list[int]] = {}
-        for index, message in enumerate(self.messages):
-            equals.setdefault((message.blocks, message.coefficients), []).append(index)
-        return {index: group[0] for group in equals.values() if len(group) > 1 for index in group}
 
     def blocks_of(self, worker: int) -> tuple[int, ...]:
         """Return the blocks that a worker holds, ascending."""
         held = (self.messages[index].blocks for index in self.messages_of[worker])
         return tuple(sorted({block for blocks in held for block in blocks}))
+
+    @cached_property
+    def holders(self) -> tuple[tuple[int, ...], ...]:
+        """For each block the workers that hold it, ascending."""
+        workers: list[list[int]] = [[] for _ in range(self.n_blocks)]
+        for worker in range(self.n_workers):
+            for block in self.blocks_of(worker):
+                workers[block].append(worker)
+        return tuple(map(tuple, workers))
+
+    def available(self, workers: Iterable[int]) -> Mask:
+        """Return which messages some workers can send between them.
+
+        Parameters
+        ----------
+        workers : iterable of int
+            The workers.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_messages,)
+            What ``can_decode`` takes.
+        """
+        mask = np.zeros(len(self.messages), dtype=bool)
+        for worker in workers:
+            mask[list(self.messages_of[worker])] = True
+        return mask
 
     def decode(self, arrived: Mask) -> Decoding:
         """Return the weights for a set of messages.

@@ -76,8 +76,12 @@ def _grid(code: GradientCode) -> str:
     rows, columns = matrix.shape
     if max(rows, columns) <= _DRAWN:
         size = max(4, min(18, _WIDTH // columns))
-        cells, labels, legend = _cells(code, matrix, size), _labels(code, size), _legend(matrix)
-        text = "messages (by their worker) down, blocks across"
+        cells, labels, legend = (
+            _cells(code, matrix, size),
+            _labels(code, size),
+            _legend(code, matrix),
+        )
+        text = "messages (by their workers) down, blocks across"
     else:
         per, size, labels = _round_up(max(rows, columns) / _BINS), 7, ""
         cells, legend = _binned(matrix, per, size), ""
@@ -85,7 +89,7 @@ def _grid(code: GradientCode) -> str:
             f"messages down, blocks across, {per} x {per} a square: the fainter the fewer non-zeros"
         )
         rows, columns = -(-rows // per), -(-columns // per)
-    width, height, left, top = columns * size, rows * size, 26, 16
+    width, height, left, top = columns * size, rows * size, 36, 16
     lines = "".join(f"M0 {i * size}H{width}" for i in range(rows + 1))
     lines += "".join(f"M{i * size} 0V{height}" for i in range(columns + 1))
     return (
@@ -112,7 +116,7 @@ def _cells(code: GradientCode, matrix: coo_array, size: int) -> Iterator[str]:
     """Draw each non-zero, the fainter the smaller."""
     strength = np.sqrt(abs(matrix.data))  # a single large one shall not fade all others
     strength /= strength.max(initial=0.0) or 1.0
-    n_holders = np.bincount(matrix.col, minlength=code.n_blocks)
+    n_holders = [*map(len, code.holders)]
     entries = zip(matrix.row, matrix.col, matrix.data, strength, strict=True)
     for row, column, value, strong in entries:
         if value == 0.0:
@@ -123,7 +127,7 @@ def _cells(code: GradientCode, matrix: coo_array, size: int) -> Iterator[str]:
         yield (
             f'<rect class="cell" x="{column * size}" y="{row * size}" width="{size}" '
             f'height="{size}" fill="{colour}" fill-opacity="{0.25 + 0.75 * strong:.2f}">'
-            f"<title>worker {code.messages[row].worker}, block {column}: {value:.4g}</title></rect>"
+            f"<title>{_who(code, row)}, block {column}: {value:.4g}</title></rect>"
         )
 
 
@@ -155,10 +159,11 @@ def _round_up(number: float) -> int:
 def _labels(code: GradientCode, size: int) -> str:
     """Return numbers of the rows' workers and of blocks, as far as there is room."""
     rows, columns = (1 if size >= least else 5 if size >= 5 else 10 for least in (10, 18))
+    shown = (row for row in range(len(code.messages)) if code.senders(row)[0] % rows == 0)
     text = "".join(
-        f'<text x="-4" y="{(row + 0.5) * size + 3}" text-anchor="end">{message.worker}</text>'
-        for row, message in enumerate(code.messages)
-        if message.worker % rows == 0
+        f'<text x="-4" y="{(row + 0.5) * size + 3}" text-anchor="end">'
+        f"{ranges(code.senders(row))}</text>"
+        for row in shown
     )
     return text + "".join(
         f'<text x="{(block + 0.5) * size}" y="-4" text-anchor="middle">{block}</text>'
@@ -166,8 +171,13 @@ def _labels(code: GradientCode, size: int) -> str:
     )
 
 
-def _legend(matrix: coo_array) -> str:
-    counts = np.bincount(matrix.col, minlength=matrix.shape[1])
+def _who(code: GradientCode, message: int) -> str:
+    senders = code.senders(message)
+    return f"worker{'s' if len(senders) > 1 else ''} {ranges(senders)}"
+
+
+def _legend(code: GradientCode, matrix: coo_array) -> str:
+    counts = np.array([*map(len, code.holders)])
     shared = matrix.data[counts[matrix.col] > 1]
     ones = bool((shared == 1.0).all())
     entries = [

@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.base import GradientCode, Message
 from dask_gradcode.codes.cyclic_design import CyclicDesign, best_design
+from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.codes.span import least_squares
 from dask_gradcode.codes.validation import check_counts, check_int
 
@@ -73,7 +74,7 @@ class CyclicRepetition(GradientCode):
         blocks = np.take_along_axis(held, ascending, axis=1).tolist()
         values = np.take_along_axis(coefficients, ascending, axis=1).tolist()
         rows = zip(blocks, values, strict=True)
-        return tuple(Message(i, tuple(row), tuple(value)) for i, (row, value) in enumerate(rows))
+        return tuple(Message(tuple(row), tuple(value)) for row, value in rows)
 
     def decoder(self) -> Decoder:
         return _AllButStragglers(self)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from dask_gradcode.codes.base import Judge
+from dask_gradcode.codes.decoding import Judge
 from dask_gradcode.codes.erasures import Erasures
 from dask_gradcode.codes.fractional import divisible_counts
 from dask_gradcode.typing import Matrix

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.decoding import Decoder
 from dask_gradcode.codes.summing import PrefixSum, Sum
+from dask_gradcode.codes.uncoded import EveryMessage
 from dask_gradcode.codes.validation import check_counts
 
 __all__ = ["FractionalRepetition", "divisible_counts"]
@@ -27,9 +27,10 @@ class FractionalRepetition(GradientCode):
     """``n / (s + 1)`` disjoint shares of the data, each held by ``s + 1`` workers.
 
     Workers ``0..s`` hold blocks ``0..s``, the next ``s + 1`` workers the next ``s + 1`` blocks, and
-    so on; each sends the plain sum of its blocks. One answer per group is enough, which is usually
-    there long before ``n - s`` workers have answered. All coefficients and weights are 1, so the
-    decoded sum is as accurate as the sum of the blocks, and the same whoever was late.
+    so on. A message is the plain sum of a group's blocks; whoever of the group sends it first is
+    enough, which is usually long before ``n - s`` workers have answered. All coefficients and
+    weights are 1, so the decoded sum is as accurate as the sum of the blocks, and the same whoever
+    was late.
 
     Parameters
     ----------
@@ -51,10 +52,10 @@ class FractionalRepetition(GradientCode):
     Examples
     --------
     >>> code = FractionalRepetition(n_workers=4, n_stragglers=1)
-    >>> code.blocks_of(2)
-    (2, 3)
-    >>> code.decode(np.array([False, True, True, True])).weights
-    array([0., 1., 1., 0.])
+    >>> code.messages[1], code.senders(1)
+    (Message(blocks=(2, 3), coefficients=(1.0, 1.0)), (2, 3))
+    >>> code.can_decode(code.available([1, 2]))
+    True
     """
 
     n_workers: int
@@ -76,40 +77,20 @@ class FractionalRepetition(GradientCode):
 
     @cached_property
     def messages(self) -> tuple[Message, ...]:
-        size = self.n_stragglers + 1
-        ones = (1.0,) * size
-        firsts = (worker - worker % size for worker in range(self.n_workers))
-        return tuple(
-            Message(worker, tuple(range(first, first + size)), ones)
-            for worker, first in enumerate(firsts)
-        )
+        ones = (1.0,) * (self.n_stragglers + 1)
+        return tuple(Message(group, ones) for group in self._groups)
+
+    def senders(self, message: int) -> tuple[int, ...]:
+        return self._groups[message]
 
     def decoder(self) -> Decoder:
-        return _FirstOfEachGroup(self)
+        return EveryMessage(len(self._groups))
 
     def sum(self) -> Sum:
-        return PrefixSum(self.n_stragglers + 1)
+        return PrefixSum()
 
-
-class _FirstOfEachGroup(Decoder):
-    """Keeps the first answer of each group."""
-
-    def __init__(self, code: FractionalRepetition) -> None:
-        self._size = code.n_stragglers + 1
-        self._answered = [False] * (code.n_workers // self._size)
-        self._n_answered = 0
-        self._weights = np.zeros(code.n_workers)
-
-    def add(self, message: int) -> bool:
-        group = message // self._size
-        if not self._answered[group]:
-            self._answered[group] = True
-            self._n_answered += 1
-            self._weights[message] = 1.0
-        return self._n_answered == len(self._answered)
-
-    def decode(self) -> Decoding:
-        # Rows of one group are equal and those of different groups orthogonal: with weights of 1,
-        # the groups that have answered are also the least-squares approximation.
-        share = self._n_answered / len(self._answered)
-        return Decoding(self._weights.copy(), 0.0 if share == 1.0 else 1.0, amplification=share)
+    @cached_property
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        """The workers of each group, whose numbers are also those of its blocks."""
+        size = self.n_stragglers + 1
+        return tuple(tuple(range(i, i + size)) for i in range(0, self.n_workers, size))

@@ -9,8 +9,9 @@ from numbers import Real
 
 import numpy as np
 
-from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.base import GradientCode, Message
 from dask_gradcode.codes.cyclic import CyclicRepetition
+from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.codes.fractional import FractionalRepetition
 from dask_gradcode.codes.summing import LaterSum, PrefixSum, Sum
 from dask_gradcode.codes.validation import check_int
@@ -66,12 +67,10 @@ class PartialStragglers(GradientCode):
     >>> code.slowdown, code.load
     (2.0, 0.3333333333333333)
 
-    Messages 0 to 3 are the private sums, 4 to 7 the coded ones, of which one per group is enough.
+    Messages 0 to 3 are the private sums; 4 and 5 the coded ones, which two workers each can send.
 
-    >>> code.messages_of[3]
-    (3, 7)
-    >>> code.decode(np.array([True] * 4 + [False, True, True, False])).weights
-    array([1., 1., 1., 1., 0., 1., 1., 0.])
+    >>> code.messages_of[3], code.senders(5)
+    ((3, 5), (2, 3))
     """
 
     inner: FractionalRepetition | CyclicRepetition
@@ -162,12 +161,11 @@ class PartialStragglers(GradientCode):
         n_private, n_all_private = self.n_private, self.n_workers * self.n_private
         ones = (1.0,) * n_private
         private = (
-            Message(worker, tuple(range(worker * n_private, (worker + 1) * n_private)), ones)
+            Message(tuple(range(worker * n_private, (worker + 1) * n_private)), ones)
             for worker in range(self.n_workers)
         )
         coded = (
             Message(
-                message.worker,
                 tuple(n_all_private + block for block in message.blocks),
                 message.coefficients,
             )
@@ -175,12 +173,16 @@ class PartialStragglers(GradientCode):
         )
         return (*private, *coded)
 
+    def senders(self, message: int) -> tuple[int, ...]:
+        n_private = self.n_workers  # messages
+        return (message,) if message < n_private else self.inner.senders(message - n_private)
+
     def decoder(self) -> Decoder:
         return _PrivateAndCoded(self)
 
     def sum(self) -> Sum:
         if isinstance(self.inner, FractionalRepetition):  # all weights are 1
-            return PrefixSum(self.inner.n_stragglers + 1, n_single=self.n_workers)
+            return PrefixSum()
         return LaterSum(self)
 
 

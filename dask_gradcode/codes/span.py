@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Judge
+from dask_gradcode.codes.base import GradientCode
+from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.typing import Mask, Matrix, Vector
 
 __all__ = ["SpanDecoder", "least_squares"]

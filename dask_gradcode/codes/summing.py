@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from dask_gradcode.codes.decoding import Decoding
 from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Part, Payload, Vector
 
 if TYPE_CHECKING:
-    from dask_gradcode.codes.base import Decoding, GradientCode
+    from dask_gradcode.codes.base import GradientCode
 
 __all__ = ["LaterSum", "PrefixSum", "Sum", "weighted_sum"]
 
@@ -81,38 +82,26 @@ class LaterSum:
 
 
 class PrefixSum:
-    """Adds equal replicas' first answers, whose weights are one, group by group in their order.
+    """Adds messages, whose weights are one, in their order.
 
-    A group is added as soon as it and all before it have answered: the order of addition, and so
+    A message is added as soon as it and all before it have arrived: the order of addition, and so
     the bits of the sum, do not depend on the order of arrival.
-
-    Parameters
-    ----------
-    group_size : int
-        How many neighbouring messages are equal.
-    n_single : int, default=0
-        How many messages before these are groups of their own.
     """
 
-    def __init__(self, group_size: int, n_single: int = 0) -> None:
-        self._group_size, self._n_single = group_size, n_single
-        self._answers: dict[int, Payload] = {}  # of groups that are not yet added
+    def __init__(self) -> None:
+        self._answers: dict[int, Payload] = {}  # that are not yet added
         self._n_added = 0
         self._total: Vector | None = None
 
     def add(self, message: int, payload: Payload) -> None:
-        group = message
-        if message >= self._n_single:
-            group = self._n_single + (message - self._n_single) // self._group_size
-        if group >= self._n_added:
-            self._answers.setdefault(group, payload)
+        self._answers[message] = payload
         while self._n_added in self._answers:
             self._take(self._answers.pop(self._n_added))
             self._n_added += 1
 
     def total(self, decoding: Decoding) -> Vector:
-        for group in sorted(self._answers):  # what is left is behind a group that never answered
-            self._take(self._answers[group])
+        for message in sorted(self._answers):  # what is left is behind one that never came
+            self._take(self._answers[message])
         self._answers.clear()
         assert self._total is not None
         return self._total

@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from dask_gradcode.codes.base import Decoder, Decoding, GradientCode, Message
+from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.codes.summing import PrefixSum, Sum
 from dask_gradcode.codes.validation import check_counts
 
-__all__ = ["Uncoded"]
+__all__ = ["EveryMessage", "Uncoded"]
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,30 @@ class Uncoded(GradientCode):
 
     @cached_property
     def messages(self) -> tuple[Message, ...]:
-        return tuple(Message(worker, (worker,), (1.0,)) for worker in range(self.n_workers))
+        return tuple(Message((worker,), (1.0,)) for worker in range(self.n_workers))
 
     def decoder(self) -> Decoder:
-        return _EveryWorker(self)
+        return EveryMessage(len(self.messages))
 
     def sum(self) -> Sum:
-        return PrefixSum(1)
+        return PrefixSum()
 
 
-class _EveryWorker(Decoder):
-    """Counts until all messages are in."""
+class EveryMessage(Decoder):
+    """Counts until all messages are in, which are sums of disjoint blocks, equally many.
 
-    def __init__(self, code: Uncoded) -> None:
-        self._weights = np.zeros(code.n_workers)
-        self._n_missing = code.n_workers
+    As no two of them have a block in common, those that have arrived are added as they are where
+    some are missing: that is also the least-squares approximation.
+
+    Parameters
+    ----------
+    n_messages : int
+        How many there are.
+    """
+
+    def __init__(self, n_messages: int) -> None:
+        self._weights = np.zeros(n_messages)
+        self._n_missing = n_messages
 
     def add(self, message: int) -> bool:
         if not self._weights[message]:

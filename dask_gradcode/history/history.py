@@ -123,11 +123,8 @@ class History:
         >>> History(Uncoded(2), "in-process").arrivals.shape
         (0, 2)
         """
-        last = np.full((self.code.n_workers, len(self)), np.nan)
-        if len(self):
-            worker_of = [message.worker for message in self.code.messages]
-            np.fmax.at(last, worker_of, np.transpose([record.arrived_at for record in self]))
-        return last.T
+        rows = [record.arrived_at for record in self]
+        return np.array(rows).reshape(len(rows), self.code.n_workers)
 
     @property
     def columns(self) -> dict[str, list[Any]]:
@@ -144,7 +141,7 @@ class History:
             "seconds": [r.seconds for r in self],
             "value": [r.value for r in self],
             "grad_norm": [r.grad_norm for r in self],
-            "n_used": [self._workers(r.used) for r in self],
+            "n_used": [int(r.used.sum()) for r in self],
             "n_late": [len(r.late) for r in self],
             "n_lost": [len(r.lost) for r in self],
             "n_restored": [len(r.restored) for r in self],
@@ -169,9 +166,6 @@ class History:
         []
         """
         return changes(self.records)
-
-    def _workers(self, used: Any) -> int:
-        return len({self.code.messages[i].worker for i in np.flatnonzero(used)})
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a pandas DataFrame, one row a round.

@@ -80,7 +80,7 @@ class _Line:
             norm = np.abs(seen.gradient).max(initial=0.0)
             return f"value {seen.value:.8g}, max |gradient| {norm:.2e}"
         code, last = self._history.code, rounds[-1]
-        used = {code.messages[index].worker for index in np.flatnonzero(last.used)}
+        used = set(np.flatnonzero(last.used).tolist())
         trials = "" if len(rounds) == 1 else f" in {len(rounds)} rounds"
         missing = [
             f"{what} {_who(workers)}"

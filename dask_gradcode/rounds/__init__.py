@@ -23,9 +23,10 @@ from dask_gradcode.rounds.plans import Everybody, Hedging, Planner, Policy
 from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
-from dask_gradcode.rounds.state import State
+from dask_gradcode.rounds.state import Answer, State
 
 __all__ = [
+    "Answer",
     "Arrived",
     "Ask",
     "Deadline",

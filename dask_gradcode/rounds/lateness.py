@@ -69,8 +69,6 @@ class Lateness:
     def __init__(self, code: GradientCode) -> None:
         n = code.n_workers
         self._code = code
-        self._worker_of = np.array([message.worker for message in code.messages])
-        self._n_messages = np.bincount(self._worker_of, minlength=n)
         self._usual: deque[float] = deque(maxlen=_USUAL)
         # by worker: the newest round that it was asked for, how many of its messages have not
         # come, and the time that it has had for them, in times that others take
@@ -85,8 +83,7 @@ class Lateness:
         """Note an answer that came after the end of its round, which has it entered already."""
         self._answer(role, now)
         if round_.number == self._number[role]:
-            mine = list(self._code.messages_of[role])
-            self._owed[role] = np.isnan(round_.state.arrived_at[mine]).sum()
+            self._owed[role] = len(round_.state.owed(role))
 
     def end(self, round_: Round, asked: Mapping[int, float]) -> set[int]:
         """Learn from a round that is done, and return who of the silent is late.
@@ -106,12 +103,11 @@ class Lateness:
         """
         state, now = round_.state, round_.state.started + round_.seconds
         others = self._time_others_take(round_)
-        in_time = state.arrived_at <= round_.seconds
-        owed = np.bincount(self._worker_of[~in_time], minlength=self._owed.size)
         roles = list(asked)
         new = sorted(state.restored | state.placed)
         self._owed[new] = 0  # it knows nothing of what was asked of another worker
-        self._number[roles], self._owed[roles] = round_.number, owed[roles]
+        self._number[roles] = round_.number
+        self._owed[roles] = [len(state.owed(role)) for role in roles]
         self._had[roles] = 0.0
         self._n_asked[roles] += 1
         since = np.maximum(self._heard, state.started)
@@ -121,8 +117,9 @@ class Lateness:
         self._silence += lasted
         self._had += lasted / others  # by this round's pace: a whole machine may stand still
         self._longest = np.maximum(self._longest, self._had)
-        self._answer([*np.flatnonzero(owed < self._n_messages), *new], now)
-        silent = owed > 0
+        self._answer([*{answer.role for answer in state.answers}, *new], now)
+        silent = np.zeros_like(self._late)
+        silent[list(state.unanswered(round_.seconds))] = True
         self._late |= silent & self._straggle(others)
         late = self._owed > 0 if round_.out_of_time else self._late
         return set(np.flatnonzero(silent & late).tolist())
@@ -134,9 +131,8 @@ class Lateness:
 
     def _time_others_take(self, round_: Round) -> float:
         """Return seconds, above 0."""
-        arrived_at = round_.state.arrived_at
-        came = np.sort(arrived_at[arrived_at <= round_.seconds])
-        this = max(float(came[(came.size - 1) // 2]), 1e-9)
+        came = [answer.seconds for answer in round_.state.answers]
+        this = max(median_low(came), 1e-9)
         self._usual.append(this)
         return max(this, median_low(self._usual))
 

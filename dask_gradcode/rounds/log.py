@@ -78,13 +78,13 @@ class RoundLog:
     >>> from dask_gradcode.rounds import Round
     >>> round_ = Round(0, FractionalRepetition(2, 1))
     >>> _ = round_.begin([], now=5.0)
-    >>> _ = round_.handle(Arrived(0, 1, 1, np.array([3.0, 0.5])), now=5.1)
+    >>> _ = round_.handle(Arrived(0, 1, 0, np.array([3.0, 0.5])), now=5.1)
     >>> print(round_.log)
     Round 0 of FractionalRepetition(n_workers=2, n_stragglers=1)
        0.0000 s time went by
                 -> Ask(role=0, messages=(0,))
-                -> Ask(role=1, messages=(1,))
-       0.1000 s Arrived(round=0, role=1, message=1)
+                -> Ask(role=1, messages=(0,))
+       0.1000 s Arrived(round=0, role=1, message=0)
     >>> Round.replay(round_.log).outcome
     Done()
     """
@@ -194,13 +194,13 @@ class Testimony:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._doubts = {
-            step.event.message: step.doubts[0]
+            (step.event.role, step.event.message): step.doubts[0]
             for step in steps
             if step.doubts and isinstance(step.event, Arrived)
         }
 
-    def doubt(self, message: int, payload: Payload) -> Doubt | None:
-        return self._doubts.get(message)
+    def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
+        return self._doubts.get((role, message))
 
 
 _NOTHING: Vector = np.zeros(0)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+
 from dask_gradcode.codes import Decoding
-from dask_gradcode.rounds.state import State
+from dask_gradcode.rounds.state import Answer, State
 from dask_gradcode.typing import Mask, Vector
 
 __all__ = ["InsufficientWorkersError", "RoundRecord"]
@@ -26,11 +28,11 @@ class RoundRecord:
         ``max |gradient|``, as the solver sees it.
     seconds : float
         From the start of the round until it had enough.
-    arrived_at : ndarray of shape (n_messages,)
-        Seconds after the start at which each message arrived, NaN if it never did. Messages that
-        came too late for the round are entered when they come.
-    used : ndarray of bool, shape (n_messages,)
-        Which messages the sum was decoded from.
+    n_workers : int
+        How many workers there are.
+    answers : list of Answer
+        What has come of whom, in the order of arrival. Messages that came too late for the round
+        are entered when they come.
     late : tuple of int
         Workers that had not answered when the round ended and that straggle, by the rule of
         ``rounds.lateness.Lateness``.
@@ -67,16 +69,16 @@ class RoundRecord:
     >>> from dask_gradcode.simulation import simulate
     >>> from dask_gradcode.stragglers import FixedDelay
     >>> record = simulate(Uncoded(2), FixedDelay(3.0, workers=[1]), n_rounds=1)[0]
-    >>> record.seconds, record.arrived_at, record.late
-    (3.5, array([0.5, 3.5]), ())
+    >>> record.seconds, record.arrived_at, record.used, record.late
+    (3.5, array([0.5, 3.5]), array([ True,  True]), ())
     """
 
     round: int
     value: float
     grad_norm: float
     seconds: float
-    arrived_at: Vector
-    used: Mask
+    n_workers: int
+    answers: list[Answer]
     late: tuple[int, ...]
     lost: tuple[int, ...]
     residual: float
@@ -107,8 +109,8 @@ class RoundRecord:
             value=value,
             grad_norm=grad_norm,
             seconds=seconds,
-            arrived_at=state.arrived_at,
-            used=decoding.weights != 0.0,
+            n_workers=state.code.n_workers,
+            answers=state.answers,
             late=tuple(sorted(silent.intersection(late))),
             lost=tuple(sorted(absent - state.unplaced)),
             residual=decoding.residual,
@@ -120,6 +122,24 @@ class RoundRecord:
             unplaced=tuple(sorted(absent & state.unplaced)),
             placed=tuple(sorted(state.placed)),
         )
+
+    @property
+    def arrived_at(self) -> Vector:
+        """Seconds after the start at which each worker's last message arrived, NaN if none did.
+
+        Of shape (n_workers,).
+        """
+        last = np.full(self.n_workers, np.nan)
+        for answer in self.answers:  # in the order of arrival
+            last[answer.role] = answer.seconds
+        return last
+
+    @property
+    def used(self) -> Mask:
+        """Which workers the sum was decoded from, of shape (n_workers,)."""
+        used: Mask = np.zeros(self.n_workers, dtype=bool)
+        used[[answer.role for answer in self.answers if answer.used]] = True
+        return used
 
 
 class InsufficientWorkersError(RuntimeError):

@@ -86,8 +86,8 @@ class Round:
     >>> from dask_gradcode.codes import FractionalRepetition
     >>> round_ = Round(0, FractionalRepetition(2, 1))
     >>> round_.begin([], now=0.0)
-    [Ask(role=0, messages=(0,)), Ask(role=1, messages=(1,))]
-    >>> round_.handle(Arrived(0, 1, 1, np.array([3.0, 0.5])), now=0.1)
+    [Ask(role=0, messages=(0,)), Ask(role=1, messages=(0,))]
+    >>> round_.handle(Arrived(0, 1, 0, np.array([3.0, 0.5])), now=0.1)
     []
     >>> round_.outcome, round_.result()
     (Done(), array([3. , 0.5]))
@@ -210,19 +210,20 @@ class Round:
         if not isinstance(event, Arrived):
             if event is not None:
                 self.state.note(event, self.number)
-        elif event.round == self.number and not self.state.arrived[event.message]:
+        elif self._is_news(event):
             self._waiting.hear(now)
             self.state.receive(event.role, event.message, now)
             self._answers.take_in(event.role, event.message, event.payload)
 
     def _note_late(self, event: Event | None, now: float) -> None:
         """Enter in the record an answer that comes after the end."""
-        if not isinstance(event, Arrived) or event.round != self.number:
-            return
-        state = self.state
-        if np.isnan(state.arrived_at[event.message]):
-            state.arrived_at[event.message] = now - state.started
-            self._answers.inspect(event.message, event.payload)
+        if isinstance(event, Arrived) and self._is_news(event):
+            self.state.receive(event.role, event.message, now)
+            self._answers.inspect(event.role, event.message, event.payload)
+
+    def _is_news(self, event: Arrived) -> bool:
+        """Say whether an answer is to this round, and no second copy."""
+        return event.round == self.number and not self.state.has_answered(event.role, event.message)
 
     @property
     def doubts(self) -> list[Doubt]:
@@ -278,9 +279,11 @@ class Round:
         self._answers.forget()
 
     def record(self, value: float, grad_norm: float) -> RoundRecord:
-        """Return what the round did; ``arrived_at`` stays open for messages that come late."""
+        """Return what the round did; ``answers`` stays open for messages that come late."""
+        decoding = self._settled()
+        self.state.settle(decoding)
         return RoundRecord.of(
-            self.number, self.state, self._settled(), self.seconds, self.late, value, grad_norm
+            self.number, self.state, decoding, self.seconds, self.late, value, grad_norm
         )
 
     def _settled(self) -> Decoding:

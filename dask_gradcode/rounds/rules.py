@@ -24,21 +24,21 @@ class WaitRule(ABC):
     Examples
     --------
     A rule of one's own says in ``settle`` whether the round has enough. This one wants the exact
-    sum and at least ``n`` messages:
+    sum and at least ``n`` answers:
 
     >>> class AtLeast(UntilExact):
     ...     n = 2
     ...
     ...     def settle(self, state, now):
-    ...         return super().settle(state, now) if state.arrived.sum() >= self.n else None
+    ...         return super().settle(state, now) if len(state.answers) >= self.n else None
     >>> import numpy as np
     >>> from dask_gradcode.codes import FractionalRepetition
     >>> from dask_gradcode.rounds import Arrived, Round
     >>> round_ = Round(0, FractionalRepetition(3, 2), AtLeast())
     >>> _ = round_.begin([], now=0.0)
-    >>> _ = round_.handle(Arrived(0, 1, 1, np.zeros(2)), now=0.1)
+    >>> _ = round_.handle(Arrived(0, 1, 0, np.zeros(2)), now=0.1)
     >>> round_.outcome
-    >>> _ = round_.handle(Arrived(0, 2, 2, np.zeros(2)), now=0.2)
+    >>> _ = round_.handle(Arrived(0, 2, 0, np.zeros(2)), now=0.2)
     >>> round_.outcome
     Done()
     """

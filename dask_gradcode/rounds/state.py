@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced
-from dask_gradcode.typing import Mask, Vector
+from dask_gradcode.typing import Mask
 
-__all__ = ["State"]
+__all__ = ["Answer", "State"]
+
+
+class Answer(NamedTuple):
+    """One message that one role has sent.
+
+    Examples
+    --------
+    Both workers answer, and the sum was decoded from what worker 0 sent first:
+
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> from dask_gradcode.rounds import Everybody
+    >>> from dask_gradcode.simulation import simulate
+    >>> from dask_gradcode.stragglers import FixedDelay
+    >>> late = FixedDelay(2.0, workers=[1, 3])
+    >>> record = simulate(FractionalRepetition(4, 1), late, plan=Everybody(), n_rounds=1)[0]
+    >>> record.answers[0]
+    Answer(role=0, message=0, seconds=0.5, used=True)
+    """
+
+    role: int
+    message: int
+    seconds: float  # after the start of the round
+    used: bool = False  # in the sum
 
 
 class State:
@@ -29,12 +53,12 @@ class State:
         When the round began, in seconds on the caller's clock.
     asked : dict of int to set of int
         What each role has been asked for and may still answer, or has answered.
+    answers : list of Answer
+        What has come, in the order of arrival, replicas of one message included.
     arrived : ndarray of bool, shape (n_messages,)
         Which messages are in the sum.
     pending : ndarray of bool, shape (n_messages,)
-        Which may still come, whether they have been asked for or not.
-    arrived_at : ndarray of shape (n_messages,)
-        Seconds after the start at which they came, NaN if they have not.
+        Which are not, and may still come, whether they have been asked for or not.
     lost : dict of int to str
         Why roles cannot answer: they are gone, or what they sent cannot be right.
     errors : dict of int to BaseException
@@ -48,7 +72,7 @@ class State:
     placed : set of int
         Roles that had never been placed and can answer.
     n_complete : int
-        Of how many roles all messages are in the sum.
+        How many roles have sent all that they compute unasked, and nothing that cannot be right.
     decodable : bool
         Whether the exact sum can be decoded from what has arrived.
 
@@ -67,9 +91,9 @@ class State:
         self.code = code
         self.started = 0.0
         self.asked: dict[int, set[int]] = {}
+        self.answers: list[Answer] = []
         self.arrived: Mask = np.zeros(n_messages, dtype=bool)
         self.pending: Mask = np.ones(n_messages, dtype=bool)
-        self.arrived_at: Vector = np.full(n_messages, np.nan)
         self.lost: dict[int, str] = {}
         self.errors: dict[int, BaseException] = {}
         self.silent: dict[int, Silent] = {}
@@ -79,8 +103,11 @@ class State:
         self.n_complete = 0
         self.decodable = False
         self._decoder = code.decoder()
-        self._n_left = list(map(len, code.messages_of))  # messages, by role
-        self._is_fresh = True  # all is pending
+        self._answered: dict[int, set[int]] = {}  # messages, by role
+        self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
+        self._added: dict[int, int] = {}  # how many answers were not put aside, by role
+        # who may still send a message, where that is not everybody who holds its blocks
+        self._able: dict[int, set[int]] = {}
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -90,40 +117,66 @@ class State:
         """Return the roles that can be asked, ascending."""
         return [role for role in range(self.code.n_workers) if role not in self.lost]
 
+    def holders(self, block: int) -> tuple[int, ...]:
+        """Return the roles that hold a block and can be asked, ascending."""
+        return tuple(role for role in self.code.holders[block] if role not in self.lost)
+
     def missing(self) -> tuple[int, ...]:
-        """Return the roles of which a message is not in the sum, ascending."""
-        return self._roles_of(~self.arrived)
+        """Return the roles that compute, unasked, what is not in the sum yet, ascending."""
+        arrived = self.arrived.tolist()
+        first, roles = self.code.first, range(self.code.n_workers)
+        return tuple(role for role in roles if not all(arrived[i] for i in first(role)))
+
+    def owed(self, role: int) -> set[int]:
+        """Return what a role has been asked for and has not answered."""
+        return self.asked.get(role, set()) - self._answered.get(role, set())
 
     def unanswered(self, seconds: float) -> tuple[int, ...]:
         """Return the roles that had not answered in full so long after the start, ascending."""
-        return self._roles_of(~(self.arrived_at <= seconds))  # NaN is not
-
-    def _roles_of(self, messages: Mask) -> tuple[int, ...]:
-        return tuple(sorted({self.code.messages[i].worker for i in np.flatnonzero(messages)}))
+        owed = {role: set(messages) for role, messages in self.asked.items()}
+        for role, message, after, _ in self.answers:
+            if after <= seconds and role in owed:
+                owed[role].discard(message)
+        roles = range(self.code.n_workers)
+        return tuple(role for role in roles if role not in owed or owed[role])
 
     def unasked(self, role: int) -> tuple[int, ...]:
-        """Return what a role could send and has not been asked for, in its order of computing."""
-        asked = self.asked.get(role, ())
-        mine = self.code.messages_of[role]
-        if self._is_fresh and not asked:
-            return mine
-        return tuple(index for index in mine if self.pending[index] and index not in asked)
+        """Return what a role computes unasked and should be asked for, in order.
+
+        What is in the sum already is left out, until the sum is exact: then somebody wants more.
+        """
+        first, asked = self.code.first(role), self.asked.get(role)
+        if not self._able and not asked:
+            return first  # as at the start of nearly every round
+        return tuple(
+            message
+            for message in first
+            if (self.pending[message] or self.decodable)
+            and role in self._able_to_send(message)
+            and not (asked and message in asked)
+        )
 
     def enough_without(self, roles: Iterable[int]) -> bool:
         """Say whether the exact sum can still come about without what some roles may yet send."""
-        possible = self.arrived | self.pending
-        for role in roles:
-            mine = list(self.code.messages_of[role])
-            possible[mine] = self.arrived[mine]
+        possible, gone = self.arrived | self.pending, set(roles)
+        for role in gone:
+            for message in self.code.messages_of[role]:
+                if not self.arrived[message] and gone.issuperset(self._able_to_send(message)):
+                    possible[message] = False
         return self.code.can_decode(possible)
 
     def has_failed_for_good(self) -> bool:
         """Say whether the work on some block has failed on all who hold it."""
         if not self.errors:
             return False
-        code = self.code
-        able = (role for role in range(code.n_workers) if role not in self.errors)
-        return len({block for role in able for block in code.blocks_of(role)}) < code.n_blocks
+        return any(self.errors.keys() >= set(holders) for holders in self.code.holders)
+
+    def _able_to_send(self, message: int) -> Iterable[int]:
+        able = self._able.get(message)
+        return self.code.senders(message) if able is None else able
+
+    def _may_send(self, role: int, message: int) -> bool:
+        return bool(self.pending[message]) and role in self._able_to_send(message)
 
     # ---- for the round alone
 
@@ -134,12 +187,17 @@ class State:
         else:
             self.asked[role] = set(messages)
 
+    def has_answered(self, role: int, message: int) -> bool:
+        """Say whether a role has sent a message, which would then be a second copy."""
+        return message in self._answered.get(role, ())
+
     def receive(self, role: int, message: int, now: float) -> None:
         """Note that a message has come, whatever will be made of it."""
         if self.silent:
             self.hear(role)
-        self._is_fresh = self.pending[message] = False
-        self.arrived_at[message] = now - self.started
+        self._answered.setdefault(role, set()).add(message)
+        self.answers.append(Answer(role, message, now - self.started))
+        self._withdraw(role, message)
 
     def note(self, event: Event, number: int) -> None:
         """Note an event that is no answer; what is told of other rounds is nothing to this one."""
@@ -157,26 +215,44 @@ class State:
             case Heard(role):
                 self.hear(role)
 
-    def add(self, message: int) -> None:
-        """Note that a message is in the sum."""
-        self.arrived[message] = True
-        role = self.code.messages[message].worker
-        self._n_left[role] -= 1
-        self.n_complete += self._n_left[role] == 0
-        self.decodable = self._decoder.add(message)
+    def add(self, role: int, message: int) -> None:
+        """Note that a message is in the sum, as a role has sent it; or that it was a replica."""
+        self._added[role] = n_added = self._added.get(role, 0) + 1
+        self.n_complete += n_added == len(self.code.first(role))
+        if message not in self._taken_from:
+            self._taken_from[message] = role
+            self.arrived[message], self.pending[message] = True, False
+            self.decodable = self._decoder.add(message)
+
+    def settle(self, decoding: Decoding) -> None:
+        """Enter in the answers which of them a decoding uses."""
+        used, taken_from = (decoding.weights != 0.0).tolist(), self._taken_from
+        self.answers[:] = [
+            Answer(role, message, seconds, used[message] and taken_from.get(message) == role)
+            for role, message, seconds, _ in self.answers
+        ]
 
     def fail(self, role: int, message: int, error: BaseException) -> None:
-        """Note that a message will not come, as computing it has raised."""
-        self._is_fresh = self.pending[message] = False
+        """Note that a message will not come from a role, as computing it has raised."""
+        self._withdraw(role, message)
         self.errors[role] = error
 
     def lose(self, role: int, why: str) -> None:
         """Note that a role is gone, with all that it has not yet sent."""
-        self._is_fresh = False
-        self.pending[list(self.code.messages_of[role])] = False
+        for message in self.code.messages_of[role]:
+            self._withdraw(role, message)
         self.asked.pop(role, None)
         self.lost[role] = why
         self.silent.pop(role, None)
+
+    def _withdraw(self, role: int, message: int) -> None:
+        """Note that a role will send a message no more."""
+        able = self._able.get(message)
+        if able is None:
+            able = self._able[message] = set(self.code.senders(message))
+        able.discard(role)
+        if not able:
+            self.pending[message] = False
 
     def await_placing(self, role: int, why: str) -> None:
         """Note that a role has never been placed, so that it cannot answer yet."""
@@ -185,7 +261,8 @@ class State:
 
     def fall_silent(self, event: Silent) -> None:
         """Note that a role from which something may come gives no sign of life."""
-        if self.pending[list(self.code.messages_of[event.role])].any():
+        role = event.role
+        if any(self._may_send(role, message) for message in self.code.messages_of[role]):
             self.silent[event.role] = event
 
     def hear(self, role: int) -> None:
@@ -199,6 +276,9 @@ class State:
         self.unplaced.discard(role)
         (self.restored if again else self.placed).add(role)
         missing = [i for i in self.code.messages_of[role] if not self.arrived[i]]
-        back = [index for index in missing if not self.pending[index]]
-        self.pending[back] = True
-        self.asked.get(role, set()).difference_update(back)
+        back = {message for message in missing if not self._may_send(role, message)}
+        for message in back & self._able.keys():
+            self._able[message].add(role)
+            self.pending[message] = True
+        for messages in (self.asked, self._answered):
+            messages.get(role, set()).difference_update(back)

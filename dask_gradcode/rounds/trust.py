@@ -18,8 +18,8 @@ __all__ = ["Answers", "Witness"]
 class Witness(Protocol):
     """Says whether a message can be right."""
 
-    def doubt(self, message: int, payload: Payload) -> Doubt | None:
-        """Return why a message cannot be right, or that it contradicts an equal one."""
+    def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
+        """Return why what a role sent cannot be right, or whom it contradicts."""
         ...
 
 
@@ -47,22 +47,22 @@ class Answers:
     def __init__(self, code: GradientCode, state: State, witness: Witness) -> None:
         self._code, self._state, self._witness = code, state, witness
         self._sum: Sum | None = code.sum()
-        self._aside: dict[int, Payload] = {}  # not finite
+        self._aside: dict[tuple[int, int], Payload] = {}  # not finite; by role and message
         self.doubts: list[Doubt] = []
 
     def take_in(self, role: int, message: int, payload: Payload) -> None:
         """Add a message, or put it aside."""
-        doubt = self.inspect(message, payload)
+        doubt = self.inspect(role, message, payload)
         if doubt is None or len(doubt.roles) > 1:  # of two that differ either may be right
-            self._add(message, payload)
+            self._add(role, message, payload)
             return
         self._state.lost[role] = doubt.what
         if doubt.fits:
-            self._aside[message] = payload
+            self._aside[role, message] = payload
 
-    def inspect(self, message: int, payload: Payload) -> Doubt | None:
+    def inspect(self, role: int, message: int, payload: Payload) -> Doubt | None:
         """Say what cannot be right about a message, and remember it."""
-        doubt = self._witness.doubt(message, payload)
+        doubt = self._witness.doubt(role, message, payload)
         if doubt is not None:
             self.doubts.append(doubt)
         return doubt
@@ -72,19 +72,22 @@ class Answers:
         if not self._aside:
             return False
         others = np.ones(len(self._code.messages), dtype=bool)
-        others[list(self._aside)] = False
+        for _, message in self._aside:
+            others[message] = any(
+                (role, message) not in self._aside for role in self._code.senders(message)
+            )
         return not self._code.can_decode(others)
 
     def accept(self) -> bool:
         """Take messages that were put aside for what they are; True if there are any."""
         if not self._aside:
             return False
-        believed = {self._code.messages[message].worker for message in self._aside}
+        believed = {role for role, _ in self._aside}
         self.doubts = [doubt for doubt in self.doubts if not believed.issuperset(doubt.roles)]
         for role in believed:
             self._state.lost.pop(role, None)
-        for message, payload in list(self._aside.items()):
-            self._add(message, payload)
+        for (role, message), payload in list(self._aside.items()):
+            self._add(role, message, payload)
         return True
 
     def total(self, decoding: Decoding) -> Vector:
@@ -104,8 +107,9 @@ class Answers:
         self._sum = None
         self._aside.clear()
 
-    def _add(self, message: int, payload: Payload) -> None:
+    def _add(self, role: int, message: int, payload: Payload) -> None:
         assert self._sum is not None
-        self._aside.pop(message, None)
-        self._sum.add(message, payload)
-        self._state.add(message)
+        self._aside.pop((role, message), None)
+        if not self._state.arrived[message]:
+            self._sum.add(message, payload)
+        self._state.add(role, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dask_gradcode.history import History
+from dask_gradcode.rounds import RoundRecord
 from dask_gradcode.stragglers import TraceDelay
 from dask_gradcode.typing import Matrix, Vector
 
@@ -54,9 +55,8 @@ def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay
     if not len(history):
         raise ValueError("The history has no rounds. Use that of a fit on a cluster.")
     code = history.code
-    firsts = [mine[0] for mine in code.messages_of]  # a first message follows the delay
-    arrivals = np.array([record.arrived_at[firsts] for record in history])
-    share = len(code.messages[firsts[0]].blocks) / code.n_blocks
+    arrivals = np.array([_first_answers(record) for record in history])
+    share = len(code.messages[code.first(0)[0]].blocks) / code.n_blocks
     computing = float(np.median(np.nanmin(arrivals, axis=1)))
     lasted = np.array([record.seconds for record in history])
     table = np.zeros(arrivals.shape)
@@ -67,6 +67,14 @@ def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay
     shifts = [len(table) * i // copies for i in range(copies)]
     wide = np.hstack([np.roll(table, shift, axis=0) for shift in shifts])
     return TraceDelay(wide[:, :n_workers]), computing / share
+
+
+def _first_answers(record: RoundRecord) -> Vector:
+    """Return when each worker first answered, which follows its delay; NaN if it did not."""
+    seconds = np.full(record.n_workers, np.nan)
+    for answer in reversed(record.answers):
+        seconds[answer.role] = answer.seconds
+    return seconds
 
 
 def _delays(arrivals: Vector, lasted: Vector, computing: float) -> Matrix:

@@ -127,7 +127,7 @@ def timed(
         seen = objective(w)
         seconds.append(perf_counter() - start)
         if drain:
-            late = list(seen.record.late)  # a role has one message, of its own number
+            late = list(seen.record.late)
             while np.isnan(seen.record.arrived_at[late]).any():
                 objective.drain(1.0)
     return seconds

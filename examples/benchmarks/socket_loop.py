@@ -79,9 +79,10 @@ class SocketLoop:
                 receive(key.fileobj, payload)
                 selector.unregister(key.fileobj)
                 waiting -= 1
-                if len(done) < n // size:
-                    total.add(role, self.columns.whole(role, payload, self.n_features))
-                    done.add(role // size)
+                (message,) = self.code.messages_of[role]
+                if message not in done:
+                    total.add(message, self.columns.whole(role, payload, self.n_features))
+                    done.add(message)
                     if len(done) == n // size:
                         seconds = perf_counter() - start
         return seconds

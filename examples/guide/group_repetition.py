@@ -37,9 +37,11 @@ class GroupRepetition(GradientCode):
     --------
     >>> code = GroupRepetition(n_workers=5, n_stragglers=1)
     >>> [message.blocks for message in code.messages]
-    [(0,), (1,), (0,), (1,), (0,)]
-    >>> code.decode(np.array([False, True, True, True, True])).weights
-    array([0., 1., 1., 0., 0.])
+    [(0,), (1,)]
+    >>> code.senders(0), code.senders(1)
+    ((0, 2, 4), (1, 3))
+    >>> code.can_decode(code.available([1, 2])), code.can_decode(code.available([0, 2]))
+    (True, False)
     """
 
     n_workers: int
@@ -58,26 +60,25 @@ class GroupRepetition(GradientCode):
 
     @cached_property
     def messages(self) -> tuple[Message, ...]:
-        return tuple(Message(i, (i % self.n_blocks,), (1.0,)) for i in range(self.n_workers))
+        return tuple(Message((block,), (1.0,)) for block in range(self.n_blocks))
+
+    def senders(self, message: int) -> tuple[int, ...]:
+        return tuple(range(message, self.n_workers, self.n_blocks))
 
     def decoder(self) -> Decoder:
-        return FirstOfEachBlock(self)
+        return EveryBlock(self)
 
 
-class FirstOfEachBlock(Decoder):
-    """Takes the first message that brings a block."""
+class EveryBlock(Decoder):
+    """Waits until every block is there."""
 
     def __init__(self, code: GroupRepetition) -> None:
         self._code = code
-        self._weights = np.zeros(code.n_workers)
-        self._missing = set(range(code.n_blocks))
+        self._weights = np.zeros(code.n_blocks)
 
     def add(self, message: int) -> bool:
-        (block,) = self._code.messages[message].blocks
-        if block in self._missing:
-            self._missing.remove(block)
-            self._weights[message] = 1.0
-        return not self._missing
+        self._weights[message] = 1.0
+        return bool(self._weights.all())
 
     def decode(self) -> Decoding:
         return self._code.judge(self._weights.copy())

@@ -37,7 +37,7 @@ class Narrated(LBFGS):
             seen = objective(w)
             record: Any = seen.record
             print(
-                f"round {record.round}: value {seen.value:.6f}, {record.used.sum()} messages used, "
+                f"round {record.round}: value {seen.value:.6f}, {record.used.sum()} workers used, "
                 f"{len(record.late)} late, {len(record.lost)} lost",
                 flush=True,
             )

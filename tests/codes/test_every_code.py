@@ -31,11 +31,8 @@ every_replicated_code = pytest.mark.parametrize("code", REPLICATED, ids=repr)
 
 
 def mask_without(code: GradientCode, lost: tuple[int, ...]) -> np.ndarray:
-    """Everything arrived but the messages of the lost workers."""
-    mask = np.ones(len(code.messages), dtype=bool)
-    for worker in lost:
-        mask[list(code.messages_of[worker])] = False
-    return mask
+    """Everything arrived that others than the lost workers can send."""
+    return code.available(worker for worker in range(code.n_workers) if worker not in lost)
 
 
 def allowed_losses(code: GradientCode) -> chain[tuple[int, ...]]:
@@ -89,8 +86,8 @@ def test_the_sum_is_exact_without_the_last_messages_of_any_slow_workers(
     blocks = np.random.default_rng(0).normal(size=(code.n_blocks, 3))
     payloads = encoded(code, blocks)
     for slow in allowed_losses(code.inner):
-        mask = np.ones(len(code.messages), dtype=bool)
-        mask[[code.messages_of[worker][-1] for worker in slow]] = False
+        mask = code.available(worker for worker in range(code.n_workers) if worker not in slow)
+        mask[: code.n_workers] = True  # the private ones
         decoding = code.decode(mask)
         assert code.can_decode(mask)
         assert decoding.residual < 1e-10
@@ -190,17 +187,30 @@ def test_messages_are_rows_of_the_encoding_matrix(code: GradientCode) -> None:
         assert_array_equal(row[list(message.blocks)], message.coefficients)
         assert {*map(type, message.blocks)} == {int}
         assert {*map(type, message.coefficients)} == {float}
-    for worker, indices in enumerate(code.messages_of):
-        held = [block for index in indices for block in code.messages[index].blocks]
-        assert len(held) == len({*held})
-        assert code.blocks_of(worker) == tuple(sorted(held))
+    for worker in range(code.n_workers):
+        first = [block for index in code.first(worker) for block in code.messages[index].blocks]
+        assert len(first) == len({*first})
+
+
+@every_code
+def test_senders_hold_all_blocks_of_a_message(code: GradientCode) -> None:
+    for index, message in enumerate(code.messages):
+        senders = code.senders(index)
+        assert senders
+        assert list(senders) == sorted({*senders})
+        for worker in range(code.n_workers):
+            assert (index in code.messages_of[worker]) == (worker in senders)
+            assert worker not in senders or {*message.blocks} <= {*code.blocks_of(worker)}
+    for block, holders in enumerate(code.holders):
+        assert holders == tuple(w for w in range(code.n_workers) if block in code.blocks_of(w))
 
 
 @every_replicated_code
 def test_the_lower_bound_on_replication_is_met_with_equality(code: GradientCode) -> None:
-    holds = code.encoding_matrix != 0
-    assert_array_equal(holds.sum(axis=0), code.n_stragglers + 1)
-    assert_array_equal(holds.sum(axis=1), code.n_stragglers + 1)
+    assert {*map(len, code.holders)} == {code.n_stragglers + 1}
+    assert {len(code.blocks_of(worker)) for worker in range(code.n_workers)} == {
+        code.n_stragglers + 1
+    }
     assert code.load == (code.n_stragglers + 1) / code.n_workers
 
 

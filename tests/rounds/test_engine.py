@@ -37,6 +37,7 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.typing import Matrix, Vector
+from helpers import answers_of
 
 LIKELY, RARE = 0.6, 0.1
 SEVERAL = [code for code in FEW if code.n_workers > 1]
@@ -84,8 +85,8 @@ class Scripted:
         self.ended = round
         return InsufficientWorkersError(str(round.outcome))
 
-    def arrived(self, message: int, round: int | None = None) -> Arrived:
-        role = self.code.messages[message].worker
+    def arrived(self, answer: int, round: int | None = None) -> Arrived:
+        role, message = answers_of(self.code)[answer]
         number = self.round if round is None else round
         return Arrived(number, role, message, self.payloads[message])
 
@@ -95,7 +96,7 @@ class Chatty(Scripted):
 
     def __init__(self, code: GradientCode, answers: Mapping[int, float], **more: Patience) -> None:
         super().__init__(code, **more)
-        self.answers = answers  # when each message comes
+        self.answers = answers  # when each of them comes
 
     def events(self, until: float | None) -> Sequence[Event]:
         self.clock += 0.1
@@ -118,7 +119,7 @@ def test_the_others_are_asked_in_time_whatever_chatters() -> None:
         round_ = engine.run()
         engine.conclude(round_, round_.record(0.0, 0.0))
     began, port.asked = port.clock, []
-    port.answers = {1: began + 1.5, 2: began + 1.0}
+    port.answers = {1: began + 1.5, 2: began + 1.5}
     engine.run()
     when = {order.role: at - began for at, order in port.asked}
     assert when == {0: 0.0, 2: 0.0, 1: pytest.approx(1.0), 3: pytest.approx(1.0, abs=0.11)}
@@ -216,8 +217,10 @@ class Wild(Scripted):
         role = int(self.draw.integers(self.code.n_workers))
         chance = self.draw.random()
         if chance < LIKELY and self.open:
-            _, message = self.open.pop(int(self.draw.integers(len(self.open))))
-            return [self.arrived(message)] * int(self.draw.integers(1, 3))
+            answer = self.open.pop(int(self.draw.integers(len(self.open))))
+            return [self.arrived(answers_of(self.code).index(answer))] * int(
+                self.draw.integers(1, 3)
+            )
         if chance < LIKELY + RARE:
             self.away.add(role)
             self.open = [(other, message) for other, message in self.open if other != role]
@@ -257,8 +260,13 @@ def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_reason(
         assert record.exact or not rule.exact
         kinds = (record.late, record.lost, record.not_needed, record.unplaced)
         assert len(set().union(*kinds)) == sum(map(len, kinds))
-        answered = np.isfinite(record.arrived_at) & (record.arrived_at <= record.seconds)
-        assert {code.messages[i].worker for i in np.flatnonzero(~answered)} <= set().union(*kinds)
+        answered = {(a.role, a.message) for a in record.answers if a.seconds <= record.seconds}
+        owing = {
+            role
+            for role in range(code.n_workers)
+            if not {(role, i) for i in round_.state.asked.get(role, ())} <= answered
+        }
+        assert owing <= set().union(*kinds)
         engine.conclude(round_, record)
         logs.append(round_.log)
     for log in logs:

@@ -62,7 +62,8 @@ class Fit:
         asked: list[int] = []
         for event in events:
             if isinstance(event, int):
-                event = Arrived(self.round.number, event, event, NOBODY)
+                (message,) = self.code.messages_of[event]
+                event = Arrived(self.round.number, event, message, NOBODY)
             asked += roles_of(self.round.handle(event, self.now))
         return asked
 
@@ -168,7 +169,8 @@ class AllOfTheFirstGroup(UntilExact):
     """Wants more than the sum needs."""
 
     def settle(self, state: State, now: float) -> Decoding | None:
-        return super().settle(state, now) if state.arrived[:2].all() else None
+        answered = {answer.role for answer in state.answers}
+        return super().settle(state, now) if answered >= {0, 1} else None
 
 
 def test_where_a_rule_wants_more_than_is_needed_for_the_sum_nobody_is_spared() -> None:

@@ -16,6 +16,7 @@ from code_lists import LARGER, OF_FOUR
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds import (
+    Answer,
     Arrived,
     Ask,
     Deadline,
@@ -41,7 +42,7 @@ from dask_gradcode.rounds import (
 )
 from dask_gradcode.rounds.plans.base import ask
 from dask_gradcode.typing import Matrix, Part, Vector
-from helpers import OwnThenNext
+from helpers import OwnThenNext, answers_of
 
 NUMBER = 7
 ERROR = ValueError("a bad block")
@@ -54,7 +55,7 @@ def sums(code: GradientCode) -> Matrix:
 
 
 class Script:
-    """A round that is told by number which messages arrive, one a second."""
+    """A round that is told by number which answers arrive, one a second."""
 
     def __init__(
         self,
@@ -65,14 +66,14 @@ class Script:
         patience: Patience | None = None,
         planner: Planner | None = None,
     ) -> None:
-        self.code, self.now = code, 100.0
+        self.code, self.now, self.answers = code, 100.0, answers_of(code)
         self.payloads = code.encoding_matrix @ sums(code)
         self.round = Round(NUMBER, code, wait, planner, patience or PATIENT, block_rows, w)
         self.orders = self.round.begin([], self.now)
 
-    def arrived(self, message: int, number: int = NUMBER) -> Arrived:
-        worker = self.code.messages[message].worker
-        return Arrived(number, worker, message, self.payloads[message])
+    def arrived(self, answer: int, number: int = NUMBER) -> Arrived:
+        role, message = self.answers[answer]
+        return Arrived(number, role, message, self.payloads[message])
 
     def feed(self, event: Event | int | None) -> Outcome | None:
         """Tell the round of something; how it has ended, if it has."""
@@ -87,20 +88,20 @@ class Script:
         return self.round.outcome is None and self.round.look_at is not None
 
 
-def with_payload(script: Script, message: int, payload: Any) -> Arrived:
-    return replace(script.arrived(message), payload=payload)
+def with_payload(script: Script, answer: int, payload: Any) -> Arrived:
+    return replace(script.arrived(answer), payload=payload)
 
 
-def failed(code: GradientCode, message: int, number: int = NUMBER) -> Failed:
-    return Failed(number, code.messages[message].worker, message, ERROR)
+def failed(code: GradientCode, answer: int, number: int = NUMBER) -> Failed:
+    return Failed(number, *answers_of(code)[answer], ERROR)
 
 
 def assert_done_as_soon_as_decodable(code: GradientCode, order: list[int]) -> None:
     script, arrived = Script(code), np.zeros(len(code.messages), dtype=bool)
-    for message in order:
-        arrived[message] = True
+    for answer in order:
+        arrived[script.answers[answer][1]] = True
         possible = code.decode(arrived).residual < 1e-8
-        assert script.feed(message) == (Done() if possible else None)
+        assert script.feed(answer) == (Done() if possible else None)
         if possible:
             break
     assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-10)
@@ -116,40 +117,38 @@ def test_a_round_is_done_at_the_earliest_decodable_arrival(code: GradientCode) -
 def test_a_larger_round_is_done_at_the_earliest_decodable_arrival(
     code: GradientCode, data: st.DataObject
 ) -> None:
-    assert_done_as_soon_as_decodable(code, data.draw(st.permutations(range(len(code.messages)))))
+    assert_done_as_soon_as_decodable(code, data.draw(st.permutations(range(len(answers_of(code))))))
 
 
 @given(code=st.sampled_from(OF_FOUR + LARGER), data=st.data())
 def test_a_round_answers_any_events_as_the_code_allows(
     code: GradientCode, data: st.DataObject
 ) -> None:
-    script, n = Script(code), len(code.messages)
-    arrived, pending = np.zeros(n, dtype=bool), np.ones(n, dtype=bool)
+    script, n = Script(code), len(answers_of(code))
+    arrived, able = np.zeros(len(code.messages), dtype=bool), set(script.answers)
     in_error: set[int] = set()
     kinds = st.sampled_from(
         ["arrived", "failed", "lost", "unplaced", "ready", "old", "old failed", "nothing"]
     )
-    for kind, message in data.draw(st.lists(st.tuples(kinds, st.integers(0, n - 1)), max_size=30)):
-        role = code.messages[message].worker
-        held, events = (
-            list(code.messages_of[role]),
-            {
-                "arrived": script.arrived(message),
-                "failed": failed(code, message),
-                "lost": Lost(role, "gone"),
-                "unplaced": Unplaced(role, "on its way"),
-                "ready": Ready(role),
-                "old": script.arrived(message, NUMBER - 1),
-                "old failed": failed(code, message, NUMBER - 1),
-                "nothing": None,
-            },
-        )
+    for kind, number in data.draw(st.lists(st.tuples(kinds, st.integers(0, n - 1)), max_size=30)):
+        role, message = script.answers[number]
+        held = [(role, i) for i in code.messages_of[role]]
+        events = {
+            "arrived": script.arrived(number),
+            "failed": failed(code, number),
+            "lost": Lost(role, "gone"),
+            "unplaced": Unplaced(role, "on its way"),
+            "ready": Ready(role),
+            "old": script.arrived(number, NUMBER - 1),
+            "old failed": failed(code, number, NUMBER - 1),
+            "nothing": None,
+        }
         answer = script.feed(events[kind])
-        again = [i for i in held if not arrived[i] and not pending[i]] if kind == "ready" else []
+        again = [i for _, i in held if kind == "ready" and not arrived[i] and (role, i) not in able]
         arrived[message] |= kind == "arrived"
-        pending[message] &= kind not in ("arrived", "failed")
-        pending[held] &= kind not in ("lost", "unplaced")
-        pending[again] = True
+        able -= {(role, message)} if kind in ("arrived", "failed") else set()
+        able -= set(held) if kind in ("lost", "unplaced") else set()
+        able |= {(role, i) for i in again}
         in_error = (in_error | {role} if kind == "failed" else in_error) - (
             {role} if kind == "ready" else set()
         )
@@ -157,11 +156,13 @@ def test_a_round_answers_any_events_as_the_code_allows(
             assert answer == Done()
             assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-8)
             return
-        able = {b for r in range(code.n_workers) if r not in in_error for b in code.blocks_of(r)}
-        hopeless = not code.can_decode(arrived | pending)
-        if hopeless and len(able) < code.n_blocks:
-            missing = sorted({code.messages[i].worker for i in np.flatnonzero(~arrived)})
-            assert answer == Stuck(tuple(missing))
+        fine = {b for r in range(code.n_workers) if r not in in_error for b in code.blocks_of(r)}
+        possible = arrived.copy()
+        possible[[i for _, i in able]] = True
+        hopeless = not code.can_decode(possible)
+        if hopeless and len(fine) < code.n_blocks:
+            missing = {role for role, i in script.answers if not arrived[i]}
+            assert answer == Stuck(tuple(sorted(missing)))
             return
         assert answer is None
         assert script.orders == ([Ask(role, tuple(again))] if again else [])
@@ -185,7 +186,7 @@ def test_a_second_copy_of_an_answer_changes_nothing() -> None:
     assert script.feed(other) is None
     assert script.feed(1) == Done()
     assert_array_equal(script.round.result(), sums(script.code).sum(axis=0))
-    assert_array_equal(script.round.state.arrived_at, [1.0, 3.0])
+    assert script.round.state.answers == [Answer(0, 0, 1.0), Answer(1, 1, 3.0)]
 
 
 def test_a_round_that_is_done_stays_done() -> None:
@@ -263,7 +264,7 @@ def test_who_is_absent_at_the_beginning_is_not_asked() -> None:
     code = FractionalRepetition(4, 1)
     round_ = Round(NUMBER, code)
     absent = [Lost(1, "dead"), Unplaced(2, "on its way")]
-    assert round_.begin(absent, 0.0) == [Ask(0, (0,)), Ask(3, (3,))]
+    assert round_.begin(absent, 0.0) == [Ask(0, (0,)), Ask(3, (1,))]
     assert round_.state.lost == {1: "dead", 2: "on its way"}
     hopeless = Round(NUMBER, Uncoded(2))
     assert hopeless.begin([Lost(1, "dead")], 0.0) == [Ask(0, (0,))]
@@ -383,24 +384,25 @@ def test_a_message_that_is_not_finite_is_an_erasure(code: GradientCode, bad: Vec
     for liar in range(4):
         script = Script(code, w=POINT)
         assert script.feed(with_payload(script, liar, bad)) is None
-        for message in set(range(4)) - {liar}:
-            answer = script.feed(message)
+        for other in set(range(4)) - {liar}:
+            answer = script.feed(other)
         assert answer == Done()
         assert_allclose(script.round.result(), sums(code).sum(axis=0), atol=1e-10)
         assert script.round.record(0.0, 0.0).lost == (liar,)
-        assert script.round.doubts == [Doubt((liar,), code.messages[liar].blocks, NOT_FINITE)]
+        _, message = script.answers[liar]
+        assert script.round.doubts == [Doubt((liar,), code.messages[message].blocks, NOT_FINITE)]
 
 
 def test_a_message_of_the_wrong_size_is_an_erasure() -> None:
     script = Script(FractionalRepetition(2, 1), w=POINT)
     for size in (2, 4):
         assert script.feed(with_payload(script, 0, np.ones(size))) is None
-    assert script.round.state.lost == {0: "it sent 4 numbers where 3 were expected"}
+    assert script.round.state.lost == {0: "it sent 2 numbers where 3 were expected"}
     part = Part(np.ones(2), np.array([0, 3]), size=4)
     assert script.feed(with_payload(script, 1, part)) is None
     assert script.hopeless
     script.feed(Ready(1))
-    assert script.orders == [Ask(1, (1,))]
+    assert script.orders == [Ask(1, (0,))]
     assert script.feed(1) == Done()
 
 
@@ -408,10 +410,10 @@ def test_a_message_of_the_wrong_size_is_an_erasure() -> None:
 def test_a_sum_that_is_not_finite_is_believed_when_all_replicas_say_so(code: GradientCode) -> None:
     script = Script(code, w=POINT)
     script.payloads = script.payloads + np.where(code.encoding_matrix[:, :1] != 0, np.inf, 0.0)
-    for message in range(4):
-        answer = script.feed(message)
+    for number in range(4):
+        answer = script.feed(number)
         assert (answer == Done()) == (
-            message >= (2 if isinstance(code, FractionalRepetition) else 3)
+            number >= (2 if isinstance(code, FractionalRepetition) else 3)
         )
     assert not np.isfinite(script.round.result()).all()
     assert script.round.record(0.0, 0.0).lost == ()
@@ -427,7 +429,7 @@ def test_a_lost_replica_may_yet_contradict_a_message_that_is_not_finite() -> Non
         assert script.hopeless
         if returns:
             script.feed(Ready(1))
-            assert script.orders == [Ask(1, (1,))]
+            assert script.orders == [Ask(1, (0,))]
             assert script.feed(1) == Done()
             assert_array_equal(script.round.result(), sums(code).sum(axis=0))
         else:
@@ -447,7 +449,7 @@ def test_at_a_point_that_is_not_finite_neither_is_the_sum() -> None:
 def test_replicas_that_disagree_are_doubted(changed: int, late: bool) -> None:
     code = FractionalRepetition(4, 1)
     script = Script(code, w=POINT)
-    lie = script.payloads[1].copy()
+    lie = script.payloads[0].copy()
     lie[changed] += 1e-3
     for event in (
         [0, 2, with_payload(script, 1, lie)] if late else [0, with_payload(script, 1, lie)]

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
 from distributed import Client
 
 from dask_gradcode.cluster.client.liveness import Liveness
@@ -136,7 +135,4 @@ def _look(client: Client, code: GradientCode, roles: Roles, silence: Silence) ->
 
 
 def _can_decode(code: GradientCode, roles: Collection[int]) -> bool:
-    available = np.zeros(len(code.messages), dtype=bool)
-    for role in roles:
-        available[list(code.messages_of[role])] = True
-    return code.can_decode(available)
+    return code.can_decode(code.available(roles))

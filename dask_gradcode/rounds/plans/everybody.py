@@ -22,7 +22,7 @@ class Everybody(Policy):
     >>> from dask_gradcode.rounds import Lost, Round
     >>> code = FractionalRepetition(2, 1)
     >>> Round(0, code, planner=Everybody().start(code)).begin([Lost(0, "it is dead")], now=0.0)
-    [Ask(role=1, messages=(1,))]
+    [Ask(role=1, messages=(0,))]
     """
 
     def start(self, code: GradientCode) -> Planner:

@@ -95,17 +95,18 @@ class _Hedging(Planner):
                 self._others.remove(event.role)
             elif not isinstance(event, Ready):
                 self.look_at, is_time = now, True  # the others are needed in its place
-        if is_time and self._others and self.look_at is not None and self.look_at <= now:
+        if is_time and self.look_at is not None and self.look_at <= now:
             # one at a time, so that answers that have come meanwhile are read in between
-            orders += ask([self._others.popleft()], state)
+            while self._others and not (asked := ask([self._others.popleft()], state)):
+                pass  # all that it could send has come from others
+            orders += asked
             self.look_at = now
         if not self._others:
             self.look_at = None
         return orders
 
     def end(self, record: RoundRecord) -> None:
-        messages = self._code.messages
-        needed = frozenset(messages[i].worker for i in np.flatnonzero(record.used).tolist())
+        needed = frozenset(np.flatnonzero(record.used).tolist())
         if self._others_waited and self._likely is not None:
             self._judge(needed <= self._likely and not self._wanted_more(record))
         self._n_at_once = max(0, self._n_at_once - 1)
@@ -115,8 +116,9 @@ class _Hedging(Planner):
     def _wanted_more(self, record: RoundRecord) -> bool:
         """Say whether a round went on after all who were likely needed had answered."""
         assert self._likely is not None
-        answers = [message for role in self._likely for message in self._code.messages_of[role]]
-        return bool((record.arrived_at[answers] < record.seconds).all())
+        silent = {*record.late, *record.not_needed, *record.lost, *record.unplaced}
+        arrived_at = record.arrived_at[list(self._likely)]
+        return self._likely.isdisjoint(silent) and bool((arrived_at < record.seconds).all())
 
     def _judge(self, well: bool) -> None:
         """Take in whether it was well to spare those who were not likely needed."""
