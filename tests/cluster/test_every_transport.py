@@ -200,7 +200,7 @@ def test_an_error_on_a_worker_is_an_event(data: Placement, make: Any) -> None:
     assert isinstance(event, Failed)
     assert (event.role, event.message) == (2, 2)
     assert isinstance(event.error, ZeroDivisionError)
-    assert event.error.__notes__ == ["while computing block 2 for worker 2"]
+    assert event.error.__notes__ == ["while computing block 2"]
 
 
 STRANGE = """
@@ -363,7 +363,7 @@ def test_a_worker_that_dies_is_an_event_and_leaves_no_task(make: Any) -> None:
 
     with local_cluster(2) as client, place(X, Y, code=FractionalRepetition(2, 1)) as data:
         with transport_for(data, make, gated) as transport:
-            begin(transport, 0, np.zeros(1), {0: (0,), 1: (1,)})
+            begin(transport, 0, np.zeros(1), {0: (0,), 1: (0,)})
             os.kill(pid_of(client, data.addresses[1]), signal.SIGKILL)
             [event] = events(transport, 1)
             assert isinstance(event, Lost)
