@@ -20,10 +20,10 @@ def header(
     version: int = VERSION,
     kind: int = Kind.JOB,
     round: int = 0,
-    message: int = 0,
+    number: int = 0,
     size: int = 0,
 ) -> bytes:
-    return struct.pack("<2sBBqqq", mark, version, kind, round, message, size)
+    return struct.pack("<2sBBqqq", mark, version, kind, round, number, size)
 
 
 def cut(sent: bytes, places: Sequence[int]) -> list[bytes]:
@@ -39,7 +39,7 @@ headers = st.builds(
     version=st.sampled_from([VERSION, VERSION, VERSION, VERSION + 1]),
     kind=st.integers(0, 7),
     round=numbers,
-    message=st.one_of(sizes, numbers),
+    number=st.one_of(sizes, numbers),
     size=sizes,
 )
 anything = st.lists(st.one_of(headers, st.binary(max_size=80)), max_size=8).map(b"".join)
@@ -54,7 +54,7 @@ UNREADABLE = {
     "huge": (header(kind=Kind.JOB, size=HUGE), f"frame JOB of {HUGE} bytes"),
     "negative": (header(kind=Kind.JOB, size=-1), "frame JOB of -1 bytes"),
     "odd": (header(kind=Kind.BEGIN, size=13), "frame BEGIN of 13 bytes"),
-    "too-many-asks": (header(kind=Kind.BEGIN, message=3, size=16), "does not fit its message 3"),
-    "asks-below-none": (header(kind=Kind.BEGIN, message=-1, size=16), "does not fit its message"),
-    "asks": (header(kind=Kind.ASK, message=2, size=8), "frame ASK of 8 bytes"),
+    "too-many-asks": (header(kind=Kind.BEGIN, number=3, size=16), "does not fit its number 3"),
+    "asks-below-none": (header(kind=Kind.BEGIN, number=-1, size=16), "does not fit its number"),
+    "asks": (header(kind=Kind.ASK, number=2, size=8), "frame ASK of 8 bytes"),
 }

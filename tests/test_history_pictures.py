@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.history import History
+from dask_gradcode.rounds import Answer
 from dask_gradcode.simulation import simulate
 from dask_gradcode.stragglers import ParetoDelay
 from helpers import OwnThenNext
@@ -127,7 +128,8 @@ def test_who_never_answered_has_the_colour_of_the_reason(n_more: int) -> None:
 
 
 def test_two_messages_a_worker_are_one_row() -> None:
-    history = History(OwnThenNext(2), "tasks", [record(0, [0.1, 0.2, 0.3, BLANK])])
+    answers = [Answer(0, 0, 0.1), Answer(0, 1, 0.2), Answer(1, 2, 0.3)]
+    history = History(OwnThenNext(2), "tasks", [record(0, [BLANK] * 2, answers=answers)])
     (image,) = history.plot_arrivals().images
     assert_array_equal(image.get_array(), [[0.2], [0.3]])
 

@@ -60,14 +60,6 @@ def test_a_worker_needs_the_blocks_of_its_message_only() -> None:
     )
 
 
-def test_replicas_of_fractional_repetition_agree_bit_for_bit() -> None:
-    code = FractionalRepetition(6, 2)
-    blocks = blocks_of(code)
-    payloads = [compute_payload(code, m, blocks, Logistic(), W) for m in code.messages[:3]]
-    assert_array_equal(payloads[0], payloads[1])
-    assert_array_equal(payloads[0], payloads[2])
-
-
 def test_a_block_function_is_summed_with_the_same_coefficients() -> None:
     blocks, message = blocks_of(CYCLIC), CYCLIC.messages[3]
     payload = compute_payload(CYCLIC, message, blocks, count_rows, W)

@@ -24,8 +24,8 @@ import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
+from dask_gradcode.rounds.arbiter import Arbiter
 from dask_gradcode.rounds.events import Arrived, Event
-from dask_gradcode.rounds.judge import Judge
 from dask_gradcode.rounds.log import RoundLog, Testimony
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done, Outcome
@@ -117,7 +117,7 @@ class Round:
         self.log = RoundLog(number, code, self._wait, self._planner.copy(), self._patience)
         self._answers = Answers(code, self.state, witness or Inspector(code, w))
         self._waiting = Waiting(self._patience)
-        self._judge = Judge(number, self._wait, self._waiting, self.state, self._answers)
+        self._arbiter = Arbiter(number, self._wait, self._waiting, self.state, self._answers)
 
     @classmethod
     def replay(cls, log: RoundLog, planner: Planner | None = None) -> Round:
@@ -163,7 +163,7 @@ class Round:
         """
         state = self.state
         state.started = now
-        self._judge.begin(now)
+        self._arbiter.begin(now)
         for event in news:
             self._take_note(event, now)
         orders = self._noted(self._planner.begin(state, now))
@@ -231,8 +231,8 @@ class Round:
         return self._answers.doubts
 
     def _is_over(self, now: float) -> bool:
-        """Judge, and end the round if it has enough, or no hope that it will."""
-        self.outcome = self._judge.judge(now)
+        """Decide, and end the round if it has enough, or no hope that it will."""
+        self.outcome = self._arbiter.decide(now)
         if self.outcome is None:
             return False
         self.look_at = None
@@ -241,7 +241,7 @@ class Round:
         return True
 
     def _set_look_at(self, now: float) -> None:
-        due, planned = self._judge.look_at(now), self._planner.look_at
+        due, planned = self._arbiter.look_at(now), self._planner.look_at
         if planned is not None and planned < due:
             due = planned
         self.look_at = None if due == inf else due
@@ -251,7 +251,7 @@ class Round:
     @property
     def out_of_time(self) -> bool:
         """Whether the wait rule's time was up when the round ended."""
-        return self.state.started + self.seconds >= self._judge.until
+        return self.state.started + self.seconds >= self._arbiter.until
 
     def result(self) -> Vector:
         """Return value and gradient of the whole data set.
@@ -287,6 +287,6 @@ class Round:
         )
 
     def _settled(self) -> Decoding:
-        if self._judge.decoding is None:
+        if self._arbiter.decoding is None:
             raise RuntimeError(f"Round {self.number} has not enough messages yet.")
-        return self._judge.decoding
+        return self._arbiter.decoding

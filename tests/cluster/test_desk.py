@@ -80,13 +80,13 @@ class Visit:
         """Check that a round goes well."""
         self.begin(np.zeros(2), 0)
         answer = self.next()
-        assert (answer.kind, answer.round, answer.message) == (Kind.ANSWER, self.round, 0)
+        assert (answer.kind, answer.round, answer.number) == (Kind.ANSWER, self.round, 0)
         np.testing.assert_array_equal(answer.body.view(np.float64), [6.0, 0.0, 0.0])
 
     def error(self) -> BaseException:
         """Return the error that is told in a message's place."""
         frame = self.next()
-        assert (frame.kind, frame.round, frame.message) == (Kind.ERROR, self.round, 0)
+        assert (frame.kind, frame.round, frame.number) == (Kind.ERROR, self.round, 0)
         return unpack_error(frame.body.data)
 
     def close(self) -> None:
@@ -326,7 +326,7 @@ def test_of_any_bytes_a_client_gets_frames_of_the_roles_messages_or_an_end(
             for piece in cut(sent, places):
                 theirs.sendall(piece)
                 found.extend(link.read())
-        assert all(frame.message == 0 for frame in found)
+        assert all(frame.number == 0 for frame in found)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
             w[-1] = number  # the intercept, which is all that these rows see of w
             transport.begin(number, w)
             for role in range(4):
-                transport.ask(role, (role,))
+                transport.ask(role, CODE.messages_of[role])
             answered: set[int] = set()
             while not answered >= roles:
                 # The beginning of a round newer than any that has come whole is on its way; its

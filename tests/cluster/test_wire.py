@@ -44,7 +44,7 @@ def read_all(pieces: Sequence[bytes], kinds: Sequence[Kind], reuse: bool) -> lis
         def read() -> None:
             frame = reader.read()
             while frame is not None:
-                found.append((frame.kind, frame.round, frame.message, *frame.body.tolist()))
+                found.append((frame.kind, frame.round, frame.number, *frame.body.tolist()))
                 frame = reader.read()
 
         for piece in pieces:

@@ -121,10 +121,10 @@ class Link:
         while frame is not None:
             if frame.kind is Kind.REFUSAL:
                 raise Refused(unpack_error(frame.body.data))
-            if frame.message not in self._messages:
-                raise Unreadable(f"Message {frame.message} came, none of role {self.role}'s.")
+            if frame.number not in self._messages:
+                raise Unreadable(f"Message {frame.number} came, none of role {self.role}'s.")
             if frame.round == self._round:
-                self._answered.add(frame.message)
+                self._answered.add(frame.number)
             yield frame
             frame = self._reader.read() if self._reader.has_more else None
 

@@ -212,7 +212,7 @@ class StreamTransport:
         return events
 
     def _event(self, role: int, frame: Frame) -> Event:
-        message = frame.message
+        message = frame.number
         if frame.kind is Kind.ERROR:
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
         payload = frame.body.view(np.float64)

@@ -154,7 +154,7 @@ class Visitor:
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.BEGIN:
-            asks = frame.message * _ASK_BYTES
+            asks = frame.number * _ASK_BYTES
             self._round, self._w = frame.round, frame.body[asks:].view(np.float64)
             if not isinstance(self._work, Loss):
                 self._w = self._w.copy()  # a user's function may keep it

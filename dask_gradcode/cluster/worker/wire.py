@@ -32,7 +32,7 @@ __all__ = [
 VERSION = 1
 """Grows whenever frames, or what their bodies mean, are no longer the same."""
 
-_HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, message, bytes of the body
+_HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, number, bytes of the body
 _MARK = b"GC"
 _NUMBER = 8  # bytes of a float64 or an int64
 _SCRATCH = 1 << 16
@@ -62,13 +62,13 @@ class Kind(IntEnum):
 TO_WORKER = (Kind.JOB, Kind.BEGIN, Kind.ASK)
 TO_CLIENT = (Kind.ANSWER, Kind.ERROR, Kind.REFUSAL)
 
-_FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether message and bytes go together
-    Kind.JOB: lambda message, size: True,
-    Kind.BEGIN: lambda message, size: not size % _NUMBER and 0 <= _NUMBER * message <= size,
-    Kind.ASK: lambda message, size: size == _NUMBER * message,
-    Kind.ANSWER: lambda message, size: not size % _NUMBER and size > 0,
-    Kind.ERROR: lambda message, size: True,
-    Kind.REFUSAL: lambda message, size: True,
+_FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether number and bytes go together
+    Kind.JOB: lambda number, size: True,
+    Kind.BEGIN: lambda number, size: not size % _NUMBER and 0 <= _NUMBER * number <= size,
+    Kind.ASK: lambda number, size: size == _NUMBER * number,
+    Kind.ANSWER: lambda number, size: not size % _NUMBER and size > 0,
+    Kind.ERROR: lambda number, size: True,
+    Kind.REFUSAL: lambda number, size: True,
 }
 
 
@@ -76,20 +76,20 @@ _FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether message and byte
 class Frame:
     """One frame; its body as bytes, 8-byte aligned.
 
-    ``message`` is the number of messages asked for where there may be several.
+    ``number`` says which message it is about, and how many where it asks for messages.
     """
 
     kind: Kind
     round: int
-    message: int
+    number: int
     body: NDArray[np.uint8]
 
 
-def pack(kind: Kind, round: int, message: int, *body: Any) -> list[Any]:
+def pack(kind: Kind, round: int, number: int, *body: Any) -> list[Any]:
     """Return the buffers of a frame; those of its body are not copied."""
     views = [memoryview(part).cast("B") for part in body]
     size = sum(view.nbytes for view in views)
-    header = _HEADER.pack(_MARK, VERSION, kind, round, message, size)
+    header = _HEADER.pack(_MARK, VERSION, kind, round, number, size)
     return [memoryview(header), *views]
 
 
@@ -117,7 +117,7 @@ class Reader:
         self._scratch = memoryview(bytearray(_SCRATCH))
         self._start = self._stop = 0  # of what is read but not yet taken from scratch
         self._kind: Kind | None = None  # of the frame whose body is being read, as what follows
-        self._round = self._message = self._size = 0
+        self._round = self._number = self._size = 0
         self._body = np.empty(0, dtype=np.uint8)  # room for all of it, or for what has come so far
         self._filled = 0  # bytes of the body
 
@@ -164,25 +164,25 @@ class Reader:
         self._start, self._filled = self._start + count, self._filled + count
         if self._filled < self._size:
             return None
-        frame = Frame(self._kind, self._round, self._message, self._body)  # type: ignore[arg-type]
+        frame = Frame(self._kind, self._round, self._number, self._body)  # type: ignore[arg-type]
         self._kind = None
         return frame
 
     def _begin(self) -> None:
         """Take a header from scratch and make room for its body."""
         header = _HEADER.unpack_from(self._scratch, self._start)
-        mark, version, number, round_, message, size = header
-        kind, fits = self._known.get(number, (None, None))
+        mark, version, code, round_, number, size = header
+        kind, fits = self._known.get(code, (None, None))
         if (
             mark != _MARK
             or version != VERSION
             or fits is None
             or not 0 <= size <= _LARGEST
-            or not fits(message, size)
+            or not fits(number, size)
         ):
             raise Unreadable(self._why(*header))
         self._start += _HEADER.size
-        self._kind, self._round, self._message, self._size = kind, round_, message, size
+        self._kind, self._round, self._number, self._size = kind, round_, number, size
         self._filled = 0
         if not self._reuse or size < _SCRATCH:
             self._body = np.empty(min(size, _GRANT), dtype=np.uint8)
@@ -191,9 +191,7 @@ class Reader:
             self._large = np.empty(min(size, _GRANT), dtype=np.uint8)
         self._body = self._large
 
-    def _why(
-        self, mark: bytes, version: int, number: int, round: int, message: int, size: int
-    ) -> str:
+    def _why(self, mark: bytes, version: int, code: int, round: int, number: int, size: int) -> str:
         """Say why a header cannot be read."""
         if mark != _MARK:
             came = bytes(self._scratch[self._start : self._start + _HEADER.size])
@@ -203,11 +201,11 @@ class Reader:
                 f"A frame of wire version {version} came where version {VERSION} is understood: "
                 "the client and all workers need the same version of dask_gradcode."
             )
-        if number not in self._known:
+        if code not in self._known:
             kinds = ", ".join(kind.name for kind, _ in self._known.values())
-            return f"A frame of kind {number} came where one of {kinds} is expected."
-        name = Kind(number).name
-        return f"A frame {name} of {size} bytes came, which does not fit its message {message}."
+            return f"A frame of kind {code} came where one of {kinds} is expected."
+        name = Kind(code).name
+        return f"A frame {name} of {size} bytes came, which does not fit its number {number}."
 
     def _grow(self) -> None:
         """Make more room for a body that has filled all it has, in proportion to what has come."""

@@ -14,14 +14,14 @@ from dask_gradcode.rounds.rules import WaitRule
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers
 
-__all__ = ["Judge"]
+__all__ = ["Arbiter"]
 
 logger = logging.getLogger("dask_gradcode")
 
 _DONE = Done()
 
 
-class Judge:
+class Arbiter:
     """Says whether a round has ended, and how.
 
     It has enough by its wait rule; or what has come and what still can is not enough, and its
@@ -63,11 +63,11 @@ class Judge:
         self.until = inf if until is None else until
 
     def look_at(self, now: float) -> float:
-        """Return when to judge again if nothing happens before; inf is never."""
+        """Return when to decide again if nothing happens before; inf is never."""
         due = self._waiting.look_at()  # the rule's time, once it is up, ends with the first answer
         return self.until if now < self.until < due else due
 
-    def judge(self, now: float) -> Outcome | None:
+    def decide(self, now: float) -> Outcome | None:
         """Return how the round has ended, None if it has not."""
         state = self._state
         self.decoding = self._rule.settle(state, now)
@@ -75,13 +75,13 @@ class Judge:
             return _DONE
         if self._rule.hopeless(state):
             if self._is_given_up(now):
-                return self.judge(now) if self._answers.accept() else Stuck(state.missing())
+                return self.decide(now) if self._answers.accept() else Stuck(state.missing())
         elif state.silent:
             given_up = self._given_up(now)
             for event in given_up:
                 state.lose(event.role, event.why)
             if given_up:
-                return self.judge(now)
+                return self.decide(now)
         else:
             self._waiting.hope()
         if self._waiting.is_overdue(now):
