@@ -20,7 +20,7 @@ from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.messages import Work
+from dask_gradcode.work import Work
 
 
 class SocketLoop:
