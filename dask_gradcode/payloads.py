@@ -92,6 +92,11 @@ class Statistic:
         i, n : int
             Which part, and of how many: ``0 <= i < n``.
 
+        Returns
+        -------
+        slice
+            Of a payload. Together, in order, the parts are all of it.
+
         Raises
         ------
         ValueError

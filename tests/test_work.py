@@ -12,9 +12,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.kernels import chunk_rows
-from dask_gradcode.losses import Logistic
+from dask_gradcode.losses import Logistic, Multinomial
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, as_work, compute_payload
+from dask_gradcode.work import Block, Work, as_work, compute_payload
 from helpers import OwnThenNext, count_rows, logistic_data
 
 CYCLIC = CyclicRepetition(5, 2)
@@ -173,3 +174,43 @@ def test_a_sparse_block_counts_what_is_stored() -> None:
     block = Block(X, np.zeros(3, dtype=np.float32))
     assert X.indices.dtype == X.indptr.dtype == np.int32
     assert (block.n_rows, block.nbytes) == (3, 2 * 4 + 2 * 4 + 4 * 4 + 3 * 4)
+
+
+class Stubborn:
+    """Has all that a work has, though it is not derived from the class."""
+
+    per_column = None
+    is_foreign = True
+
+    def statistic(self, w: Vector) -> Statistic:
+        return Statistic.at(w)
+
+    def add(self, block: Block, w: Vector, coefficient: float, out: Vector, *_: object) -> bool:
+        return False
+
+
+def test_a_work_is_taken_as_it_is_and_whether_it_is_derived_does_not_matter() -> None:
+    for work in (as_work(Logistic()), as_work(count_rows), Stubborn()):
+        assert as_work(work) is work
+    assert compute_payload(CYCLIC, CYCLIC.messages[0], blocks_of(CYCLIC), Stubborn(), W) is None
+
+
+def test_only_a_function_is_foreign_and_knows_no_columns() -> None:
+    loss, function = as_work(Multinomial((0.0, 1.0, 2.0))), as_work(count_rows)
+    assert (loss.per_column, loss.is_foreign) == (3, False)
+    assert (function.per_column, function.is_foreign) == (None, True)
+
+
+def test_a_work_that_adds_nothing_cannot_be_made() -> None:
+    class Idle(Work):
+        pass
+
+    with pytest.raises(TypeError, match=r"abstract method '?add"):
+        Idle()
+
+
+@pytest.mark.parametrize("work", [None, 3.0, "logistic", object()])
+def test_what_is_no_work_is_an_error(work: object) -> None:
+    with pytest.raises(TypeError, match=r"a Loss, a function .*, or a Work") as caught:
+        as_work(work)  # type: ignore[arg-type]
+    assert str(caught.value).endswith(f"got {work!r}.")

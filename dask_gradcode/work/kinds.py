@@ -30,6 +30,11 @@ def as_work(work: WorkLike) -> Work:
     work : Loss, callable or Work
         What to compute on each block.
 
+    Returns
+    -------
+    Work
+        Of a loss one pass over rows; of a function one call for each block.
+
     Raises
     ------
     TypeError
