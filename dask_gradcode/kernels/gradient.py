@@ -101,7 +101,7 @@ def add_value_and_gradient(
         if sample_weight is not None:
             value = value * sample_weight[chunk]
             derivative = derivative * sample_weight[chunk, None]
-        total_value += coefficient * value.sum()
+        total_value[()] += coefficient * value.sum()
         signed = coefficient * derivative  # coefficient x sample weight x derivative: one factor
         columns = signed.sum(axis=0) if z.shape[1] > 1 else [signed.sum()]
         if own.size:

@@ -74,7 +74,7 @@ class Work(Protocol):
     ...         for rows in np.array_split(block.X, 2):
     ...             if should_stop():
     ...                 return False
-    ...             value += coefficient * ((w - rows) ** 2).sum()
+    ...             value[()] += coefficient * ((w - rows) ** 2).sum()
     ...             gradient += coefficient * 2 * (w - rows).sum(axis=0)
     ...         return True
     >>> from dask_gradcode.codes import Uncoded

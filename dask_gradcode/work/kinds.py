@@ -102,34 +102,42 @@ class _OfFunction(Work):
     ) -> bool:
         if should_stop():
             return False
-        value, gradient = _as_sums(self.function(w, block), w.size)
+        value, gradient = _checked(self.function(w, block), w.size)
         statistic = self.statistic(w)
-        total = statistic.value(out)
-        total += coefficient * value
+        statistic.value(out)[()] += coefficient * value
         total = statistic.gradient(out)
         total += coefficient * gradient
         return True
 
 
-def _as_sums(returned: Any, size: int) -> tuple[Any, Any]:
-    """Return the arrays of a value and a gradient, or say what a function has returned instead.
+def _checked(returned: Any, size: int) -> tuple[Any, Any]:
+    """Return the value and the gradient that a function has returned, or say what is wrong.
 
     Their dtype is left as it is: multiplied in float32 and in float64, bits are not the same.
     """
-    expected = (
-        f"A block function must return (value, gradient): a number and {size} numbers, as w has, "
-        "each summed over the rows of the block. "
-    )
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
-        raise TypeError(f"{expected}It returned {_described(returned)}.")
-    value, gradient = map(np.asarray, returned)
-    if value.shape != () or value.dtype.kind not in "biuf":
-        raise TypeError(f"{expected}Its value is {_described(returned[0])}.")
-    if gradient.dtype.kind not in "biuf":
-        raise TypeError(f"{expected}Its gradient is {_described(returned[1])}.")
+        raise TypeError(_unlike(size, "It returned", returned))
+    value, gradient = returned[0], np.asarray(returned[1])
+    if not isinstance(value, (float, int, np.floating)):  # as most are
+        found = np.asarray(value)
+        if found.shape != () or found.dtype.kind not in _NUMBERS:
+            raise TypeError(_unlike(size, "Its value is", value))
+    if gradient.dtype.kind not in _NUMBERS:
+        raise TypeError(_unlike(size, "Its gradient is", returned[1]))
     if gradient.size != size:
-        raise ValueError(f"{expected}Its gradient is {_described(returned[1])}.")
+        raise ValueError(_unlike(size, "Its gradient is", returned[1]))
     return value, gradient.reshape(size)
+
+
+_NUMBERS = "biuf"
+
+
+def _unlike(size: int, what: str, found: Any) -> str:
+    """Say what a function must return, and what it has returned instead."""
+    return (
+        f"A block function must return (value, gradient): a number and {size} numbers, as w has, "
+        f"each summed over the rows of the block. {what} {_described(found)}."
+    )
 
 
 def _described(found: Any) -> str:

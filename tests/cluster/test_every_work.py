@@ -56,7 +56,7 @@ def row_by_row() -> Work:
             for x, y in zip(block.X, block.y, strict=True):
                 if should_stop():
                     return False
-                value += coefficient * 0.5 * (x @ w - y) ** 2
+                value[()] += coefficient * 0.5 * (x @ w - y) ** 2
                 gradient += coefficient * (x @ w - y) * x
             return True
 
@@ -149,7 +149,7 @@ def test_a_work_that_knows_its_parameters_columns_gets_those_alone(
             assert w.size == block.X.shape[1] + 1
             statistic = self.statistic(w)
             value, gradient = statistic.value(out), statistic.gradient(out)
-            value += coefficient * block.X.shape[1]
+            value[()] += coefficient * block.X.shape[1]
             gradient[:-1] += coefficient * np.asarray(block.X.sum(axis=0))
             gradient[-1] += coefficient * block.n_rows
             return True
