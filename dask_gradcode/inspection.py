@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg.blas import ddot
 
 from dask_gradcode.codes import GradientCode
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Part, Payload, Vector
 
 __all__ = ["Doubt", "Inspector"]
@@ -69,12 +70,16 @@ class Inspector:
     code : GradientCode
         Says which messages several workers can send.
     w : ndarray of shape (n_parameters,), optional
-        The point. None: sizes are not checked, and ``w`` counts as finite.
+        The point. None: it counts as finite.
+    statistic : Statistic, optional
+        What payloads contain. None: sizes are not checked.
     """
 
-    def __init__(self, code: GradientCode, w: Vector | None = None) -> None:
+    def __init__(
+        self, code: GradientCode, w: Vector | None = None, statistic: Statistic | None = None
+    ) -> None:
         self._code = code
-        self._size = None if w is None else 1 + w.size
+        self._size = None if statistic is None else statistic.size
         self._w_is_finite = w is None or bool(np.isfinite(w).all())
         self._first: dict[int, tuple[int, _Digest]] = {}  # role, by message
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.messages import Block, Work, compute_payload
 from dask_gradcode.rounds import (
     Arrived,
     Engine,
@@ -23,6 +22,7 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.work import Block, Work, WorkLike, as_work, compute_payload
 
 __all__ = ["InProcessObjective", "Penalised"]
 
@@ -39,7 +39,7 @@ class InProcessObjective:
         How the sum is coded.
     blocks : mapping of int to Block
         All ``code.n_blocks`` blocks.
-    work : Loss or callable
+    work : Loss, callable or Work
         What to compute on each block.
     wait : WaitRule, optional
         When a round has enough messages.
@@ -59,12 +59,13 @@ class InProcessObjective:
         self,
         code: GradientCode,
         blocks: Mapping[int, Block],
-        work: Work,
+        work: WorkLike,
         wait: WaitRule | None = None,
     ) -> None:
         rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
+        work = as_work(work)
         port = _Here(code, blocks, work)
-        self._engine = Engine(code, port, wait, Everybody(), block_rows=rows)
+        self._engine = Engine(code, port, wait, Everybody(), rows, work.statistic)
 
     @property
     def logs(self) -> Logbook:

@@ -43,7 +43,7 @@ class Part:
 
 
 Payload = Vector | Part
-"""Value, then gradient: what a message carries, of length 1 + n_parameters."""
+"""What a message carries; where in it what is, :class:`~dask_gradcode.payloads.Statistic` says."""
 
 
 @dataclass(frozen=True)

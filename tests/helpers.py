@@ -23,11 +23,11 @@ from dask_gradcode import CodedLogisticRegression
 from dask_gradcode.codes import GradientCode, Message, SpanDecoder
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.losses import Layout, Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import LBFGS, Solution
 from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
+from dask_gradcode.work import Block
 
 __all__ = [
     "Interfering",

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-CORE = ["codes", "losses", "optimizers", "stragglers", "kernels", "messages", "inspection"]
+CORE = ["codes", "losses", "optimizers", "stragglers", "payloads", "kernels", "work", "inspection"]
 CORE += ["rounds", "objective", "history", "simulation", "html"]
 HEAVY = ["dask", "distributed", "sklearn", "mpi4py", "dask_mpi", "pandas", "matplotlib"]
 

@@ -12,10 +12,10 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode.codes import Uncoded
 from dask_gradcode.history import History, Recorder
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.rounds import Answer
 from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.work import Block
 from helpers import OwnThenNext, count_rows
 from histories import BLANK, CODE, record, two_rounds
 

@@ -25,6 +25,7 @@ from dask_gradcode.kernels import (
     one_blas_thread,
 )
 from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Matrix, Vector
 
 CHUNK_ROWS = chunk_rows(np.zeros((1, 4)))
@@ -56,7 +57,7 @@ def plain(X: Any, y: Vector, weight: Vector | None, w: Vector) -> Vector:
 
 
 def ours(X: Any, y: Vector, weight: Vector | None, w: Vector, loss: Loss | None = None) -> Vector:
-    total = np.zeros(1 + w.size)
+    total = np.zeros(Statistic.at(w).size)
     assert add_value_and_gradient(loss or Logistic(), X, y, weight, w, 1.0, total)
     return total
 
@@ -172,7 +173,7 @@ def test_without_scipys_private_kernels_the_results_are_the_same(
     rows = csr_array(np.where(X > 0, X, 0).astype(dtype))
     w = point(Layout(4, loss.n_outputs, loss.n_own, True).size)
     private = ours(rows, y, weight, w, loss)
-    monkeypatch.setattr(kernels, "sparsetools", None)
+    monkeypatch.setattr(kernels.rows, "sparsetools", None)
     assert_allclose(ours(rows, y, weight, w, loss), private, rtol=1e-13, atol=1e-13)
 
 

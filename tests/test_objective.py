@@ -17,11 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from code_lists import FEW
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Deadline, Fastest, Round
 from dask_gradcode.rounds.engine import evaluation
 from dask_gradcode.typing import Evaluation, Matrix, Vector
+from dask_gradcode.work import Block
 from helpers import count_rows, logistic_data
 
 every_code = pytest.mark.parametrize("code", FEW, ids=repr)
@@ -121,14 +122,14 @@ def test_a_generous_deadline_is_exact() -> None:
 
 def test_an_evaluation_of_a_round_that_is_not_done_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="Round 3 has not enough"):
-        evaluation(Round(3, Uncoded(2)))
+        evaluation(Round(3, Uncoded(2)), Statistic(0))
 
 
 def test_an_evaluation_of_a_value_without_parameters_has_a_gradient_of_zero_norm() -> None:
     round_ = Round(0, Uncoded(1))
     round_.begin([], 0.0)
     round_.handle(Arrived(0, 0, 0, np.array([5.0])), 1.0)
-    seen = evaluation(round_)
+    seen = evaluation(round_, Statistic(0))
     assert (seen.value, seen.gradient.size, seen.record.grad_norm) == (5.0, 0, 0.0)
 
 
@@ -154,7 +155,7 @@ def test_rounding_grows_with_the_amplification_of_the_decode() -> None:
         round_.begin([], 0.0)
         for message in order:
             round_.handle(Arrived(0, message, message, payloads[message]), 1.0)
-        seen = evaluation(round_)
+        seen = evaluation(round_, Statistic(1))
         roundings.append(seen.rounding / seen.value)
         amplifications.append(seen.record.amplification)
     assert amplifications[0] != amplifications[1]

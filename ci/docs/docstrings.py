@@ -23,13 +23,14 @@ MODULES = (
     "history",
     "launch",
     "losses",
-    "messages",
     "objective",
     "optimizers",
+    "payloads",
     "rounds",
     "simulation",
     "stragglers",
     "typing",
+    "work",
 )
 NOT_ASKED = {
     "GL01",  # text begins on the line of the opening quotes, as ruff wants it

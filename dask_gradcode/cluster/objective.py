@@ -11,9 +11,9 @@ from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.messages import Work
 from dask_gradcode.rounds import Engine, Logbook, Policy, RoundRecord, UntilExact, WaitRule
 from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.work import WorkLike, as_work
 
 __all__ = ["ClusterObjective"]
 
@@ -30,9 +30,9 @@ class ClusterObjective:
     ----------
     data : Placement
         From :func:`dask_gradcode.place`.
-    work : Loss or callable
+    work : Loss, callable or Work
         A loss of a linear model, or any function ``(w, block) -> (value, gradient)`` of sums over
-        the rows of a :class:`~dask_gradcode.messages.Block`.
+        the rows of a :class:`~dask_gradcode.work.Block`, or a :class:`~dask_gradcode.work.Work`.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
@@ -45,6 +45,8 @@ class ClusterObjective:
     ------
     ValueError
         If the transport is unknown or the wait rule does not fit the code.
+    TypeError
+        If ``work`` is none of these.
 
     Examples
     --------
@@ -64,7 +66,7 @@ class ClusterObjective:
     def __init__(
         self,
         data: Placement,
-        work: Work,
+        work: WorkLike,
         *,
         wait: WaitRule | None = None,
         plan: Policy | None = None,
@@ -76,8 +78,9 @@ class ClusterObjective:
         self._data, self._told = data, set[Doubt]()
         self._is_first = True
         self._incomplete = False  # the first round began without some of the roles
+        work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
-        self._engine = Engine(data.code, self._port, wait, plan, data.block_rows)
+        self._engine = Engine(data.code, self._port, wait, plan, data.block_rows, work.statistic)
         logger.info("%r: messages travel as %s", data, self.transport)
 
     @property

@@ -10,8 +10,7 @@ from dask_gradcode.cluster.client.config import seconds
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
-from dask_gradcode.losses import Loss
-from dask_gradcode.messages import Work
+from dask_gradcode.work import Work
 
 __all__ = ["open_transport"]
 
@@ -27,7 +26,7 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
     ----------
     data : Placement
         The data.
-    work : Loss or callable
+    work : Work
         What to compute on each block.
     name : {"auto", "tasks", "stream"}
         ``"auto"`` is the stream where this process reaches the workers over plain TCP.
@@ -44,7 +43,7 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
     """
     if name not in ("auto", "tasks", "stream"):
         raise ValueError(f"transport must be 'auto', 'tasks' or 'stream', got {name!r}.")
-    columns = data.columns.of(work) if isinstance(work, Loss) else None
+    columns = None if work.per_column is None else data.columns.of(work.per_column)
     other = [a for a in data.addresses.values() if not a.startswith("tcp://")]
     if name == "stream" and other:
         raise ValueError(

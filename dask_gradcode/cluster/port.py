@@ -35,8 +35,6 @@ from dask_gradcode.cluster.opening import open_transport
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.cluster.transport import Transport
-from dask_gradcode.losses import Loss
-from dask_gradcode.messages import Work
 from dask_gradcode.rounds import (
     Event,
     InsufficientWorkersError,
@@ -49,6 +47,7 @@ from dask_gradcode.rounds import (
     Unplaced,
 )
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Work
 
 __all__ = ["ClusterPort"]
 
@@ -93,7 +92,7 @@ class ClusterPort:
         ----------
         data : Placement
             The data.
-        work : Loss or callable
+        work : Work
             What to compute on each block.
         transport : {"auto", "tasks", "stream"}
             How messages travel.
@@ -103,8 +102,8 @@ class ClusterPort:
         ValueError, ConnectionError
             As for :func:`~dask_gradcode.cluster.opening.open_transport`.
         """
-        # A loss lets other threads run, a function of the user's need not.
-        since = math.inf if isinstance(work, Loss) else time.monotonic()
+        # A user's code need not let other threads run: its worker may be silent, though alive.
+        since = time.monotonic() if work.is_foreign else math.inf
         presence = Presence(data.code.n_workers, data.roles, Liveness.of(data.client), since)
         return cls(data, presence, lambda: open_transport(data, work, transport, presence))
 

@@ -231,8 +231,8 @@ class GradientCode(ABC):
         message : Message
             What to compute.
         add : callable
-            ``add(block, coefficient)`` adds that multiple of the block's value and gradient to the
-            payload. Blocks are added in ascending order, so that replicas agree bit for bit.
+            ``add(block, coefficient)`` adds that multiple of the block's sums to the payload.
+            Blocks are added in ascending order, so that replicas agree bit for bit.
         """
         for block, coefficient in zip(message.blocks, message.coefficients, strict=True):
             add(block, coefficient)
@@ -244,13 +244,13 @@ class GradientCode(ABC):
         ----------
         decoding : Decoding
             From a decoder of this code.
-        payloads : mapping of int to ndarray of shape (1 + n_parameters,), or Part
-            The payload of each message that arrived: value, then gradient.
+        payloads : mapping of int to ndarray of shape (n_entries,), or Part
+            The payload of each message that arrived.
 
         Returns
         -------
-        ndarray of shape (1 + n_parameters,)
-            Value and gradient of the whole data set. Messages are added in ascending order, so that
+        ndarray of shape (n_entries,)
+            The payload of the whole data set. Messages are added in ascending order, so that
             the sum does not depend on the order of arrival.
         """
         return weighted_sum(decoding.weights, payloads)

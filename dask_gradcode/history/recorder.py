@@ -32,7 +32,7 @@ class Recorder:
     --------
     >>> from dask_gradcode.codes import Uncoded
     >>> from dask_gradcode.losses import Logistic
-    >>> from dask_gradcode.messages import Block
+    >>> from dask_gradcode.work import Block
     >>> from dask_gradcode.objective import InProcessObjective
     >>> block = Block(np.array([[1.0], [-1.0]]), np.array([1.0, 0.0]))
     >>> history = History(Uncoded(1), "in-process")

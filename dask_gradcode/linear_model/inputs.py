@@ -24,12 +24,12 @@ from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import describe_data
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.rounds import Logbook, WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets, describe_targets
 from dask_gradcode.typing import Objective
+from dask_gradcode.work import Block
 
 __all__ = ["Sum", "TakesAnyInput", "is_dask"]
 

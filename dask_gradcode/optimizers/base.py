@@ -75,7 +75,7 @@ class Optimizer(ABC):
     All are called alike. Here one minimises a sum that is decoded in this process:
 
     >>> from dask_gradcode.codes import FractionalRepetition
-    >>> from dask_gradcode.messages import Block
+    >>> from dask_gradcode.work import Block
     >>> from dask_gradcode.objective import InProcessObjective
     >>> from dask_gradcode.losses import Squared
     >>> from dask_gradcode.optimizers import GradientDescent

@@ -10,13 +10,14 @@ of the round and hands the round its events, until the round has ended::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.inspection import Doubt
+from dask_gradcode.inspection import Doubt, Inspector
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.events import Arrived, Event, Lost, Ready, Unplaced
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
@@ -114,6 +115,8 @@ class Engine:
         else everybody, as the same workers' rows would be left out in every round.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
+    statistic : callable, default=Statistic.at
+        Returns what payloads at a point contain.
 
     Attributes
     ----------
@@ -134,7 +137,7 @@ class Engine:
 
     >>> import numpy as np
     >>> from dask_gradcode.codes import FractionalRepetition
-    >>> from dask_gradcode.messages import Block
+    >>> from dask_gradcode.work import Block
     >>> from dask_gradcode.objective import InProcessObjective
     >>> code = FractionalRepetition(2, 1)
     >>> blocks = {i: Block(np.eye(2), np.ones(2)) for i in range(code.n_blocks)}
@@ -150,12 +153,13 @@ class Engine:
         wait: WaitRule | None = None,
         policy: Policy | None = None,
         block_rows: Vector | None = None,
+        statistic: Callable[[Vector], Statistic] = Statistic.at,
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
         policy = policy or (Hedging() if self._wait.exact else Everybody())
         self._planner = policy.start(code)
-        self._block_rows = block_rows
+        self._block_rows, self._statistic = block_rows, statistic
         self._lateness = Lateness(code)
         self._n_rounds = 0
         self._recent: dict[int, Round] = {}  # that are done: answers to them may still come
@@ -172,13 +176,14 @@ class Engine:
             What the port makes of a round that ends without a sum.
         """
         round_ = self.run(w)
-        seen = evaluation(round_)
+        seen = evaluation(round_, self._statistic(w))
         self.conclude(round_, seen.record)
         return seen
 
     def run(self, w: Vector | None = None) -> Round:
         """Run one round until it is done, and return it; ``conclude`` it, or it teaches nothing."""
         port = self._port
+        statistic = None if w is None else self._statistic(w)
         round_ = Round(
             self._n_rounds,
             self._code,
@@ -186,7 +191,7 @@ class Engine:
             self._planner,
             port.patience(),
             self._block_rows,
-            w,
+            Inspector(self._code, w, statistic),
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
@@ -243,8 +248,15 @@ class Engine:
                 return
 
 
-def evaluation(round_: Round) -> Evaluation:
+def evaluation(round_: Round, statistic: Statistic) -> Evaluation:
     """Return what a round that is done says about the objective, with its record.
+
+    Parameters
+    ----------
+    round_ : Round
+        The round.
+    statistic : Statistic
+        What its payloads contain.
 
     Raises
     ------
@@ -252,7 +264,7 @@ def evaluation(round_: Round) -> Evaluation:
         If it is not done.
     """
     total = round_.result()
-    value, gradient = float(total[0]), total[1:]
+    value, gradient = float(statistic.value(total)), statistic.gradient(total)
     record = round_.record(value, float(np.abs(gradient).max(initial=0.0)))
     # Decoding multiplies the rounding of the messages, which are sums about as large as the value.
     rounding = 4 * np.finfo(np.float64).eps * max(1.0, record.amplification) * abs(value)

@@ -21,7 +21,7 @@ class Arrived:
         The code worker that sent it.
     message : int
         Its index in ``code.messages``.
-    payload : ndarray of shape (1 + n_parameters,) or Part
+    payload : ndarray of shape (n_entries,) or Part
         The worker's combination of its block values, then of its block gradients.
 
     Examples

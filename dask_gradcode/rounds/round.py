@@ -57,10 +57,8 @@ class Round:
         How long to wait for those without whom the round cannot end. None: nobody comes back.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
-    w : ndarray of shape (n_parameters,), optional
-        The point: messages must fit it in size. None: that is not checked.
     witness : Witness, optional
-        Says what cannot be right. None: an ``inspection.Inspector``.
+        Says what cannot be right. None: an ``inspection.Inspector`` that knows nothing of sizes.
 
     Attributes
     ----------
@@ -101,7 +99,6 @@ class Round:
         planner: Planner | None = None,
         patience: Patience | None = None,
         block_rows: Vector | None = None,
-        w: Vector | None = None,
         witness: Witness | None = None,
     ) -> None:
         self.number, self.code = number, code
@@ -115,7 +112,7 @@ class Round:
         self.seconds = float("nan")
         self.late: set[int] = set()
         self.log = RoundLog(number, code, self._wait, self._planner.copy(), self._patience)
-        self._answers = Answers(code, self.state, witness or Inspector(code, w))
+        self._answers = Answers(code, self.state, witness or Inspector(code))
         self._waiting = Waiting(self._patience)
         self._arbiter = Arbiter(number, self._wait, self._waiting, self.state, self._answers)
 
@@ -254,13 +251,13 @@ class Round:
         return self.state.started + self.seconds >= self._arbiter.until
 
     def result(self) -> Vector:
-        """Return value and gradient of the whole data set.
+        """Return the sum over the whole data set.
 
         Returns
         -------
-        ndarray of shape (1 + n_parameters,)
-            The value, then the gradient. An approximate sum is scaled up to the whole data set by
-            the rows that it counts.
+        ndarray of shape (n_entries,)
+            A payload. An approximate sum is scaled up to the whole data set by the rows that it
+            counts.
 
         Raises
         ------

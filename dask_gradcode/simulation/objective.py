@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history import History
-from dask_gradcode.messages import Block, Work, compute_payload
 from dask_gradcode.rounds import Engine, Logbook, Policy, WaitRule
 from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Evaluation, Payload, Vector
+from dask_gradcode.work import Block, WorkLike, as_work, compute_payload
 
 __all__ = ["SimulatedObjective", "simulate"]
 
@@ -109,7 +109,7 @@ class SimulatedObjective:
         How the sum is coded.
     blocks : mapping of int to Block
         All ``code.n_blocks`` blocks.
-    loss : Loss or callable
+    loss : Loss, callable or Work
         What to compute on each block.
     straggler_model : StragglerModel
         When workers are late.
@@ -144,7 +144,7 @@ class SimulatedObjective:
         self,
         code: GradientCode,
         blocks: Mapping[int, Block],
-        loss: Work,
+        loss: WorkLike,
         straggler_model: StragglerModel,
         *,
         wait: WaitRule | None = None,
@@ -152,10 +152,10 @@ class SimulatedObjective:
         work: ArrayLike = 1.0,
         overhead: float = 0.0,
     ) -> None:
-        self._code, self._blocks, self._loss = code, blocks, loss
+        self._code, self._blocks, self._work = code, blocks, as_work(loss)
         rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
         self._port = VirtualPort(code, straggler_model, work, overhead, self._payload)
-        self._engine = Engine(code, self._port, wait, plan, block_rows=rows)
+        self._engine = Engine(code, self._port, wait, plan, rows, self._work.statistic)
 
     @property
     def seconds(self) -> float:
@@ -179,6 +179,6 @@ class SimulatedObjective:
 
     def _payload(self, index: int, w: Vector) -> Payload:
         message = self._code.messages[index]
-        payload = compute_payload(self._code, message, self._blocks, self._loss, w)
+        payload = compute_payload(self._code, message, self._blocks, self._work, w)
         assert payload is not None  # nobody told it to stop
         return payload

@@ -28,6 +28,7 @@ from common import about, amazon
 from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.kernels import add_value_and_gradient
 from dask_gradcode.losses import Logistic
+from dask_gradcode.payloads import Statistic
 
 BUDGETS = {"sparse": 0.85}
 PROCESSES = 9
@@ -48,7 +49,7 @@ def compare_both(path: str) -> dict[str, dict[str, float]]:
 def compare(X: Any, held: Any, y: np.ndarray, n_values: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     w, r = rng.normal(size=X.shape[1]) * 1e-3, rng.normal(size=len(y))
-    w_held, total = np.resize(w, held.shape[1]), np.zeros(1 + held.shape[1])
+    w_held, total = np.resize(w, held.shape[1]), np.zeros(Statistic(held.shape[1]).size)
 
     def ours() -> None:
         total[:] = 0.0

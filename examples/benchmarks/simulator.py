@@ -39,7 +39,6 @@ from dask_gradcode.codes import (
     Uncoded,
 )
 from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.rounds import Fastest, WaitRule
 from dask_gradcode.simulation import simulate
 from dask_gradcode.stragglers import (
@@ -48,6 +47,7 @@ from dask_gradcode.stragglers import (
     ShiftedExponentialDelay,
     StragglerModel,
 )
+from dask_gradcode.work import Block
 
 BUDGET, ROUNDS, SECONDS = 0.15, 21, 0.06  # of one pass over all the data, where workers wait
 N_ROWS = 48_000

@@ -20,16 +20,17 @@ from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.messages import Work
+from dask_gradcode.payloads import Statistic
+from dask_gradcode.work import WorkLike, as_work
 
 
 class SocketLoop:
     """Rounds over bare sockets with forked workers."""
 
     def __init__(
-        self, code: GradientCode, shards: Mapping[int, Shard], n_features: int, work: Work
+        self, code: GradientCode, shards: Mapping[int, Shard], n_features: int, work: WorkLike
     ) -> None:
-        self.code, self.n_features, self.work = code, n_features, work
+        self.code, self.work, self.statistic = code, as_work(work), Statistic(n_features)
         self.columns = Columns(n_features, {role: s.columns for role, s in shards.items()})
         self.sockets, self.pids = [], []
         server = socket.create_server(("127.0.0.1", 0))
@@ -49,7 +50,8 @@ class SocketLoop:
             conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             accepted[conn.recv(1)[0]] = conn
         self.sockets = [accepted[role] for role in sorted(accepted)]
-        self.sizes = {role: 1 + w.size for role, w in self._cut(np.zeros(n_features)).items()}
+        cut = self._cut(np.zeros(n_features))
+        self.sizes = {role: Statistic.at(w).size for role, w in cut.items()}
 
     def _cut(self, w: np.ndarray) -> dict[int, np.ndarray]:
         part = self.columns.cut(w)
@@ -57,7 +59,7 @@ class SocketLoop:
 
     def _work(self, sock: socket.socket, role: int, shard: Shard) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        width = self.n_features if shard.columns is None else shard.columns.size
+        width = shard.n_features if shard.columns is None else shard.columns.size
         w, message = np.empty(width), self.code.messages[self.code.messages_of[role][0]]
         with one_blas_thread():
             while receive(sock, w):
@@ -81,7 +83,7 @@ class SocketLoop:
                 waiting -= 1
                 (message,) = self.code.messages_of[role]
                 if message not in done:
-                    total.add(message, self.columns.whole(role, payload, self.n_features))
+                    total.add(message, self.columns.whole(role, payload, self.statistic))
                     done.add(message)
                     if len(done) == n // size:
                         seconds = perf_counter() - start

@@ -30,12 +30,12 @@ from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import Placement, inject
 from dask_gradcode.codes import Uncoded
 from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.optimizers import Nesterov, Optimizer, Solution
 from dask_gradcode.simulation import simulate
 from dask_gradcode.stragglers import FixedDelay, ParetoDelay, StragglerModel
 from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.work import Block
 
 DELAYS = (0, 2, 10)  # in plain rounds
 TAIL_WORKERS = [n for n, _ in (*SIZES["tail"], *SIMULATED)]

@@ -19,9 +19,10 @@ from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.data.columns import WORTH_CUTTING, Columns, compact
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Part, Vector
+from dask_gradcode.work import Block
 
 RNG = np.random.default_rng(0)
 
@@ -59,20 +60,20 @@ def test_w_is_cut_once_for_roles_with_the_same_columns() -> None:
     ]
     assert cut(0) is cut(1)
     payload = np.array([9.0, 1.0, 3.0, 5.0, 6.0])
-    part = columns.whole(1, payload, 7)
+    part = columns.whole(1, payload, Statistic(7))
     assert isinstance(part, Part)
     assert (part.entries.tolist(), part.size) == ([0, 2, 4, 6, 7], 8)
-    assert columns.whole(3, payload, 7) is payload
+    assert columns.whole(3, payload, Statistic(7)) is payload
 
 
 def test_several_outputs_of_a_column_travel_together() -> None:
     some = np.array([1, 3], dtype=np.int32)
-    columns = Columns(4, {0: some, 1: None}).of(Multinomial((0.0, 1.0)))
+    columns = Columns(4, {0: some, 1: None}).of(2)
     w = np.arange(10.0)  # four columns of two coefficients, then two intercepts
     cut = columns.cut(w)
     assert cut(0).tolist() == [2.0, 3.0, 6.0, 7.0, 8.0, 9.0]
     assert cut(1) is w
-    part = columns.whole(0, np.append(-1.0, cut(0)), 10)
+    part = columns.whole(0, np.append(-1.0, cut(0)), Statistic(10))
     assert isinstance(part, Part)
     assert (part.entries - 1).tolist() == [-1, 2, 3, 6, 7, 8, 9]
     assert_array_equal(w[part.entries[1:] - 1], part.values[1:])
@@ -93,7 +94,7 @@ def test_the_sum_has_the_same_bits_as_without_cutting(
         rows = [slice(start, stop) for start, stop in pairwise(borders)]
         blocks = {i: Block(X[rows], y[rows]) for i, rows in enumerate(rows)}
         expected = InProcessObjective(code, blocks, loss)(w)
-        cut = data.columns.of(loss).cut(w)
+        cut = data.columns.of(loss.n_outputs).cut(w)
         assert all(0 < len(cut(role)) < 1500 * loss.n_outputs for role in range(4))
         with ClusterObjective(data, loss, transport=transport) as objective:
             for _ in range(3):  # whoever is fastest

@@ -33,8 +33,8 @@ from dask_gradcode.cluster.worker.wire import (
     pack,
 )
 from dask_gradcode.codes import FractionalRepetition
-from dask_gradcode.messages import Block, Work
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block, WorkLike, as_work
 from frames import HUGE, UNREADABLE, anything, cut, header, places
 from helpers import count_rows
 
@@ -93,8 +93,8 @@ class Visit:
         self.sock.close()
 
 
-def visit_for(desk: Desk, work: Work = count_rows) -> Visit:
-    return Visit(desk, Link(0, "here", CODE, dumps(work)))
+def visit_for(desk: Desk, work: WorkLike = count_rows) -> Visit:
+    return Visit(desk, Link(0, "here", CODE, dumps(as_work(work))))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_what_cannot_be_imported_is_told_for_every_message(
 ) -> None:
     with only_here(STRANGE) as module:
         code, work = (module.Strange(2, 1), count_rows) if what == "code" else (CODE, module.work)
-        link = Link(0, "here", code, dumps(work))
+        link = Link(0, "here", code, dumps(as_work(work)))
     visit = Visit(desk, link)
     for _ in range(2):
         visit.begin(np.zeros(2), 0)
@@ -174,7 +174,7 @@ def test_a_module_that_exits_when_it_is_imported_ends_no_desk(
     desk: Desk, other: Visit, only_here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with only_here("def work(w, block): return 1.0, w") as module:
-        link = Link(0, "here", CODE, dumps(module.work))
+        link = Link(0, "here", CODE, dumps(as_work(module.work)))
     (tmp_path / "only_here.py").write_text("raise SystemExit(3)")
     importlib.invalidate_caches()
     monkeypatch.syspath_prepend(tmp_path)

@@ -22,10 +22,10 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.codes import FractionalRepetition, Uncoded
 from dask_gradcode.losses import Loss
-from dask_gradcode.messages import Block, Work
 from dask_gradcode.rounds import Arrived, Failed, Lost
 from dask_gradcode.rounds import Event as RoundEvent
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block, Work, WorkLike, as_work
 from helpers import (
     OwnThenNext,
     count_rows,
@@ -54,8 +54,8 @@ every_transport = pytest.mark.parametrize("make", TRANSPORTS)
 
 
 @contextmanager
-def transport_for(data: Placement, make: Any, work: Work) -> Iterator[Transport]:
-    transport = make(data, work)
+def transport_for(data: Placement, make: Any, work: WorkLike) -> Iterator[Transport]:
+    transport = make(data, as_work(work))
     for role, shard in data.shards.items():
         transport.attach(role, shard, data.addresses[role])
     try:
@@ -235,7 +235,7 @@ def test_what_workers_cannot_import_is_an_event_and_other_fits_go_on(
     with transport_for(data, make, count_rows) as other:
         assert all(isinstance(event, Arrived) for event in one_round(other, 0))
         code = only_here.Strange(4) if what == "code" else data.code
-        work = only_here.work if what == "work" else count_rows
+        work = as_work(only_here.work if what == "work" else count_rows)
         strange = (
             TaskTransport(data.client, f"{data.uid}-strange", code, work)
             if make is tasks

@@ -29,7 +29,6 @@ from dask_gradcode.codes import (
     PartialStragglers,
     Uncoded,
 )
-from dask_gradcode.messages import Block
 from dask_gradcode.rounds import Everybody, InsufficientWorkersError, RoundRecord
 from dask_gradcode.stragglers import (
     FixedDelay,
@@ -39,6 +38,7 @@ from dask_gradcode.stragglers import (
     TraceDelay,
 )
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block
 from helpers import (
     count_rows,
     gradcode_keys,

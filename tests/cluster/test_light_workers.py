@@ -33,6 +33,7 @@ from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.losses import Logistic
 from dask_gradcode.stragglers import FixedDelay
 from dask_gradcode.targets import Targets, describe_targets
+from dask_gradcode.work import as_work
 from helpers import local_cluster, logistic_data
 
 HEAVY = ("sklearn", "pandas", "scipy.stats", "scipy.optimize", "matplotlib", "dask.array")
@@ -57,14 +58,15 @@ def test_a_fresh_python_reads_and_computes_a_job_without_heavy_imports(tmp_path:
     w, code = np.array([0.5, -1.0, 2.0]), FractionalRepetition(1, 0)
     plan = ShardPlan(0, {0: [0]}, {0: [1]}, {}, Targets.merge([describe_targets(y, None, "me")]))
     tasks = describe_X, describe_y, pack_rows, build_shard, look_at, serve, plan
-    job = Job(code, {0: code.messages[0]}, dumps(Logistic()))
+    job = Job(code, {0: code.messages[0]}, dumps(as_work(Logistic())))
     path = tmp_path / "job"
     path.write_bytes(dumps((tasks, job, Expected("X", X.shape), X, y, w)))
     done = subprocess.run(
         [sys.executable, "-c", LIGHT, str(path)], capture_output=True, text=True, check=True
     )
     payload, modules = json.loads(done.stdout)
-    expected = build_shard(plan, Parcel(X), y).compute(code, code.messages[0], Logistic(), w)
+    shard = build_shard(plan, Parcel(X), y)
+    expected = shard.compute(code, code.messages[0], as_work(Logistic()), w)
     assert payload == pytest.approx(expected)
     assert not set(HEAVY) & set(modules)
 

@@ -23,8 +23,8 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.data.shard import Parcel, take_block
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.history import History
-from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block
 from helpers import (
     count_rows,
     frozen,

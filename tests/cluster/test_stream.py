@@ -25,9 +25,9 @@ from dask_gradcode.cluster.worker.wire import Unreadable
 from dask_gradcode.codes import FractionalRepetition, Uncoded
 from dask_gradcode.kernels import chunk_rows
 from dask_gradcode.losses import Loss
-from dask_gradcode.messages import Block
 from dask_gradcode.rounds import Arrived
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block, as_work
 from frames import UNREADABLE
 from helpers import (
     Interfering,
@@ -65,7 +65,7 @@ def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
     newer = Event("newer-is-on-its-way", client=client)
     with place(csr_array((N_ROWS, n_features)), LABELS, code=CODE) as data:
         slow = data.addresses[0]
-        transport = StreamTransport(client, CODE, Logged(), data.serving)
+        transport = StreamTransport(client, CODE, as_work(Logged()), data.serving)
         for role, shard in data.shards.items():
             transport.attach(role, shard, data.addresses[role])
 

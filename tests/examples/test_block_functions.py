@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -19,8 +19,8 @@ from numpy.testing import assert_array_equal
 from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, place
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
-from dask_gradcode.messages import Block
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block
 from helpers import (
     Interfering,
     count_rows,

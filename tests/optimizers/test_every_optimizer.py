@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 import dask_gradcode.optimizers
 from dask_gradcode.codes import Uncoded
 from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import L1, LBFGS, GradientDescent, Nesterov, Optimizer, Solution
 from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.work import Block
 from helpers import name_of
 
 

@@ -14,10 +14,10 @@ from sklearn.preprocessing import scale
 
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import LBFGS, Solution
 from dask_gradcode.typing import Evaluation, Matrix, Vector
+from dask_gradcode.work import Block
 
 
 def rosenbrock(w: Vector) -> Evaluation:

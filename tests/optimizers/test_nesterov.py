@@ -11,11 +11,11 @@ from scipy.special import expit
 
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import GradientDescent, Nesterov, Optimizer
 from dask_gradcode.optimizers.steps import Step
 from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.work import Block
 
 CURVATURES = np.geomspace(0.01, 10.0, 8)
 W0 = np.linspace(-2.0, 3.0, 8)

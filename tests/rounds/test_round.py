@@ -14,7 +14,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from code_lists import LARGER, OF_FOUR
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
-from dask_gradcode.inspection import Doubt
+from dask_gradcode.inspection import Doubt, Inspector
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import (
     Answer,
     Arrived,
@@ -68,7 +69,8 @@ class Script:
     ) -> None:
         self.code, self.now, self.answers = code, 100.0, answers_of(code)
         self.payloads = code.encoding_matrix @ sums(code)
-        self.round = Round(NUMBER, code, wait, planner, patience or PATIENT, block_rows, w)
+        witness = None if w is None else Inspector(code, w, Statistic.at(w))
+        self.round = Round(NUMBER, code, wait, planner, patience or PATIENT, block_rows, witness)
         self.orders = self.round.begin([], self.now)
 
     def arrived(self, answer: int, number: int = NUMBER) -> Arrived:

@@ -22,7 +22,6 @@ from dask_gradcode.codes import (
     Uncoded,
 )
 from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import LBFGS
 from dask_gradcode.rounds import Deadline, Everybody, Fastest, InsufficientWorkersError
@@ -34,6 +33,7 @@ from dask_gradcode.stragglers import (
     ParetoDelay,
     TraceDelay,
 )
+from dask_gradcode.work import Block
 from helpers import logistic_data
 
 every_code = pytest.mark.parametrize("code", FEW, ids=repr)

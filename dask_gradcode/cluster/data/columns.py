@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from dask_gradcode.losses import Loss
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Part, Payload, Vector
 
 __all__ = ["WORTH_CUTTING", "Columns", "compact"]
@@ -65,25 +65,25 @@ class Columns:
         Number of all columns.
     of_role : mapping of int to ndarray of int or None
         The columns of each role; None means all. Roles may be added to it later.
-    n_outputs : int, default=1
-        Coefficients of a column, which are neighbours in ``w``.
+    per_column : int, default=1
+        Parameters of a column, which are neighbours in ``w``.
     """
 
     def __init__(
         self,
         n_features: int,
         of_role: Mapping[int, NDArray[np.int32] | None],
-        n_outputs: int = 1,
+        per_column: int = 1,
     ) -> None:
-        self._n_features, self._of_role, self._n_outputs = n_features, of_role, n_outputs
+        self._n_features, self._of_role, self._per_column = n_features, of_role, per_column
         # roles with the same blocks have the same columns: one array serves them all
         self._distinct: dict[bytes, NDArray[np.int32]] = {}
         self._found: dict[int, NDArray[np.int32]] = {}
-        self._entries: dict[tuple[int, int], NDArray[np.integer[Any]]] = {}
+        self._entries: dict[tuple[int, Statistic], NDArray[np.integer[Any]]] = {}
 
-    def of(self, loss: Loss) -> Columns:
-        """Return the same columns for the parameters of a loss."""
-        return Columns(self._n_features, self._of_role, loss.n_outputs)
+    def of(self, per_column: int) -> Columns:
+        """Return the same columns for so many parameters each."""
+        return Columns(self._n_features, self._of_role, per_column)
 
     def cut(self, w: Vector) -> Callable[[int], Vector]:
         """Return a function from a role to what it needs of ``w``.
@@ -91,8 +91,8 @@ class Columns:
         That is its columns, and what comes after the features. What several roles need is cut once,
         when the first of them is asked about.
         """
-        n_slopes = self._n_features * self._n_outputs
-        by_column = w[:n_slopes].reshape(self._n_features, self._n_outputs)
+        n_slopes = self._n_features * self._per_column
+        by_column = w[:n_slopes].reshape(self._n_features, self._per_column)
         parts: dict[int, Vector] = {}
 
         def part(role: int) -> Vector:
@@ -107,23 +107,32 @@ class Columns:
 
         return part
 
-    def whole(self, role: int, payload: Vector, n_parameters: int) -> Payload:
-        """Return a role's payload as a part of the whole one, of length 1 + n_parameters.
+    def whole(self, role: int, payload: Vector, statistic: Statistic) -> Payload:
+        """Return a role's payload as a part of the whole one.
 
         One of another size than its columns stays as it is.
+
+        Parameters
+        ----------
+        role : int
+            The role.
+        payload : ndarray of shape (n_entries,)
+            What it has sent.
+        statistic : Statistic
+            What the whole payload contains.
         """
         columns = self._columns(role)
         if columns is None:
             return payload
-        key = id(columns), n_parameters
+        key = id(columns), statistic
         if key not in self._entries:
-            slopes = columns[:, None].astype(np.intp) * self._n_outputs + np.arange(self._n_outputs)
-            rest = np.arange(self._n_features * self._n_outputs, n_parameters)
-            entries = np.concatenate([[0], 1 + slopes.ravel(), 1 + rest])
-            self._entries[key] = entries.astype(np.int32 if n_parameters < 2**31 - 1 else np.int64)
+            width = self._per_column
+            slopes = columns[:, None].astype(np.intp) * width + np.arange(width)
+            rest = np.arange(self._n_features * width, statistic.n_parameters)
+            self._entries[key] = statistic.entries(np.concatenate([slopes.ravel(), rest]))
         if payload.size != self._entries[key].size:
             return payload
-        return Part(payload, self._entries[key], 1 + n_parameters)
+        return Part(payload, self._entries[key], statistic.size)
 
     def _columns(self, role: int) -> NDArray[np.int32] | None:
         if role not in self._found:

@@ -17,11 +17,10 @@ from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.cluster.data.stacked import StackedRows
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.kernels import never, one_blas_thread
-from dask_gradcode.losses import Loss
-from dask_gradcode.messages import Block, Work, compute_payload
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block, Work, compute_payload
 
 __all__ = [
     "Shard",
@@ -97,10 +96,10 @@ class Shard:
     ) -> Vector | None:
         """Return a message's payload, or None if told to stop.
 
-        For a loss both ``w`` and the payload are restricted to ``columns``.
+        Both ``w`` and the payload are restricted to ``columns`` for a work that has a number of
+        parameters for each.
         """
-        # A loss never looks at a column, so it is content with those that there are.
-        blocks = self.blocks if isinstance(work, Loss) else self.whole
+        blocks = self.whole if work.per_column is None else self.blocks
         return compute_payload(code, message, blocks, work, w, should_stop, out)
 
 

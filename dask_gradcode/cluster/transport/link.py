@@ -46,7 +46,7 @@ class Link:
     code : GradientCode
         Says which messages are the role's.
     work : bytes
-        The pickled loss or block function.
+        The pickled work.
 
     Attributes
     ----------

@@ -22,9 +22,10 @@ from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, pack
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.messages import Work
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Work
 
 __all__ = ["StreamTransport"]
 
@@ -48,12 +49,12 @@ class StreamTransport:
         A synchronous client.
     code : GradientCode
         Which messages there are.
-    work : Loss or callable
+    work : Work
         What to compute on each block.
     serving : Serving
         The placement's tasks.
     columns : Columns, optional
-        Which columns each role sees, for a loss. None: ``w`` and messages travel whole.
+        Which columns each role sees. None: ``w`` and messages travel whole.
     """
 
     name = "stream"
@@ -66,14 +67,15 @@ class StreamTransport:
         serving: Serving,
         columns: Columns | None = None,
     ) -> None:
-        self._code, self._work, self._serving = code, dumps(work), serving
+        self._code, self._work, self._serving = code, work, serving
+        self._pickled = dumps(work)  # once, not for every role
         self._columns = columns
         self._liveness = Liveness.of(client)
         self._links: dict[int, Link] = {}
         self._round = -1
         self._asks: dict[int, Sequence[int]] = {}  # of this round, by role
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
-        self._n_parameters = 0
+        self._statistic = Statistic(0)  # of this round
         # by role: why its connection has ended, and the error for it, if any; not yet told
         self._ended: dict[int, tuple[str, BaseException | None]] = {}
         # what other threads have for the caller's: new sockets by role, addresses of the dead
@@ -84,7 +86,7 @@ class StreamTransport:
         self._selector.register(self._ear, selectors.EVENT_READ)
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
-        link = self._links[role] = Link(role, address, self._code, self._work)
+        link = self._links[role] = Link(role, address, self._code, self._pickled)
         link.forget(self._round)
         self._liveness.watch(address, self._on_death)
         self._connector.open(link, address, self._serving.token(role, shard, address))
@@ -102,7 +104,7 @@ class StreamTransport:
             self._liveness.unwatch(link.address, self._on_death)
 
     def begin(self, round: int, w: Vector) -> None:
-        self._round, self._n_parameters = round, w.size
+        self._round, self._statistic = round, self._work.statistic(w)
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
         self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
         self._asks = {}
@@ -218,7 +220,7 @@ class StreamTransport:
         payload = frame.body.view(np.float64)
         if self._columns is None:
             return Arrived(frame.round, role, message, payload)
-        whole = self._columns.whole(role, payload, self._n_parameters)
+        whole = self._columns.whole(role, payload, self._statistic)
         return Arrived(frame.round, role, message, whole)
 
     def _hear(self) -> None:

@@ -24,9 +24,9 @@ from dask_gradcode.cluster.worker.delays import delay
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
-from dask_gradcode.messages import Work
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Payload, Vector
+from dask_gradcode.work import Work
 
 __all__ = ["TaskTransport"]
 
@@ -68,10 +68,10 @@ class TaskTransport:
         Distinguishes the keys of this transport's tasks from all others.
     code : GradientCode
         Which messages there are.
-    work : Loss or callable
+    work : Work
         What to compute on each block.
     columns : Columns, optional
-        Which columns each role sees, for a loss. None: ``w`` and messages travel whole.
+        Which columns each role sees. None: ``w`` and messages travel whole.
     """
 
     name = "tasks"
@@ -84,7 +84,7 @@ class TaskTransport:
         work: Work,
         columns: Columns | None = None,
     ) -> None:
-        self._client, self._fit, self._code = client, fit, code
+        self._client, self._fit, self._code, self._work = client, fit, code, work
         self._job = dumps((code, work))  # once, not with every message
         self._mailbox = Mailbox(client)
         self._liveness = Liveness.of(client)
@@ -190,7 +190,8 @@ class TaskTransport:
             return []
         payload: Payload = letter.result
         if self._columns is not None:
-            payload = self._columns.whole(ticket.role, letter.result, self._w.size)
+            statistic = self._work.statistic(self._w)
+            payload = self._columns.whole(ticket.role, letter.result, statistic)
         return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
 
     def _lost(self, address: str) -> list[Event]:

@@ -8,7 +8,6 @@ import socket
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -26,8 +25,8 @@ from dask_gradcode.cluster.worker.wire import (
     pack,
 )
 from dask_gradcode.codes import GradientCode, Message
-from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Work
 
 __all__ = ["Job", "Visitor"]
 
@@ -45,7 +44,7 @@ class Job:
     messages : mapping of int to Message
         The messages of the role.
     work : bytes
-        The loss or block function, pickled by itself: once for all roles.
+        The pickled :class:`~dask_gradcode.work.Work`: by itself, once for all roles.
     """
 
     code: GradientCode
@@ -56,9 +55,8 @@ class Job:
 class Visitor:
     """Computes what one connection asks for, which is never more than its newest round.
 
-    An error in a message's place is told, and the connection stays: the loss or block function
-    raised it, or the job could not be read. Whatever else goes wrong ends the connection, and
-    the client is told why.
+    An error in a message's place is told, and the connection stays: the work raised it, or the job
+    could not be read. Whatever else goes wrong ends the connection, and the client is told why.
 
     Parameters
     ----------
@@ -78,7 +76,7 @@ class Visitor:
         # A w is no longer needed when the next one begins to come: work on it has been given up.
         self._reader, self._outbox = Reader(sock, TO_WORKER, reuse=True), Outbox(sock)
         self._job: Job | None = None
-        self._work: Any = None
+        self._work: Work | None = None
         self._error: bytes | None = None  # for which the job cannot be read, packed
         self._round, self._w = -1, np.zeros(0)
         self._payload = np.zeros(0)  # kept, as it is sent before the next one is computed
@@ -132,7 +130,8 @@ class Visitor:
 
     def _compute(self, shard: Shard, message: int) -> Vector | None:
         assert self._job is not None  # else nothing can be asked for
-        job, round_ = self._job, self._round
+        assert self._work is not None
+        job, work, round_ = self._job, self._work, self._round
 
         def superseded() -> bool:
             self._read()
@@ -140,10 +139,11 @@ class Visitor:
 
         if delay(self, shard.role, round_, job.code.n_workers) and superseded():
             return None
-        if self._payload.size != 1 + self._w.size:
-            self._payload = np.zeros(1 + self._w.size)
+        size = work.statistic(self._w).size
+        if self._payload.size != size:
+            self._payload = np.zeros(size)
         return shard.compute(
-            job.code, job.messages[message], self._work, self._w, superseded, self._payload
+            job.code, job.messages[message], work, self._w, superseded, self._payload
         )
 
     def _read(self) -> None:
@@ -156,8 +156,8 @@ class Visitor:
         if frame.kind is Kind.BEGIN:
             asks = frame.number * _ASK_BYTES
             self._round, self._w = frame.round, frame.body[asks:].view(np.float64)
-            if not isinstance(self._work, Loss):
-                self._w = self._w.copy()  # a user's function may keep it
+            if self._work is not None and self._work.is_foreign:
+                self._w = self._w.copy()  # it may keep it
             self._asked.clear()
             self._ask(frame.body[:asks].view(np.int64).tolist())
         elif frame.kind is Kind.ASK and frame.round == self._round:

@@ -12,9 +12,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.kernels import chunk_rows
-from dask_gradcode.losses import Logistic
-from dask_gradcode.messages import Block, compute_payload
+from dask_gradcode.losses import Logistic, Multinomial
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Block, Work, as_work, compute_payload
 from helpers import OwnThenNext, count_rows, logistic_data
 
 CYCLIC = CyclicRepetition(5, 2)
@@ -45,7 +46,7 @@ def test_a_payload_is_the_coded_sum_of_values_and_gradients(code: GradientCode) 
     blocks = blocks_of(code)
     each = np.array([textbook(blocks[index], W) for index in range(code.n_blocks)])
     for row, message in zip(code.encoding_matrix, code.messages, strict=True):
-        payload = compute_payload(code, message, blocks, Logistic(), W)
+        payload = compute_payload(code, message, blocks, as_work(Logistic()), W)
         assert payload is not None
         assert_allclose(payload, row @ each, rtol=1e-11)
 
@@ -55,14 +56,14 @@ def test_a_worker_needs_the_blocks_of_its_message_only() -> None:
     held = {index: blocks[index] for index in message.blocks}
     assert len(held) == 3
     assert_array_equal(
-        compute_payload(CYCLIC, message, held, Logistic(), W),
-        compute_payload(CYCLIC, message, blocks, Logistic(), W),
+        compute_payload(CYCLIC, message, held, as_work(Logistic()), W),
+        compute_payload(CYCLIC, message, blocks, as_work(Logistic()), W),
     )
 
 
 def test_a_block_function_is_summed_with_the_same_coefficients() -> None:
     blocks, message = blocks_of(CYCLIC), CYCLIC.messages[3]
-    payload = compute_payload(CYCLIC, message, blocks, count_rows, W)
+    payload = compute_payload(CYCLIC, message, blocks, as_work(count_rows), W)
     rows = np.array([blocks[index].n_rows for index in message.blocks])
     weights = np.array(message.coefficients)
     assert payload is not None
@@ -76,7 +77,7 @@ def test_a_block_function_may_return_any_array_like_gradient(gradient: object) -
     code = Uncoded(1)
     blocks = {0: Block(np.zeros((1, 2)), np.zeros(1))}
     payload = compute_payload(
-        code, code.messages[0], blocks, lambda w, block: (7, gradient), np.zeros(2)
+        code, code.messages[0], blocks, as_work(lambda w, block: (7, gradient)), np.zeros(2)
     )
     assert_array_equal(payload, [7.0, 1.0, 2.0])
 
@@ -89,11 +90,11 @@ def test_work_runs_on_one_blas_thread() -> None:
         return 0.0, w
 
     with threadpool_limits(2, "blas"):
-        compute_payload(CYCLIC, CYCLIC.messages[0], blocks_of(CYCLIC), work, W)
+        compute_payload(CYCLIC, CYCLIC.messages[0], blocks_of(CYCLIC), as_work(work), W)
     assert {*seen} == {1}
 
 
-def test_an_error_in_a_block_function_names_the_block_and_the_worker() -> None:
+def test_an_error_in_a_block_function_names_the_block() -> None:
     broken = CYCLIC.messages[3].blocks[1]
     blocks = blocks_of(CYCLIC)
 
@@ -103,19 +104,22 @@ def test_an_error_in_a_block_function_names_the_block_and_the_worker() -> None:
         return 0.0, w
 
     with pytest.raises(ZeroDivisionError, match="to my taste") as caught:
-        compute_payload(CYCLIC, CYCLIC.messages[3], blocks, work, W)
+        compute_payload(CYCLIC, CYCLIC.messages[3], blocks, as_work(work), W)
     assert caught.value.__notes__ == [f"while computing block {broken}"]
 
 
 @pytest.mark.parametrize(
     ("work", "text"),
-    [(Logistic(), "got 7 with n_features=3"), (lambda w, b: (0.0, w[:2]), "cannot reshape")],
+    [
+        (Logistic(), "got 7 with n_features=3"),
+        (lambda w, b: (0.0, w[:2]), "gradient is an array of"),
+    ],
 )
-def test_what_does_not_fit_names_the_block_and_the_worker(
+def test_what_does_not_fit_names_the_block(
     work: Logistic | Callable[[Vector, Block], tuple[float, Vector]], text: str
 ) -> None:
     with pytest.raises(ValueError, match=text) as caught:
-        compute_payload(CYCLIC, CYCLIC.messages[2], blocks_of(CYCLIC), work, np.zeros(7))
+        compute_payload(CYCLIC, CYCLIC.messages[2], blocks_of(CYCLIC), as_work(work), np.zeros(7))
     assert caught.value.__notes__ == ["while computing block 2"]
 
 
@@ -128,7 +132,7 @@ def test_a_block_function_is_stopped_between_two_blocks(stop_before: int) -> Non
         return 0.0, w
 
     payload = compute_payload(
-        CYCLIC, CYCLIC.messages[0], blocks_of(CYCLIC), work, W, lambda: next(answers)
+        CYCLIC, CYCLIC.messages[0], blocks_of(CYCLIC), as_work(work), W, lambda: next(answers)
     )
     assert payload is None
     assert len(done) == stop_before
@@ -144,12 +148,9 @@ def test_a_loss_is_stopped_inside_a_block_and_no_block_follows() -> None:
         asked.append(True)
         return len(asked) == 3
 
-    assert (
-        compute_payload(
-            code, code.messages[0], {0: block, 1: block}, Logistic(), np.zeros(1), should_stop
-        )
-        is None
-    )
+    blocks, work = {0: block, 1: block}, as_work(Logistic())
+    payload = compute_payload(code, code.messages[0], blocks, work, np.zeros(1), should_stop)
+    assert payload is None
     assert len(asked) == 3
 
 
@@ -165,3 +166,43 @@ def test_a_sparse_block_counts_what_is_stored() -> None:
     block = Block(X, np.zeros(3, dtype=np.float32))
     assert X.indices.dtype == X.indptr.dtype == np.int32
     assert (block.n_rows, block.nbytes) == (3, 2 * 4 + 2 * 4 + 4 * 4 + 3 * 4)
+
+
+class Stubborn:
+    """Has all that a work has, though it is not derived from the class."""
+
+    per_column = None
+    is_foreign = True
+
+    def statistic(self, w: Vector) -> Statistic:
+        return Statistic.at(w)
+
+    def add(self, block: Block, w: Vector, coefficient: float, out: Vector, *_: object) -> bool:
+        return False
+
+
+def test_a_work_is_taken_as_it_is_and_whether_it_is_derived_does_not_matter() -> None:
+    for work in (as_work(Logistic()), as_work(count_rows), Stubborn()):
+        assert as_work(work) is work
+    assert compute_payload(CYCLIC, CYCLIC.messages[0], blocks_of(CYCLIC), Stubborn(), W) is None
+
+
+def test_only_a_function_is_foreign_and_knows_no_columns() -> None:
+    loss, function = as_work(Multinomial((0.0, 1.0, 2.0))), as_work(count_rows)
+    assert (loss.per_column, loss.is_foreign) == (3, False)
+    assert (function.per_column, function.is_foreign) == (None, True)
+
+
+def test_a_work_that_adds_nothing_cannot_be_made() -> None:
+    class Idle(Work):
+        pass
+
+    with pytest.raises(TypeError, match=r"abstract method '?add"):
+        Idle()
+
+
+@pytest.mark.parametrize("work", [None, 3.0, "logistic", object()])
+def test_what_is_no_work_is_an_error(work: object) -> None:
+    with pytest.raises(TypeError, match=r"a Loss, a function .*, or a Work") as caught:
+        as_work(work)  # type: ignore[arg-type]
+    assert str(caught.value).endswith(f"got {work!r}.")

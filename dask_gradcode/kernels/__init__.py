@@ -1,0 +1,7 @@
+"""Passes over rows, on one BLAS thread: what a worker's time is spent on."""
+
+from dask_gradcode.kernels.blas import one_blas_thread
+from dask_gradcode.kernels.gradient import add_value_and_gradient, never
+from dask_gradcode.kernels.rows import CHUNK_VALUES, chunk_rows
+
+__all__ = ["CHUNK_VALUES", "add_value_and_gradient", "chunk_rows", "never", "one_blas_thread"]

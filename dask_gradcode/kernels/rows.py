@@ -1,0 +1,101 @@
+"""Products with the rows of a chunk, dense or sparse, and how many rows make a chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg.blas import dgemm, dgemv
+from scipy.sparse import csr_array, issparse
+
+from dask_gradcode.sparsetools import sparsetools
+from dask_gradcode.typing import Matrix, Rows
+
+__all__ = ["CHUNK_VALUES", "DenseRows", "SparseRows", "chunk_rows"]
+
+CHUNK_VALUES = 2**18
+"""Stored values of the features between two looks at ``should_stop``: under a millisecond's work,
+small enough for a cache, large enough that the calls of a chunk cost nothing beside it."""
+
+_VALUES_OF_POINTWISE = 8  # a loss has about so many temporaries for each row and output
+
+
+def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
+    """Return how many rows make a chunk of about :data:`CHUNK_VALUES`.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array of shape (n_rows, n_features)
+    n_outputs : int, default=1
+        Coefficients of a column.
+
+    Examples
+    --------
+    >>> chunk_rows(np.zeros((5, 256))), chunk_rows(csr_array((5, 1_000_000)))
+    (1024, 32768)
+    """
+    n_rows, n_features = X.shape
+    n_stored = X.nnz if issparse(X) else n_rows * n_features
+    n_values = max(n_stored, n_rows * n_outputs * _VALUES_OF_POINTWISE, 1)
+    rows: int = CHUNK_VALUES * n_rows // n_values
+    return max(rows, 1)
+
+
+class DenseRows:
+    """Products with a chunk of rows of a C-ordered matrix; another dtype becomes float64."""
+
+    def __init__(self, X: Any, chunk: slice) -> None:
+        self._X = np.ascontiguousarray(X[chunk], dtype=np.float64)
+
+    def times(self, coef: Matrix) -> Matrix:
+        z: Matrix = self._X @ coef
+        return z
+
+    def add_transposed(self, r: Matrix, out: Matrix) -> None:
+        # What is C-ordered is, transposed, the Fortran-ordered matrix that BLAS adds to in place.
+        if out.shape[1] == 1:
+            dgemv(1.0, self._X.T, r[:, 0], beta=1.0, y=out[:, 0], overwrite_y=True)
+        else:
+            dgemm(1.0, r.T, self._X.T, beta=1.0, c=out.T, trans_b=True, overwrite_c=True)
+
+
+class SparseRows:
+    """Products with a chunk of rows of a CSR array, written into the caller's arrays."""
+
+    def __init__(self, X: csr_array, chunk: slice) -> None:
+        first, last = X.indptr[chunk.start], X.indptr[chunk.stop]
+        self._shape = chunk.stop - chunk.start, X.shape[1]
+        self._csr = (
+            X.indptr[chunk.start : chunk.stop + 1] - first,
+            X.indices[first:last],
+            X.data[first:last].astype(np.float64, copy=False),
+        )
+
+    def _public(self) -> csr_array:
+        indptr, indices, values = self._csr
+        return csr_array((values, indices, indptr), shape=self._shape)
+
+    def times(self, coef: Matrix) -> Matrix:
+        n_rows, n_features = self._shape
+        if sparsetools is None:
+            return np.asarray(self._public() @ coef)
+        z = np.zeros((n_rows, coef.shape[1]))
+        if coef.shape[1] == 1:
+            sparsetools.csr_matvec(n_rows, n_features, *self._csr, coef[:, 0], z[:, 0])
+        else:
+            sparsetools.csr_matvecs(
+                n_rows, n_features, coef.shape[1], *self._csr, coef.ravel(), z.ravel()
+            )
+        return z
+
+    def add_transposed(self, r: Matrix, out: Matrix) -> None:
+        n_rows, n_features = self._shape
+        if sparsetools is None:
+            out += self._public().T @ r
+        # the CSR arrays of the rows are the CSC arrays of their transpose
+        elif out.shape[1] == 1:
+            sparsetools.csc_matvec(n_features, n_rows, *self._csr, r[:, 0], out[:, 0])
+        else:  # ravel() of a C-ordered view is the view itself
+            sparsetools.csc_matvecs(
+                n_features, n_rows, out.shape[1], *self._csr, r.ravel(), out.ravel()
+            )

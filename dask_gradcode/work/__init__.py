@@ -1,0 +1,11 @@
+"""What a worker computes: the payload of one message from its blocks, the code and ``w``.
+
+A user says what shall be summed over rows by a loss, by a function, or by a work of their own.
+:func:`as_work` makes one thing of the three; from there on nobody asks which it was.
+"""
+
+from dask_gradcode.work.base import Block, Work
+from dask_gradcode.work.kinds import BlockFunction, WorkLike, as_work
+from dask_gradcode.work.payload import compute_payload
+
+__all__ = ["Block", "BlockFunction", "Work", "WorkLike", "as_work", "compute_payload"]

@@ -1,0 +1,151 @@
+"""The kinds of work: a loss of a linear model, and a function of a user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_gradcode.kernels import add_value_and_gradient
+from dask_gradcode.losses import Loss
+from dask_gradcode.typing import Vector
+from dask_gradcode.work.base import Block, Work
+
+__all__ = ["BlockFunction", "WorkLike", "as_work"]
+
+BlockFunction = Callable[[Vector, Block], tuple[float, Vector]]
+"""``(w, block) -> (value, gradient)``, each a sum over the rows of the block."""
+
+WorkLike = Loss | BlockFunction | Work
+"""What users may say to be computed: a loss of a linear model, a function, or a work."""
+
+
+def as_work(work: WorkLike) -> Work:
+    """Return the work that is meant; a work is returned as it is.
+
+    Parameters
+    ----------
+    work : Loss, callable or Work
+        What to compute on each block.
+
+    Returns
+    -------
+    Work
+        Of a loss one pass over rows; of a function one call for each block.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> from dask_gradcode.losses import Logistic
+    >>> as_work(Logistic())
+    _OfLoss(loss=Logistic(positive=1.0, class_weight=(1.0, 1.0)))
+    """
+    match work:
+        case Work():
+            return work
+        case Loss():
+            return _OfLoss(work)
+        case Callable():
+            return _OfFunction(work)
+    raise TypeError(
+        "work must be a Loss, a function (w, block) -> (value, gradient), or a Work with all that "
+        f"the class Work has, got {work!r}."
+    )
+
+
+@dataclass(frozen=True)
+class _OfLoss(Work):
+    """A loss of a linear model: one pass over rows, in chunks."""
+
+    loss: Loss
+
+    @property
+    def per_column(self) -> int:
+        return self.loss.n_outputs
+
+    @property
+    def is_foreign(self) -> bool:
+        return False
+
+    def add(
+        self,
+        block: Block,
+        w: Vector,
+        coefficient: float,
+        out: Vector,
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        return add_value_and_gradient(
+            self.loss, block.X, block.y, block.sample_weight, w, coefficient, out, should_stop
+        )
+
+
+@dataclass(frozen=True)
+class _OfFunction(Work):
+    """A function of a user's, which is called for a whole block."""
+
+    function: BlockFunction
+
+    def add(
+        self,
+        block: Block,
+        w: Vector,
+        coefficient: float,
+        out: Vector,
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        if should_stop():
+            return False
+        value, gradient = _checked(self.function(w, block), w.size)
+        statistic = self.statistic(w)
+        statistic.value(out)[()] += coefficient * value
+        total = statistic.gradient(out)
+        total += coefficient * gradient
+        return True
+
+
+def _checked(returned: Any, size: int) -> tuple[Any, Any]:
+    """Return the value and the gradient that a function has returned, or say what is wrong.
+
+    Their dtype is left as it is: multiplied in float32 and in float64, bits are not the same.
+    """
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        raise TypeError(_unlike(size, "It returned", returned))
+    value, gradient = returned[0], np.asarray(returned[1])
+    if not isinstance(value, (float, int, np.floating)):  # as most are
+        found = np.asarray(value)
+        if found.shape != () or found.dtype.kind not in _NUMBERS:
+            raise TypeError(_unlike(size, "Its value is", value))
+    if gradient.dtype.kind not in _NUMBERS:
+        raise TypeError(_unlike(size, "Its gradient is", returned[1]))
+    if gradient.size != size:
+        raise ValueError(_unlike(size, "Its gradient is", returned[1]))
+    return value, gradient.reshape(size)
+
+
+_NUMBERS = "biuf"
+
+
+def _unlike(size: int, what: str, found: Any) -> str:
+    """Say what a function must return, and what it has returned instead."""
+    return (
+        f"A block function must return (value, gradient): a number and {size} numbers, as w has, "
+        f"each summed over the rows of the block. {what} {_described(found)}."
+    )
+
+
+def _described(found: Any) -> str:
+    """Say in a few words what something is."""
+    kind = type(found).__name__
+    if isinstance(found, (tuple, list)):
+        return f"a {kind} of {len(found)}"
+    if isinstance(found, np.ndarray):
+        return f"an array of {found.dtype} and shape {found.shape}"
+    text = repr(found)
+    return f"{text if len(text) <= 40 else text[:39] + '…'} ({kind})"

@@ -1,0 +1,59 @@
+"""Where in a payload what is: sections and parts tile it, and nobody else need know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from dask_gradcode.payloads import Statistic
+
+n_parameters = st.integers(0, 40)
+
+
+@given(n_parameters)
+def test_the_sections_are_views_that_tile_the_payload(n: int) -> None:
+    statistic = Statistic.at(np.zeros(n))
+    payload = np.zeros(statistic.size)
+    value, gradient = statistic.value(payload), statistic.gradient(payload)
+    assert (value.shape, gradient.shape) == ((), (n,))
+    value[()] += 1.0
+    gradient += 1.0
+    assert_array_equal(payload, np.ones(statistic.size))  # every entry is written to, and once
+
+
+@given(n_parameters, st.integers(1, 60))
+def test_the_parts_tile_the_payload_evenly(n: int, n_parts: int) -> None:
+    statistic = Statistic(n)
+    payload = np.arange(float(statistic.size))
+    parts = [payload[statistic.part(i, n_parts)] for i in range(n_parts)]
+    assert_array_equal(np.concatenate(parts), payload)
+    sizes = [part.size for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(("i", "n"), [(-1, 2), (2, 2), (0, 0)])
+def test_a_part_that_does_not_exist_is_an_error(i: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"got i={i} and n={n}"):
+        Statistic(3).part(i, n)
+
+
+@given(n_parameters, st.data())
+def test_some_parameters_payload_is_found_in_that_of_all(n: int, data: st.DataObject) -> None:
+    some = np.array(sorted(data.draw(st.sets(st.sampled_from(range(n))) if n else st.just([]))))
+    some = some.astype(int)
+    whole, cut = Statistic(n), Statistic(some.size)
+    payload = np.random.default_rng(0).normal(size=whole.size)
+    found = payload[whole.entries(some)]
+    assert found.shape == (cut.size,)
+    assert cut.value(found) == whole.value(payload)
+    assert_array_equal(cut.gradient(found), whole.gradient(payload)[some])
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(2**31 - 2, np.int32), (2**31 - 1, np.int64)])
+def test_entries_take_no_more_room_than_they_need(n: int, dtype: type) -> None:
+    entries = Statistic(n).entries(np.array([n - 1]))
+    assert entries.dtype == dtype
+    assert entries.tolist() == [0, n]
