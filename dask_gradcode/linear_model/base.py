@@ -210,6 +210,10 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
                         memory=memory,
                     )
                     steepest = penalty.steepest(solution.w, solution.gradient)
+                    judge = replace(problem, l1=0.0).coordinates(layout, found.spread)
+                    if not layout.has_intercept and judge.shift.any() and not penalty.is_none:
+                        # small in separate coordinates, it may still be far from the minimum
+                        steepest = coordinates.told_in(judge, steepest)
                     solution = replace(solution, gradient=steepest)
                 except Stopped:
                     self._keep(layout, progress.newest, progress.n_iter)

@@ -118,7 +118,7 @@ class CodedHuberRegressor(CodedRegressor):
 
     def _problem(self, targets: Targets) -> Problem:
         self._check_numbers(targets)
-        unit = targets.deviation(centred=self.fit_intercept)
+        unit = targets.unit(has_intercept=self.fit_intercept)
         # no scale can be told from 0 below the rounding of the residuals
         self._loss = Huber(float(self.epsilon), 4 * float(np.finfo(float).eps) * unit)
         return Problem(

@@ -99,7 +99,7 @@ class CodedRidge(CodedRegressor):
 
     def _problem(self, targets: Targets) -> Problem:
         self._check_numbers(targets)
-        unit = targets.deviation(centred=self.fit_intercept)
+        unit = targets.unit(has_intercept=self.fit_intercept)
         return Problem(
             Squared(),
             scale=1.0,
