@@ -12,7 +12,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import HuberRegressor, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+)
 from sklearn.linear_model._huber import _huber_loss_and_gradient
 
 from dask_gradcode import (
@@ -21,6 +27,7 @@ from dask_gradcode import (
     CodedPoissonRegressor,
     CodedRidge,
 )
+from dask_gradcode.optimizers import LBFGS
 
 RNG = np.random.default_rng(0)
 N = RNG.normal(size=(600, 4))
@@ -247,9 +254,10 @@ def test_one_gross_outlier_leaves_hubers_scale_alone_and_is_found() -> None:
     assert not hasattr(pickle.loads(pickle.dumps(CodedHuberRegressor())), "outliers_")
 
 
-def test_a_warm_start_recovers_from_a_collapsed_scale() -> None:
+@pytest.mark.parametrize("scale", [1e-87, 1e30, 1e300])
+def test_a_warm_start_recovers_from_a_collapsed_or_exploded_scale(scale: float) -> None:
     model = CodedHuberRegressor(warm_start=True).fit(N, Y)
-    good, model.scale_ = model.scale_, 1e-87
+    good, model.scale_ = model.scale_, scale
     assert model.fit(N, Y).scale_ == pytest.approx(good, rel=1e-3)
 
 
@@ -309,11 +317,40 @@ def test_an_l1_penalty_is_of_the_original_coefficients() -> None:
     assert_allclose(gradient[w != 0.0], -np.sign(w[w != 0.0]), atol=1e-5)
 
 
-def test_of_many_solutions_ridge_finds_the_smallest_of_scaled_columns() -> None:
-    X, y = N[:3] - N[:3].mean(axis=0), Y[:3]
-    scale = X.std(axis=0)
-    smallest = np.linalg.pinv(X / scale) @ (y - y.mean()) / scale
-    assert_allclose(CodedRidge(alpha=0, tol=1e-10).fit(X, y).coef_, smallest, atol=1e-6)
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_that_nearly_add_up_to_others_are_no_end_for_ridge(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hilbert = 1.0 / (np.arange(50)[:, None] + np.arange(12) + 1.0)
+    y = hilbert @ rng.normal(size=12)
+    y += 0.1 * y.std() * rng.normal(size=50)
+    Z = centred(hilbert)
+    best = LinearRegression().fit(Z, y).score(Z, y)
+    assert CodedRidge(alpha=0).fit(hilbert, y).score(hilbert, y) >= best - 2e-5
+    early = CodedRidge(alpha=0, solver=LBFGS()).fit(hilbert, y)
+    with pytest.warns(ConvergenceWarning, match=r"(?s)so flat is the objective.*max_iter="):
+        CodedRidge(alpha=0, max_iter=early.n_iter_).fit(hilbert, y)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 100.0])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_of_many_solutions_ridge_finds_the_one_that_its_docstring_says(
+    fit_intercept: bool, offset: float
+) -> None:
+    rng = np.random.default_rng(0)
+    scale = np.logspace(-2, 2, 40)
+    X, y = scale * (rng.normal(size=(12, 40)) + offset), rng.normal(size=12) + 2.0
+    model = CodedRidge(alpha=0, fit_intercept=fit_intercept, tol=1e-8).fit(X, y)
+    is_far = offset == 100.0
+    if fit_intercept:
+        rows, target, norm = X - X.mean(axis=0), y - y.mean(), np.diag(X.std(axis=0))
+    elif is_far:
+        rows, target, norm = X, y, np.vstack([np.diag(X.std(axis=0)), X.mean(axis=0)])
+    else:
+        rows, target, norm = X, y, np.diag(np.sqrt((X**2).mean(axis=0)))
+    inverse = np.linalg.inv(np.linalg.cholesky(norm.T @ norm, upper=True))
+    smallest = inverse @ np.linalg.pinv(rows @ inverse, rcond=1e-9) @ target
+    assert_allclose(model.predict(X), y, atol=1e-6)
+    assert_allclose(norm @ model.coef_, norm @ smallest, atol=1e-6)
 
 
 def test_coefficients_can_be_made_sparse_and_dense_again() -> None:
