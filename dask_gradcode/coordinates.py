@@ -2,7 +2,9 @@
 
 Rows are never touched. ``X @ coef + intercept`` is ``((X - shift) / scale) @ u + c`` for
 ``coef = u / scale`` and ``intercept = c - shift @ coef``, so points are mapped on their way to the
-workers and gradients on their way back, here, whether rows are dense or sparse.
+workers and gradients on their way back, here, whether rows are dense or sparse. Where there is no
+intercept, nothing can take the means up, and columns far from zero are all alike but for a little:
+coefficients are then shortened along the one direction in which they are alike.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1
 from dask_gradcode.spread import Spread, rounded
-from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
 
 __all__ = ["Coordinates"]
 
@@ -35,7 +37,8 @@ class Coordinates:
     layout : Layout
         Where coefficients, intercepts and a loss's own parameters are, in both.
     shift, scale : ndarray of shape (n_features,)
-        What is taken from each column, and what it is divided by.
+        What is taken from each column, and what it is divided by. Without an intercept nothing is
+        taken, but ``shift`` tells in which direction all rows lie.
     unit : float, default=1.0
         What linear predictors, and a loss's own parameters, are divided by.
     size : float, default=1.0
@@ -47,6 +50,10 @@ class Coordinates:
     to the rounding of its products, hence about ``eps * m / s`` to a gradient whose entries are at
     most about 1: 1e-12 for ``m / s = 4000``, 2e-10 for 1e6, and no digit is left from 1e16 on. The
     intercept of any linear model loses as many.
+
+    Without an intercept the mean square of uncorrelated columns, each divided by its deviation, is
+    ``I + q q'`` with ``q = shift / scale``. It is the identity for the points ``u`` with ``coef =
+    (I + (1 / sqrt(1 + |q|^2) - 1) e e') u / scale`` and ``e = q / |q|``.
 
     Examples
     --------
@@ -65,7 +72,14 @@ class Coordinates:
 
     @classmethod
     def of(
-        cls, layout: Layout, spread: Spread, *, least: float, unit: float, size: float
+        cls,
+        layout: Layout,
+        spread: Spread,
+        *,
+        least: float,
+        unit: float,
+        size: float,
+        separate: bool = False,
     ) -> Coordinates:
         """Return the coordinates that suit some columns.
 
@@ -79,13 +93,22 @@ class Coordinates:
             The smallest scale, below which a column counts less than its ridge penalty.
         unit, size : float
             As above.
+        separate : bool, default=False
+            Whether each coefficient must be a multiple of one entry of a point, as :meth:`penalty`
+            needs.
         """
-        scale = np.maximum(spread.deviation(centred=layout.has_intercept), rounded(np.array(least)))
-        shift = np.zeros(layout.n_features)
-        if layout.has_intercept:
-            step = _FINE * np.exp2(np.floor(np.log2(scale)))
-            shift = np.rint(spread.mean / step) * step
-            shift[~np.isfinite(shift)] = 0.0
+        floor = rounded(np.array(least))
+        centred = layout.has_intercept or (bool(spread.far.any()) and not separate)
+        scale = np.maximum(spread.deviation(centred=centred), floor)
+        if not centred:
+            return cls(layout, np.zeros(layout.n_features), scale, unit, size)
+        step = _FINE * np.exp2(np.floor(np.log2(scale)))
+        shift = np.rint(spread.mean / step) * step
+        shift[~np.isfinite(shift)] = 0.0
+        if not layout.has_intercept:
+            # A constant column does what an intercept would, if its coefficient moves far enough.
+            constant = spread.constant
+            scale[constant] = np.maximum(scale[constant] / np.linalg.norm(shift / scale), floor)
         return cls(layout, shift, scale, unit, size)
 
     @classmethod
@@ -103,11 +126,35 @@ class Coordinates:
     def _slope(self) -> Vector:
         return (self.unit / self.scale)[:, None]
 
+    @cached_property
+    def _alike(self) -> tuple[Vector, float]:
+        """The direction in which rows are alike, and how much longer they are there."""
+        far = self.shift / self.scale
+        length = float(np.linalg.norm(far))
+        return far / (length or 1.0), float(np.hypot(1.0, length))
+
+    def _stretched(self, slopes: Matrix, power: int) -> Matrix:
+        """Return slopes stretched by a power of that length in that direction.
+
+        With an intercept, which takes the means up, they are returned as they are.
+        """
+        direction, length = self._alike
+        if self.layout.has_intercept or length == 1.0:
+            return slopes
+        along = direction @ slopes
+        across = slopes - np.outer(direction, along)
+        # once more: the rows would magnify what rounding has left in that direction
+        across -= np.outer(direction, direction @ across)
+        return across + np.outer(length**power * direction, along)
+
     def to_model(self, u: Vector) -> Vector:
-        """Return the model's parameters at a solver's point. Zeros stay zeros."""
+        """Return the model's parameters at a solver's point.
+
+        Zeros stay zeros in ``separate`` coordinates and where there is an intercept.
+        """
         layout, w = self.layout, self.unit * u
         coef = layout.coef(w)
-        coef[:] = layout.coef(u) * self._slope
+        coef[:] = self._stretched(layout.coef(u), -1) * self._slope
         if layout.has_intercept:
             layout.intercept(w)[:] -= self.shift @ coef
         return w
@@ -115,7 +162,7 @@ class Coordinates:
     def to_solver(self, w: Vector) -> Vector:
         """Return the solver's point at a model's parameters."""
         layout, u = self.layout, w / self.unit
-        layout.coef(u)[:] = layout.coef(w) / self._slope
+        layout.coef(u)[:] = self._stretched(layout.coef(w) / self._slope, 1)
         if layout.has_intercept:
             layout.intercept(u)[:] += self.shift @ layout.coef(w) / self.unit
         return u
@@ -126,8 +173,14 @@ class Coordinates:
         coef = layout.coef(gradient)
         if layout.has_intercept:
             coef = coef - np.outer(self.shift, layout.intercept(gradient))
-        layout.coef(mapped)[:] = coef * (self._slope / self.size)
+        layout.coef(mapped)[:] = self._stretched(coef * (self._slope / self.size), -1)
         return mapped
+
+    def told_in(self, other: Coordinates, gradient: Vector) -> Vector:
+        """Return a gradient of these coordinates, which are ``separate``, as one of others."""
+        layout, of_model = self.layout, gradient * (self.size / self.unit)
+        layout.coef(of_model)[:] = layout.coef(gradient) * (self.size / self._slope)
+        return other.gradient(of_model)
 
     def penalty(self, strength: float) -> L1:
         """Return the penalty ``strength * sum(|coef|)`` as the solver sees it."""
@@ -148,5 +201,8 @@ class Coordinates:
     @cached_property
     def _rounding(self) -> float:
         """By how much the rounding of a gradient grows on its way here."""
-        farthest = float(((1.0 + np.abs(self.shift)) / self.scale).max(initial=1.0))
-        return farthest * self.unit / self.size
+        each = (1.0 + np.abs(self.shift) * self.layout.has_intercept) / self.scale
+        direction, length = self._alike
+        if not self.layout.has_intercept and length > 1.0:
+            each = each + np.abs(direction) * (np.abs(direction) @ each)
+        return float(each.max(initial=1.0)) * self.unit / self.size

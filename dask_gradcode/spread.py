@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dask_gradcode.typing import Rows, Vector
+from dask_gradcode.typing import Mask, Rows, Vector
 
 __all__ = ["Spread", "rounded"]
 
 _AT_ONCE = 2**17  # values: they stay in cache between the mean and the squares around it
 
-_ROUNDINGS = 64.0
-"""A column that spreads less than so many roundings of its mean is taken for a constant."""
+_NOISE = (64.0 * np.finfo(float).eps) ** 2
+"""A column that spreads less than 64 roundings of its mean is taken for a constant: squared."""
+
+
+_FAR = 30.0
+"""So many of its deviations from zero is far for a column. To measure nearer ones from zero costs a
+model without an intercept some rounds at most, and leaves indicators as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +118,29 @@ class Spread:
         centred : bool
             Around the mean.
         """
+        size, around = self._size_and_squares()
         with np.errstate(over="ignore", invalid="ignore"):
-            size = self.mean * self.mean
-            weight = np.where(self.present > 0.0, self.present, 1.0)
-            size, around = size * ((self.weight or 1.0) / weight), self.squares / weight
-            noise = (_ROUNDINGS * np.finfo(float).eps) ** 2 * size
-            spread = np.where((around > noise) & centred, around, around + size)
+            spread = np.where((around > _NOISE * size) & centred, around, around + size)
             found = np.sqrt(spread)
         return rounded(np.where(np.isfinite(found) & (found > 0.0), found, 1.0))
+
+    @property
+    def far(self) -> Mask:
+        """Which columns are so far from zero that it is no place to measure their values from."""
+        return np.abs(self.mean) > _FAR * self.deviation(centred=True)
+
+    @property
+    def constant(self) -> Mask:
+        """Which columns have one value, not zero, in all rows."""
+        size, around = self._size_and_squares()
+        return (around <= _NOISE * size) & (size > 0.0)
+
+    def _size_and_squares(self) -> tuple[Vector, Vector]:
+        """Return the squared mean and the mean square around it, of the rows that are not zero."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            weight = np.where(self.present > 0.0, self.present, 1.0)
+            size = self.mean * self.mean * ((self.weight or 1.0) / weight)
+            return size, self.squares / weight
 
 
 def rounded(x: Vector) -> Vector:

@@ -188,9 +188,16 @@ class Targets:
         """Weighted mean of the targets; NaN unless they are numbers."""
         return np.nan if self.spread is None else float(self.spread.mean[0])
 
-    def deviation(self, *, centred: bool) -> float:
-        """Return how far the targets spread around their mean, or around zero: never 0."""
-        return 1.0 if self.spread is None else float(self.spread.deviation(centred=centred)[0])
+    def unit(self, *, has_intercept: bool) -> float:
+        """Return in what a model measures targets, which is never 0.
+
+        That is how far they spread around their mean. Without an intercept it is around zero, but
+        for targets that are far from it, as those of columns far from zero are.
+        """
+        if self.spread is None:
+            return 1.0
+        centred = has_intercept or bool(self.spread.far[0])
+        return float(self.spread.deviation(centred=centred)[0])
 
     @property
     def encoded(self) -> Any:

@@ -18,23 +18,47 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3)) * [1e3, 1.0, 1e-4] + [1e6, 0.0, 1.0]
 LAYOUTS = [Layout(3, k, own, b) for k, own, b in product((1, 4), (0, 1), (False, True))]
 every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=repr)
+with_intercept = pytest.mark.parametrize("layout", LAYOUTS[1::2], ids=repr)
+without_intercept = pytest.mark.parametrize("layout", LAYOUTS[::2], ids=repr)
 
 
-def coordinates(layout: Layout) -> Coordinates:
-    return Coordinates.of(layout, Spread.of(X), least=1e-9, unit=5.0, size=7.0)
+def coordinates(layout: Layout, *, separate: bool = False) -> Coordinates:
+    spread = Spread.of(X)
+    return Coordinates.of(layout, spread, least=1e-9, unit=5.0, size=7.0, separate=separate)
 
 
-@every_layout
+@with_intercept
 def test_predictions_are_those_of_centred_and_scaled_columns(layout: Layout) -> None:
     there = coordinates(layout)
     u = RNG.normal(size=layout.size)
     w = there.to_model(u)
-    intercept = layout.intercept(w) if layout.has_intercept else 0.0
     scaled = (X - there.shift) / there.scale @ layout.coef(u)
-    expected = 5.0 * (scaled + (layout.intercept(u) if layout.has_intercept else 0.0))
-    assert_allclose(X @ layout.coef(w) + intercept, expected, atol=1e-6)
+    expected = 5.0 * (scaled + layout.intercept(u))
+    assert_allclose(X @ layout.coef(w) + layout.intercept(w), expected, atol=1e-6)
     assert_allclose(layout.own(w), 5.0 * layout.own(u))
     assert_allclose(there.to_solver(w), u, atol=1e-9)
+
+
+@without_intercept
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1e3])
+def test_without_an_intercept_predictions_spread_alike_in_every_direction(
+    layout: Layout, constant: float
+) -> None:
+    rows = RNG.normal(size=(100_000, 4)) * [1.0, 1e-3, 1e3, 0.0] + [4e6, 5.0, 1e4, constant]
+    rows = rows[:, : 4 if constant else 3]
+    layout = Layout(rows.shape[1], layout.n_outputs, layout.n_own, False)
+    there = Coordinates.of(layout, Spread.of(rows), least=1e-9, unit=5.0, size=7.0)
+    one = Layout(rows.shape[1], 1, 0, False)
+    slopes = Coordinates(one, there.shift, there.scale)
+    z = rows @ np.column_stack([slopes.to_model(u) for u in np.eye(one.size)])
+    spreads = np.linalg.eigvalsh(z.T @ z / len(z))
+    assert 0.2 < spreads[0] < spreads[-1] < 5.0
+    u = RNG.normal(size=layout.size)
+    w = there.to_model(u)
+    together = np.column_stack([z @ v for v in layout.coef(u).T])
+    assert_allclose(rows @ layout.coef(w), 5.0 * together, atol=1e-6)
+    assert_allclose(layout.own(w), 5.0 * layout.own(u))
+    assert_allclose(there.to_solver(w), u, atol=1e-6)
 
 
 @every_layout
@@ -53,11 +77,30 @@ def test_gradients_follow_the_chain_rule(layout: Layout) -> None:
 
 @every_layout
 def test_a_penalty_and_zeros_are_of_the_original_coefficients(layout: Layout) -> None:
-    there, u = coordinates(layout), RNG.normal(size=layout.size)
+    there, u = coordinates(layout, separate=True), RNG.normal(size=layout.size)
     layout.coef(u)[1] = 0.0
     coef = layout.coef(there.to_model(u))
     assert_array_equal(coef[1], 0.0)
     assert_allclose(there.penalty(3.0).value(u), 3.0 * abs(coef).sum() / 7.0)
+
+
+@without_intercept
+def test_a_gradient_can_be_told_in_other_coordinates(layout: Layout) -> None:
+    there, other = coordinates(layout, separate=True), coordinates(layout)
+    gradient = RNG.normal(size=layout.size)
+    told = there.told_in(other, there.gradient(gradient))
+    assert_allclose(told, other.gradient(gradient), rtol=1e-9)
+
+
+def test_indicators_are_left_as_they_are() -> None:
+    rows, layout = (
+        (RNG.random((1000, 5)) < [0.001, 0.1, 0.5, 0.99, 2.0]) * 1.0,
+        Layout(5, 1, 0, False),
+    )
+    rows[0] = 1.0
+    there = Coordinates.of(layout, Spread.of(rows), least=1e-3, unit=1.0, size=1.0)
+    u = RNG.normal(size=5)
+    assert_array_equal(there.to_model(u), u)
 
 
 def test_standardised_columns_are_left_as_they_are() -> None:

@@ -138,7 +138,7 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         solution = self._train(X, y, sample_weight)
         if solution is not None:
             left = float(np.abs(solution.gradient).max(initial=0.0))
-            if left > self.tol:  # whatever the solver thinks of that
+            if left > self.tol or not solution.converged:  # whatever the solver thinks of that
                 warn_of(solution, left, self, self._advice(left))
         self._finish(X, y)
         return self
@@ -210,6 +210,10 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
                         memory=memory,
                     )
                     steepest = penalty.steepest(solution.w, solution.gradient)
+                    judge = replace(problem, l1=0.0).coordinates(layout, found.spread)
+                    if not layout.has_intercept and judge.shift.any() and not penalty.is_none:
+                        # small in separate coordinates, it may still be far from the minimum
+                        steepest = coordinates.told_in(judge, steepest)
                     solution = replace(solution, gradient=steepest)
                 except Stopped:
                     self._keep(layout, progress.newest, progress.n_iter)
@@ -267,14 +271,14 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
                 )
         layout.coef(w)[:] = coef
         layout.intercept(w)[:] = self.intercept_ if self.fit_intercept else 0.0
-        layout.own(w)[:] = self._own_start()
+        layout.own(w)[:] = self._own_start(problem)
         return w
 
     def _dense_coef(self) -> Any:
         """Return the coefficients as an array; ``sparsify`` may have made them sparse."""
         return self.coef_.toarray() if issparse(self.coef_) else self.coef_
 
-    def _own_start(self) -> Vector:
+    def _own_start(self, problem: Problem) -> Vector:
         """Return the loss's own parameters after the previous fit."""
         return np.empty(0)
 

@@ -118,7 +118,7 @@ class CodedHuberRegressor(CodedRegressor):
 
     def _problem(self, targets: Targets) -> Problem:
         self._check_numbers(targets)
-        unit = targets.deviation(centred=self.fit_intercept)
+        unit = targets.unit(has_intercept=self.fit_intercept)
         # no scale can be told from 0 below the rounding of the residuals
         self._loss = Huber(float(self.epsilon), 4 * float(np.finfo(float).eps) * unit)
         return Problem(
@@ -150,8 +150,9 @@ class CodedHuberRegressor(CodedRegressor):
         residual = np.asarray(y, dtype=np.float64).reshape(-1) - self.predict(X)
         self.outliers_ = np.abs(residual) > self.epsilon * self.scale_
 
-    def _own_start(self) -> Vector:
-        return np.array([self.scale_])
+    def _own_start(self, problem: Problem) -> Vector:
+        # a scale beyond the spread of the targets is no help: every row would seem to fit
+        return np.minimum([self.scale_], problem.unit)
 
     def to_sklearn(self) -> HuberRegressor:
         """Return a fitted scikit-learn ``HuberRegressor``, for use without Dask."""

@@ -171,6 +171,14 @@ class CodedLogisticRegression(CodedClassifier):
             curvature=0.25,
         )
 
+    def _advice(self, left: float) -> str:
+        if self.l1_ratio and not self.fit_intercept:
+            return (
+                "Columns far from zero are nearly alike, and with l1_ratio > 0 nothing but an "
+                "intercept can tell them apart: fit one, or subtract a constant from each of them."
+            )
+        return super()._advice(left)
+
     def to_sklearn(self) -> LogisticRegression:
         """Return a fitted scikit-learn ``LogisticRegression``, for use without Dask."""
         check_is_fitted(self, "coef_")

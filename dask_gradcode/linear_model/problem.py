@@ -55,4 +55,11 @@ class Problem:
         """
         weight = self.scale * self.curvature * (spread.weight or 1.0)
         least = float(np.sqrt(self.alpha / weight))
-        return Coordinates.of(layout, spread, least=least, unit=self.unit, size=self.size)
+        return Coordinates.of(
+            layout,
+            spread,
+            least=least,
+            unit=self.unit,
+            size=self.size,
+            separate=self.l1 > 0.0,
+        )

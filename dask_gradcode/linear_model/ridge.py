@@ -11,6 +11,7 @@ from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.regressor import CodedRegressor
 from dask_gradcode.losses import Squared
+from dask_gradcode.optimizers import LBFGS, Optimizer
 from dask_gradcode.targets import Targets
 
 __all__ = ["CodedRidge"]
@@ -22,8 +23,10 @@ class CodedRidge(CodedRegressor):
 
     Minimises scikit-learn's objective, ``||y - X coef - intercept||^2 + alpha * ||coef||^2`` with a
     free intercept, by exact full-batch gradients, each a round of gradient coding [1]_.
-    ``alpha=0`` is plain linear regression; of many solutions, as with more features than rows, it
-    then finds the one whose coefficients of scaled columns have the smallest norm.
+    ``alpha=0`` is plain linear regression. Of many solutions, as with more features than rows, it
+    then finds the one whose coefficients, each times the standard deviation of its column, have the
+    smallest norm. Without an intercept that is the deviation from zero; where columns are far from
+    zero it is theirs from the mean, and the mean prediction counts in the norm, too.
 
     Parameters
     ----------
@@ -37,7 +40,8 @@ class CodedRidge(CodedRegressor):
         Stop when the gradient of the mean squared error and the penalty is nowhere larger than
         twice this, for columns and targets in units of their own spread: with ``alpha=0``, when
         the residuals' covariance with every column is that small. Units of columns, targets and
-        weights make no difference.
+        weights make no difference. ``solver="lbfgs"`` goes on below it where columns nearly add up
+        to others.
     <fit parameters>
 
     Attributes
@@ -97,9 +101,12 @@ class CodedRidge(CodedRegressor):
             client=client,
         )
 
+    def _solver(self) -> Optimizer:
+        return LBFGS(careful=True) if self.solver == "lbfgs" else super()._solver()
+
     def _problem(self, targets: Targets) -> Problem:
         self._check_numbers(targets)
-        unit = targets.deviation(centred=self.fit_intercept)
+        unit = targets.unit(has_intercept=self.fit_intercept)
         return Problem(
             Squared(),
             scale=1.0,

@@ -33,6 +33,9 @@ _TRIES = 3
 _ROUNDING = 1e-9
 """By how much of a value rounding may change it, generously."""
 
+_FLAT = 1e-3
+"""A curvature below which the objective is called flat, where most directions have about 1."""
+
 
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
@@ -49,6 +52,11 @@ class LBFGS(Optimizer):
     n_corrections : int, default=10
         Pairs of steps and gradient changes that it remembers. More need fewer rounds where the
         problem is large and sparse, and cost time on the client only.
+    careful : bool, default=False
+        Whether a gradient must be smaller than ``tol`` where the objective is flat: by the square
+        root of the smallest curvature that the remembered steps have met, in units of 1e-3. Along
+        the floor of a valley gradients are small far from the minimum. For objectives that have a
+        minimum, and mostly a curvature of about 1, as least squares of scaled columns.
 
     Raises
     ------
@@ -63,6 +71,7 @@ class LBFGS(Optimizer):
     """
 
     n_corrections: int = 10
+    careful: bool = False
     needs_exact: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -82,11 +91,13 @@ class LBFGS(Optimizer):
         memory: Memory | None = None,
     ) -> Solution:
         self.check_penalty(penalty)
-        run = _Run(objective, callback, memory)
+        run = _Run(objective, callback, memory, tol, self.n_corrections if self.careful else 0)
         w = w0.copy() if run.start is None else run.start
+        run.evaluate(w)
         if max_iter <= run.n_iter:  # scipy would make one iteration
-            run.evaluate(w)
-            return run.solution(tol, f"max_iter is {max_iter}.")
+            return run.solution(f"max_iter is {max_iter}.")
+        if self.careful and run.is_there:
+            return run.solution("The gradient is small.")
         while True:
             result = minimize(
                 run.evaluate,
@@ -98,13 +109,13 @@ class LBFGS(Optimizer):
                     "maxiter": max_iter - run.n_iter,
                     "maxfun": 100 * max_iter,  # more than maxls trials an iteration: never binds
                     "maxls": 50,
-                    "gtol": tol * run.reach,
+                    "gtol": 0.0 if self.careful else tol * run.reach,
                     "ftol": 0.0 if run.refined else 64 * np.finfo(float).eps,
                     "maxcor": self.n_corrections,
                 },
             )
             run.end(result.x)
-            solution = run.solution(tol, str(result.message))
+            solution = run.solution(str(result.message))
             if solution.converged or run.n_iter >= max_iter or not run.refine():
                 return solution
             w = solution.w
@@ -121,9 +132,15 @@ class _Run:
     """
 
     def __init__(
-        self, objective: Objective, callback: Callback | None, memory: Memory | None
+        self,
+        objective: Objective,
+        callback: Callback | None,
+        memory: Memory | None,
+        tol: float,
+        n_curvatures: int,
     ) -> None:
-        self._objective, self._callback = objective, callback
+        self._objective, self._callback, self._tol = objective, callback, tol
+        self._curvatures: deque[float] = deque(maxlen=n_curvatures)  # that steps have met
         self._memory = {} if memory is None else memory
         self._last: tuple[Vector, Evaluation] | None = None  # the newest evaluation
         self._accepted: tuple[Vector, Evaluation] | None = None
@@ -180,12 +197,17 @@ class _Run:
         assert self._accepted is not None
         self._fall = self._value()
         self._tried.clear()
-        self._step = float(np.linalg.norm(self._last[0] - self._accepted[0]))
+        step = self._last[0] - self._accepted[0]
+        change = self._last[1].gradient - self._accepted[1].gradient
+        self._step = float(np.linalg.norm(step))
+        self._curvatures.append(float(step @ change) / (self._step**2 or 1.0))
         self._accepted = self._last
         self.n_iter += 1
         remember(self._memory, self.n_iter, *self._accepted)
         if self._callback is not None:
             self._callback(self.n_iter, *self._accepted)
+        if self._curvatures and self.is_there:
+            raise StopIteration
         if self.refined:
             largest = _largest(self._accepted[1])
             self._n_vain += 1
@@ -213,16 +235,28 @@ class _Run:
         self._origin, self.reach = self._accepted[0], self._step or 1.0
         return True
 
-    def solution(self, tol: float, message: str) -> Solution:
+    @property
+    def is_there(self) -> bool:
+        """Whether the accepted point is the end."""
+        assert self._accepted is not None
+        # A search that fails below the rounding of the gradient is the end of what float64 can
+        # tell, not a failure.
+        return NO_PENALTY.is_optimal(*self._accepted, self._goal())
+
+    def _goal(self) -> float:
+        """Return the largest entry that a gradient may have here."""
+        flattest = max(min(self._curvatures, default=1.0), float(np.finfo(float).eps))
+        return self._tol * float(np.sqrt(min(1.0, flattest / _FLAT)))
+
+    def solution(self, message: str) -> Solution:
         """Return the accepted point as the end."""
         assert self._accepted is not None
         w, seen = self._accepted
-        # A search that fails below the rounding of the gradient is the end of what float64 can
-        # tell, not a failure.
-        converged = NO_PENALTY.is_optimal(w, seen, tol)
         if "StopIteration" in message:
-            message = "The gradient falls no further."
-        return Solution(w, seen.value, seen.gradient, self.n_iter, converged, message)
+            message = f"The gradient {'is small' if self.is_there else 'falls no further'}."
+        if not self.is_there and _largest(seen) <= self._tol:
+            message += f" It should have fallen to {self._goal():.1e}, so flat is the objective."
+        return Solution(w, seen.value, seen.gradient, self.n_iter, self.is_there, message)
 
 
 def _largest(seen: Evaluation) -> float:

@@ -12,7 +12,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import HuberRegressor, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+)
 from sklearn.linear_model._huber import _huber_loss_and_gradient
 
 from dask_gradcode import (
@@ -21,6 +27,7 @@ from dask_gradcode import (
     CodedPoissonRegressor,
     CodedRidge,
 )
+from dask_gradcode.optimizers import LBFGS
 
 RNG = np.random.default_rng(0)
 N = RNG.normal(size=(600, 4))
@@ -76,6 +83,89 @@ def test_poisson_logistic_and_huber_are_too(name: str) -> None:
     twin = HuberRegressor(alpha=0, tol=1e-9, max_iter=1000).fit(Z, Y)
     assert_allclose(robust.predict(X), twin.predict(Z), atol=1e-3)
     assert robust.scale_ == pytest.approx(twin.scale_, rel=1e-3)
+
+
+FAR: dict[str, tuple[Any, Any]] = {
+    "UTM": COLUMNS["UTM"],
+    "mean 1e6": (1.0, 1e6),
+    "a constant column": ([1e3, 1.0, 1.0, 0.0], [4e6, 1e6, 0.0, 1.0]),
+}
+every_far_column = pytest.mark.parametrize("name", FAR)
+
+
+def least_squares(X: Any, y: Any, alpha: float) -> Any:
+    """Return exact predictions of ridge regression without an intercept."""
+    size = np.linalg.norm(X, axis=0)
+    rows = np.vstack([X, np.sqrt(alpha) * np.eye(X.shape[1])])
+    target = np.append(y, np.zeros(X.shape[1]))
+    return X @ (np.linalg.lstsq(rows / size, target, rcond=1e-15)[0] / size)
+
+
+@every_far_column
+@pytest.mark.parametrize("form", [np.asarray, csr_array], ids=["dense", "CSR"])
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("is_far", [False, True], ids=["", "targets far from zero, too"])
+def test_ridge_without_an_intercept_is_exact_however_far_columns_are_from_zero(
+    name: str, form: Any, alpha: float, is_far: bool
+) -> None:
+    scale, offset = FAR[name]
+    X = N * scale + offset
+    y = X @ np.array([1e-3, -2.0, 0.5, 3.0]) + Y if is_far else Y - 4.0
+    ours = CodedRidge(alpha, fit_intercept=False).fit(form(X), y)
+    expected = least_squares(X, y, alpha)
+    assert_allclose(ours.predict(X), expected, atol=2e-5 * np.std(y))
+    assert ours.n_iter_ < 20
+
+
+@every_far_column
+def test_without_an_intercept_the_others_are_exact_too(name: str) -> None:
+    rng = np.random.default_rng(0)
+    scale, offset = FAR[name]
+    X = N * scale + offset
+    labels = N @ SLOPES + rng.logistic(size=600) > 0.0
+    classes = CodedLogisticRegression(fit_intercept=False, tol=1e-7).fit(X, labels)
+    theirs = LogisticRegression(fit_intercept=False, solver="newton-cholesky", tol=1e-9)
+    assert_allclose(classes.predict_proba(X), theirs.fit(X, labels).predict_proba(X), atol=1e-5)
+    free = least_squares(X, N @ SLOPES, 0.0)  # what these columns can explain at all
+    counts = rng.poisson(np.exp(3.0 + 0.1 * free)).astype(float)
+    rates = CodedPoissonRegressor(alpha=0, fit_intercept=False, tol=1e-5).fit(X, counts)
+    residual = counts - rates.predict(X)
+    assert_allclose(residual @ X / np.linalg.norm(X, axis=0), 0.0, atol=1e-3)
+    outlying = Y.copy()
+    outlying[:30] += 1e3
+    robust = CodedHuberRegressor(alpha=0, fit_intercept=False).fit(X, outlying)
+    residual = outlying - robust.predict(X)
+    slope = np.clip(residual / robust.scale_, -1.35, 1.35)
+    assert_allclose(slope @ X / np.linalg.norm(X, axis=0), 0.0, atol=1e-3)
+    assert np.mean(slope**2) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["UTM", "mean 1e6"])
+def test_an_l1_penalty_without_an_intercept_says_that_it_cannot_get_there(name: str) -> None:
+    model = CodedLogisticRegression(
+        l1_ratio=0.5, fit_intercept=False, solver="nesterov", max_iter=5000
+    )
+    labels = N @ SLOPES > 0.0
+    with pytest.warns(ConvergenceWarning, match="nearly alike.*subtract a constant"):
+        model.fit(columns(name), labels)
+    assert model.fit(N + 3.0, labels).score(N + 3.0, labels) > 0.7
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_without_an_intercept_a_fit_goes_on_from_warm_starts_and_checkpoints(
+    tmp_path: Path,
+) -> None:
+    def fit(path: Any, solver: str, **parameters: Any) -> CodedRidge:
+        model = CodedRidge(fit_intercept=False, solver=solver, checkpoint=path, **parameters)
+        return model.fit(columns("UTM"), Y)
+
+    whole = fit(None, "nesterov")
+    fit(tmp_path, "nesterov", max_iter=3)
+    assert fit(tmp_path, "nesterov").coef_.tobytes() == whole.coef_.tobytes()
+    model = fit(None, "lbfgs", warm_start=True)
+    before = model.coef_
+    assert model.fit(columns("UTM"), Y).n_iter_ <= 1
+    assert_allclose(model.coef_, before, rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e3, 1e4, 1e6])
@@ -164,9 +254,10 @@ def test_one_gross_outlier_leaves_hubers_scale_alone_and_is_found() -> None:
     assert not hasattr(pickle.loads(pickle.dumps(CodedHuberRegressor())), "outliers_")
 
 
-def test_a_warm_start_recovers_from_a_collapsed_scale() -> None:
+@pytest.mark.parametrize("scale", [1e-87, 1e30, 1e300])
+def test_a_warm_start_recovers_from_a_collapsed_or_exploded_scale(scale: float) -> None:
     model = CodedHuberRegressor(warm_start=True).fit(N, Y)
-    good, model.scale_ = model.scale_, 1e-87
+    good, model.scale_ = model.scale_, scale
     assert model.fit(N, Y).scale_ == pytest.approx(good, rel=1e-3)
 
 
@@ -226,11 +317,40 @@ def test_an_l1_penalty_is_of_the_original_coefficients() -> None:
     assert_allclose(gradient[w != 0.0], -np.sign(w[w != 0.0]), atol=1e-5)
 
 
-def test_of_many_solutions_ridge_finds_the_smallest_of_scaled_columns() -> None:
-    X, y = N[:3] - N[:3].mean(axis=0), Y[:3]
-    scale = X.std(axis=0)
-    smallest = np.linalg.pinv(X / scale) @ (y - y.mean()) / scale
-    assert_allclose(CodedRidge(alpha=0, tol=1e-10).fit(X, y).coef_, smallest, atol=1e-6)
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_that_nearly_add_up_to_others_are_no_end_for_ridge(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hilbert = 1.0 / (np.arange(50)[:, None] + np.arange(12) + 1.0)
+    y = hilbert @ rng.normal(size=12)
+    y += 0.1 * y.std() * rng.normal(size=50)
+    Z = centred(hilbert)
+    best = LinearRegression().fit(Z, y).score(Z, y)
+    assert CodedRidge(alpha=0).fit(hilbert, y).score(hilbert, y) >= best - 2e-5
+    early = CodedRidge(alpha=0, solver=LBFGS()).fit(hilbert, y)
+    with pytest.warns(ConvergenceWarning, match=r"(?s)so flat is the objective.*max_iter="):
+        CodedRidge(alpha=0, max_iter=early.n_iter_).fit(hilbert, y)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 100.0])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_of_many_solutions_ridge_finds_the_one_that_its_docstring_says(
+    fit_intercept: bool, offset: float
+) -> None:
+    rng = np.random.default_rng(0)
+    scale = np.logspace(-2, 2, 40)
+    X, y = scale * (rng.normal(size=(12, 40)) + offset), rng.normal(size=12) + 2.0
+    model = CodedRidge(alpha=0, fit_intercept=fit_intercept, tol=1e-8).fit(X, y)
+    is_far = offset == 100.0
+    if fit_intercept:
+        rows, target, norm = X - X.mean(axis=0), y - y.mean(), np.diag(X.std(axis=0))
+    elif is_far:
+        rows, target, norm = X, y, np.vstack([np.diag(X.std(axis=0)), X.mean(axis=0)])
+    else:
+        rows, target, norm = X, y, np.diag(np.sqrt((X**2).mean(axis=0)))
+    inverse = np.linalg.inv(np.linalg.cholesky(norm.T @ norm, upper=True))
+    smallest = inverse @ np.linalg.pinv(rows @ inverse, rcond=1e-9) @ target
+    assert_allclose(model.predict(X), y, atol=1e-6)
+    assert_allclose(norm @ model.coef_, norm @ smallest, atol=1e-6)
 
 
 def test_coefficients_can_be_made_sparse_and_dense_again() -> None:

@@ -186,3 +186,23 @@ def test_a_number_of_corrections_that_is_no_positive_int_is_refused(n_correction
 def test_a_numpy_integer_is_a_number_of_corrections() -> None:
     assert LBFGS(np.int64(7)) == LBFGS(7)  # type: ignore[arg-type]
     assert LBFGS(np.int64(7)).minimize(rosenbrock, START, max_iter=500).converged  # type: ignore[arg-type]
+
+
+def test_a_careful_search_goes_on_along_the_floor_of_a_valley() -> None:
+    curvature = np.logspace(0, -8, 12)
+
+    def valley(w: Vector) -> Evaluation:
+        return Evaluation(float(0.5 * curvature @ (w - 1.0) ** 2), curvature * (w - 1.0))
+
+    plain, careful = (
+        LBFGS(careful=careful).minimize(valley, np.zeros(12), tol=1e-6, max_iter=1000)
+        for careful in (False, True)
+    )
+    assert plain.converged
+    assert careful.converged
+    assert careful.value < 0.2 * plain.value
+    again = LBFGS(careful=True).minimize(valley, careful.w, tol=1e-6)
+    assert (again.n_iter, again.converged) == (0, True)
+    short = LBFGS(careful=True).minimize(valley, np.zeros(12), tol=1e-6, max_iter=plain.n_iter)
+    assert not short.converged
+    assert "so flat is the objective" in short.message
