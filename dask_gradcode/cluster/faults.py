@@ -26,27 +26,31 @@ _PATIENCE = 10.0  # seconds for a clean end, on workers that may be gone
 
 @contextmanager
 def inject(client: Client, model: StragglerModel) -> Iterator[None]:
-    """Have the workers of a cluster be as slow as a straggler model says.
+    """Have the workers of a cluster be as late and as slow as a straggler model says.
 
-    In each round a worker does nothing for its delay, then looks what is wanted of it. As in life
+    In each round a worker does nothing for its *delay*, then looks what is wanted of it. As in life
     it cannot be interrupted meanwhile: it works on the newest round once it is back, and that
     round's delay comes first (with ``transport="tasks"`` it has, after a silence of several rounds,
-    to answer the one that it was left with before that). On leaving the context all delays end at
-    once, those that would never end too, and they end with the client if that dies. Workers stay
-    alive: their heartbeats go on. A worker that joins later is not delayed.
+    to answer the one that it was left with before that). Where it has a *slowdown*, it then waits
+    after each chunk of rows, or after each block of a block function, until that has taken so many
+    times as long; a newer round ends that wait at once, as it ends computing.
+
+    On leaving the context all delays and slowdowns end at once, those that would never end too, and
+    they end with the client if that dies. Workers stay alive: their heartbeats go on. A worker that
+    joins later is not concerned. Of contexts within each other delays add up, slowdowns multiply.
 
     Parameters
     ----------
     client : distributed.Client
-        A synchronous client. All its workers are delayed, whatever uses them: the model's worker
+        A synchronous client. All its workers are concerned, whatever uses them: the model's worker
         ``i`` is role ``i`` of the code.
     model : StragglerModel
-        The delays, by the round's number, which begins at 0 with each fit.
+        Delays and slowdowns, by the round's number, which begins at 0 with each fit.
 
     Yields
     ------
     None
-        While the context lasts, the workers are delayed.
+        While the context lasts, the workers are late and slow.
 
     Raises
     ------

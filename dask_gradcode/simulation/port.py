@@ -37,7 +37,7 @@ class VirtualPort:
     code : GradientCode
         Who computes what.
     model : StragglerModel
-        The delays.
+        The delays and slowdowns.
     work : float or array-like of shape (n_workers,)
         Seconds in which a worker computes the whole data set.
     overhead : float
@@ -63,7 +63,8 @@ class VirtualPort:
         self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
         self._share = [len(message.blocks) / code.n_blocks for message in code.messages]
         self._clock, self._round = 0.0, -1
-        self._delays: list[float] = []  # of this round
+        self._delays: list[float] = []  # of this round, as are the slowdowns
+        self._slowdowns: list[float] = []
         self._w: dict[int, Vector] = {}  # of each round that somebody may still work on
         self._asked_by = [-1] * code.n_workers  # the newest round that asked a role, its delay
         self._began = [(0.0, 0.0)] * code.n_workers  # from when to when, and when it has computed
@@ -80,6 +81,7 @@ class VirtualPort:
     def begin(self, round: int, w: Vector) -> Sequence[Lost]:
         self._round = round
         self._delays = self._model.delays(round, self._code.n_workers).tolist()
+        self._slowdowns = self._model.slowdowns(round, self._code.n_workers).tolist()
         self._w = {number: self._w[number] for number in {*self._asked_by} - {-1}} | {round: w}
         return []
 
@@ -90,7 +92,7 @@ class VirtualPort:
                 self._begin(role)
             at = max(self._free_at[role], self._clock)
             for message in order.messages:
-                at += self._work[role] * self._share[message]
+                at += self._work[role] * self._slowdowns[role] * self._share[message]
                 heapq.heappush(self._coming, (at + self._overhead, message, role, self._round))
             self._free_at[role] = at
 

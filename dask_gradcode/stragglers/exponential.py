@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from dask_gradcode.stragglers.base import RandomDelay, check_seconds
+from dask_gradcode.stragglers.checks import check_number
+from dask_gradcode.stragglers.drawn import RandomDelay
 from dask_gradcode.typing import Vector
 
 __all__ = ["ExponentialDelay", "ShiftedExponentialDelay"]
@@ -24,6 +25,9 @@ class ExponentialDelay(RandomDelay):
         Which workers are delayed, in every round. None: all.
     n_random : int, optional
         How many random workers are delayed, chosen anew in each round; instead of ``workers``.
+    probability : float, optional
+        With which probability a worker is delayed in a round, drawn anew for each worker and round;
+        instead of ``workers``.
     seed : int, default=0
         Seed of all that is drawn.
 
@@ -36,7 +40,7 @@ class ExponentialDelay(RandomDelay):
     scale: float
 
     def __post_init__(self) -> None:
-        check_seconds(self, "scale")
+        check_number(self, "scale")
         super().__post_init__()
 
     def draw(self, rng: Generator, n_workers: int) -> Vector:
@@ -57,6 +61,9 @@ class ShiftedExponentialDelay(RandomDelay):
         Which workers are delayed, in every round. None: all.
     n_random : int, optional
         How many random workers are delayed, chosen anew in each round; instead of ``workers``.
+    probability : float, optional
+        With which probability a worker is delayed in a round, drawn anew for each worker and round;
+        instead of ``workers``.
     seed : int, default=0
         Seed of all that is drawn.
 
@@ -75,8 +82,8 @@ class ShiftedExponentialDelay(RandomDelay):
     scale: float
 
     def __post_init__(self) -> None:
-        check_seconds(self, "shift")
-        check_seconds(self, "scale")
+        check_number(self, "shift")
+        check_number(self, "scale")
         super().__post_init__()
 
     def draw(self, rng: Generator, n_workers: int) -> Vector:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from dask_gradcode.stragglers.base import RandomDelay, check_seconds
+from dask_gradcode.stragglers.checks import check_number
+from dask_gradcode.stragglers.drawn import RandomDelay
 from dask_gradcode.typing import Vector
 
 __all__ = ["FixedDelay"]
@@ -25,6 +26,9 @@ class FixedDelay(RandomDelay):
         Which workers are delayed, in every round. None: all.
     n_random : int, optional
         How many random workers are delayed, chosen anew in each round; instead of ``workers``.
+    probability : float, optional
+        With which probability a worker is delayed in a round, drawn anew for each worker and round;
+        instead of ``workers``.
     seed : int, default=0
         Seed of that choice.
 
@@ -43,7 +47,7 @@ class FixedDelay(RandomDelay):
     seconds: float
 
     def __post_init__(self) -> None:
-        check_seconds(self, "seconds")
+        check_number(self, "seconds")
         super().__post_init__()
 
     def draw(self, rng: Generator, n_workers: int) -> Vector:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from dask_gradcode.stragglers.base import RandomDelay
+from dask_gradcode.stragglers.drawn import RandomDelay
 from dask_gradcode.typing import Vector
 
 __all__ = ["NeverAnswers"]
@@ -23,6 +23,9 @@ class NeverAnswers(RandomDelay):
         Which workers never answer. None: all.
     n_random : int, optional
         How many random workers fall silent in each round; instead of ``workers``.
+    probability : float, optional
+        With which probability a worker falls silent in a round, drawn anew for each worker and
+        round; instead of ``workers``.
     seed : int, default=0
         Seed of that choice.
 

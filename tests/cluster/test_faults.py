@@ -325,7 +325,7 @@ def test_a_model_that_does_not_fit_the_code_is_an_error_of_the_round(client: Cli
         place(X, Y, code=FractionalRepetition(4, 1)) as data,
         ClusterObjective(data, count_rows) as objective,
         inject(client, FixedDelay(0.1, workers=[4])),
-        pytest.raises(ValueError, match="delays a worker that is none of 0 to 3"),
+        pytest.raises(ValueError, match="names a worker that is none of 0 to 3"),
     ):
         objective(np.zeros(2))
 

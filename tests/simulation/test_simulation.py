@@ -27,19 +27,26 @@ from dask_gradcode.optimizers import LBFGS
 from dask_gradcode.rounds import Deadline, Everybody, Fastest, InsufficientWorkersError
 from dask_gradcode.simulation import SimulatedObjective, simulate
 from dask_gradcode.stragglers import (
+    Combined,
     ExponentialDelay,
     FixedDelay,
+    MarkovSlowdown,
     NeverAnswers,
     ParetoDelay,
+    Slowdown,
+    StragglerModel,
     TraceDelay,
 )
+from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block
 from helpers import logistic_data
 
 every_code = pytest.mark.parametrize("code", FEW, ids=repr)
 
 
-def event_queue(code: GradientCode, delays: np.ndarray, work: float) -> list[float]:
+def event_queue(
+    code: GradientCode, delays: np.ndarray, slowdowns: np.ndarray, work: float
+) -> list[float]:
     """Play worker by worker what the simulator computes at once; the time of each round.
 
     A worker looks for the newest round whenever it is free: after a delay, after each message, and
@@ -62,7 +69,7 @@ def event_queue(code: GradientCode, delays: np.ndarray, work: float) -> list[flo
         doing[worker] = "compute", newest, place
         if place < len(code.messages_of[worker]):
             ticket[worker] += 1
-            took = work * share[code.messages_of[worker][place]]
+            took = work * slowdowns[newest][worker] * share[code.messages_of[worker][place]]
             heapq.heappush(queue, (now + took, worker, ticket[worker]))
         else:
             doing[worker] = "idle", newest, 0
@@ -99,9 +106,72 @@ def test_rounds_take_as_long_as_worker_by_worker(code: GradientCode, data: st.Da
     seconds = st.one_of(st.just(0.0), st.floats(0.001, 9.0))
     row = st.lists(seconds, min_size=code.n_workers, max_size=code.n_workers)
     delays = np.array(data.draw(st.lists(row, min_size=1, max_size=6)))
-    trace = TraceDelay(delays)
-    history = simulate(code, trace, plan=Everybody(), n_rounds=len(delays), work=0.7)
-    assert_allclose(history.columns["seconds"], event_queue(code, delays, 0.7), atol=1e-9)
+    slow = data.draw(
+        st.sampled_from(
+            [
+                StragglerModel(),
+                Slowdown(8.0, probability=0.4),
+                Slowdown(1.5, n_random=1),
+                MarkovSlowdown(3.0, p_begin=0.3, p_end=0.4),
+            ]
+        )
+    )
+    n = len(delays)
+    both = Combined([TraceDelay(delays), slow])
+    history = simulate(code, both, plan=Everybody(), n_rounds=n, work=0.7)
+    slowdowns = np.array([slow.slowdowns(number, code.n_workers) for number in range(n)])
+    expected = event_queue(code, delays, slowdowns, 0.7)
+    assert_allclose(history.columns["seconds"], expected, atol=1e-9)
+
+
+def test_a_slow_worker_takes_longer_over_each_of_its_messages() -> None:
+    code = PartialStragglers(FractionalRepetition(4, 1), 2)
+    slow = Slowdown(3.0, workers=[1])
+    (record,) = simulate(code, slow, plan=Everybody(), n_rounds=1, work=12.0, overhead=0.5)
+    # of 12 blocks: 2 private ones, then 2 coded ones; the overhead of a message is nobody's work
+    assert_allclose(record.arrived_at[:4], [2.5, 6.5, 2.5, 2.5])
+    assert record.seconds == 6.5
+    group = Slowdown(3.0, workers=[0, 1])  # so that a second message of theirs is waited for
+    (record,) = simulate(code, group, plan=Everybody(), n_rounds=1, work=12.0, overhead=0.5)
+    assert record.seconds == 12.5
+
+
+def test_a_worker_is_as_slow_as_the_round_that_it_computes_for() -> None:
+    class Once(StragglerModel):
+        def slowdowns(self, round: int, n_workers: int) -> Vector:
+            return np.array([10.0 if round == 0 else 1.0, 1.0])
+
+    history = simulate(FractionalRepetition(2, 1), Once(), plan=Everybody(), n_rounds=2, work=1.0)
+    # in the second round both begin at once: what is left of the first one is given up
+    assert history.columns["seconds"] == [1.0, 1.0]
+    assert [bool(np.isfinite(record.arrived_at[0])) for record in history] == [False, True]
+
+
+def test_a_pause_comes_before_slow_computing() -> None:
+    late = Combined([FixedDelay(2.0, workers=[0]), Slowdown(8.0, workers=[0, 1])])
+    (record,) = simulate(Uncoded(3), late, n_rounds=1, work=3.0)
+    assert_allclose(record.arrived_at, [10.0, 8.0, 1.0])
+
+
+def test_slowness_costs_each_code_what_a_sum_by_hand_says() -> None:
+    """n = 6, s = 1: shares of a sixth uncoded, of a third coded, one worker 8 times slower."""
+    slow = Slowdown(8.0, workers=[2])
+    for code, seconds in (
+        (Uncoded(6), 8 / 6),
+        (FractionalRepetition(6, 1), 2 / 6),
+        (CyclicRepetition(6, 1), 2 / 6),
+    ):
+        assert_allclose(simulate(code, slow, n_rounds=3).columns["seconds"], seconds)
+        assert_allclose(simulate(code, slow, n_rounds=3, work=6.0).columns["seconds"], 6 * seconds)
+    drawn = Slowdown(8.0, probability=0.1, seed=3)
+    slowest = [drawn.slowdowns(number, 6).max() for number in range(50)]
+    uncoded = simulate(Uncoded(6), drawn, n_rounds=50, work=6.0)
+    assert_allclose(uncoded.columns["seconds"], slowest)
+    pairs = [drawn.slowdowns(number, 6).reshape(3, 2).min(axis=1).max() for number in range(50)]
+    fractional = simulate(
+        FractionalRepetition(6, 1), drawn, plan=Everybody(), n_rounds=50, work=6.0
+    )
+    assert_allclose(fractional.columns["seconds"], 2 * np.array(pairs))
 
 
 def test_the_uncoded_sum_waits_for_the_slowest() -> None:

@@ -20,7 +20,7 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import Shard
-from dask_gradcode.cluster.worker.delays import delay
+from dask_gradcode.cluster.worker.delays import paced
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
@@ -238,6 +238,11 @@ def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     worker: Any = get_worker()
     fit, round_, _, role, _ = worker.get_current_task()
     with Released.told(stop.set):
-        if delay((fit, role), role, round_, code.n_workers) and stop.is_set():
-            return None
-        return shard.compute(code, order.message, work, w, stop.is_set)
+        return paced(
+            lambda should_stop: shard.compute(code, order.message, work, w, should_stop),
+            stop.is_set,
+            (fit, role),
+            role,
+            round_,
+            code.n_workers,
+        )

@@ -1,19 +1,25 @@
-"""The worker's side of injected delays: what blocks it before it computes in a round."""
+"""The worker's side of injected models: what keeps it from computing, and what slows it down."""
 
 from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable, Sequence
+from math import prod
 
 from distributed import get_worker, secede
 
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.stragglers import StragglerModel
+from dask_gradcode.typing import Vector
 
-__all__ = ["await_begin", "await_end", "delay", "hold"]
+__all__ = ["await_begin", "await_end", "hold", "paced"]
 
 _PATIENCE = 30.0  # seconds
+_LOOK_EVERY = 0.001  # seconds in which a slow worker notices that it is told to stop
+
+_Slowdown = Callable[[], float]
 
 _active: dict[tuple[str, str], _Injection] = {}  # by worker and token; threads are workers, too
 _changed = threading.Condition()
@@ -24,7 +30,7 @@ class _Injection:
 
     def __init__(self, model: StragglerModel) -> None:
         self._model, self._over = model, threading.Event()
-        self._rounds: dict[Hashable, int] = {}  # the last one, by whose it is
+        self._rounds: dict[Hashable, tuple[int, float]] = {}  # the last, its slowdown, by whose
         self._locks: dict[Hashable, threading.Lock] = {}
 
     def end(self) -> None:
@@ -35,20 +41,36 @@ class _Injection:
         """Wait for the end."""
         self._over.wait()
 
-    def delay(self, who: Hashable, role: int, round: int, n_workers: int) -> None:
+    def begin(self, who: Hashable, role: int, round: int, n_workers: int) -> _Slowdown:
+        """Block before a round's first message; return how slow the worker is in the round."""
         # Another thread, with another message of the same round, is delayed as long.
         with self._locks.setdefault(who, threading.Lock()):
-            if self._rounds.get(who) != round:
+            last, factor = self._rounds.get(who, (-1, 1.0))
+            if last != round:
                 seconds = float(self._model.delays(round, n_workers)[role])
-                self._rounds[who] = round
+                factor = float(self._model.slowdowns(round, n_workers)[role])
+                self._rounds[who] = round, factor
                 self._over.wait(min(seconds, threading.TIMEOUT_MAX))
+        return lambda: 1.0 if self._over.is_set() else factor
 
 
-def delay(who: Hashable, role: int, round: int, n_workers: int) -> bool:
-    """Block as injected models say; called before each message, blocks before a round's first.
+def paced(
+    compute: Callable[[Callable[[], bool]], Vector | None],
+    should_stop: Callable[[], bool],
+    who: Hashable,
+    role: int,
+    round: int,
+    n_workers: int,
+) -> Vector | None:
+    """Compute a message as late and as slowly as injected models say.
 
     Parameters
     ----------
+    compute : callable
+        ``compute(should_stop)`` returns the payload, or None if it was told to stop, which it asks
+        before each chunk of rows or each block.
+    should_stop : callable
+        Whether this round is over.
     who : hashable
         Whose rounds these are: one fit's role.
     role : int
@@ -60,16 +82,52 @@ def delay(who: Hashable, role: int, round: int, n_workers: int) -> bool:
 
     Returns
     -------
-    bool
-        Whether it may have taken so long that the round is over.
+    ndarray or None
+        The payload, or None if told to stop.
     """
     if not _active:
-        return False
+        return compute(should_stop)
     address = get_worker().address
-    for (worker, _), injection in list(_active.items()):
-        if worker == address:
-            injection.delay(who, role, round, n_workers)
-    return True
+    mine = [injection for (worker, _), injection in list(_active.items()) if worker == address]
+    slowdowns = [injection.begin(who, role, round, n_workers) for injection in mine]
+    if should_stop():  # the delay may have lasted longer than the round
+        return None
+    slowly = _Slowly(should_stop, slowdowns)
+    payload = compute(slowly)
+    return None if slowly.wait() else payload  # what came last takes its time, too
+
+
+class _Slowly:
+    """A ``should_stop`` that answers when a slow worker would have come to ask.
+
+    Parameters
+    ----------
+    should_stop : callable
+        Whether to stop; asked all the time, so that waiting ends with the round.
+    slowdowns : sequence of callable
+        How many times as long as usual computing takes; their product counts. Each may end.
+    """
+
+    def __init__(self, should_stop: Callable[[], bool], slowdowns: Sequence[_Slowdown]) -> None:
+        self._should_stop, self._slowdowns = should_stop, slowdowns
+        self._since: float | None = None  # when computing went on; until first asked it has not
+
+    def __call__(self) -> bool:
+        stop = self.wait() or self._should_stop()
+        self._since = time.perf_counter()
+        return stop
+
+    def wait(self) -> bool:
+        """Wait for as long as computing should have taken; True if told to stop meanwhile."""
+        if self._since is None:
+            return False
+        took = time.perf_counter() - self._since
+        while True:
+            until = self._since + took * prod(slowdown() for slowdown in self._slowdowns)
+            left = until - time.perf_counter()
+            if left <= 0 or self._should_stop():
+                return left > 0
+            time.sleep(min(left, _LOOK_EVERY))
 
 
 def hold(model: bytes, token: str) -> None:

@@ -6,13 +6,13 @@ import pickle
 import selectors
 import socket
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from dask_gradcode.cluster.data.shard import Shard
-from dask_gradcode.cluster.worker.delays import delay
+from dask_gradcode.cluster.worker.delays import paced
 from dask_gradcode.cluster.worker.errors import pack_error
 from dask_gradcode.cluster.worker.outbox import Outbox
 from dask_gradcode.cluster.worker.wire import (
@@ -137,14 +137,15 @@ class Visitor:
             self._read()
             return self._round != round_ or self._reader.begun() is Kind.BEGIN
 
-        if delay(self, shard.role, round_, job.code.n_workers) and superseded():
-            return None
-        size = work.statistic(self._w).size
-        if self._payload.size != size:
-            self._payload = np.zeros(size)
-        return shard.compute(
-            job.code, job.messages[message], work, self._w, superseded, self._payload
-        )
+        def compute(should_stop: Callable[[], bool]) -> Vector | None:
+            size = work.statistic(self._w).size
+            if self._payload.size != size:
+                self._payload = np.zeros(size)
+            return shard.compute(
+                job.code, job.messages[message], work, self._w, should_stop, self._payload
+            )
+
+        return paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
 
     def _read(self) -> None:
         frame = self._reader.read()

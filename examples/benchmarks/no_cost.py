@@ -1,0 +1,287 @@
+"""What tolerance costs where every worker is a machine of its own: rounds with and without faults.
+
+    python examples/benchmarks/no_cost.py [--workers 6 12] [--rounds 30] [--quick] [--json PATH]
+
+A worker is a process whose work is sleeping, so much for each row, so that processes on a few cores
+behave like machines. All codes have their data on the same workers and take turns, a round each;
+s = 1. Figures are in undisturbed uncoded rounds, measured before and after each scenario:
+
+- nobody is late;
+- one worker computes 8 times slower, for good;
+- one worker is frozen (SIGSTOP), for good: without a code that never ends;
+- each worker computes 8 times slower in a round with probability 0.1: the same draws for all codes
+  and for the references, ten times as many rounds, and means in place of medians.
+
+Two references are computed. ``leaves`` knows who is slow and gives whole leaves, eighths of what a
+worker has without a code, to workers that hold them: each share on one worker, its parts spread
+over s others (declustered replicas). ``n / sum(v)`` divides the work as finely as one likes, over
+workers of speed v, wherever the data are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import dask
+import numpy as np
+from distributed import Client, LocalCluster
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_flow
+
+from common import about
+from dask_gradcode import place
+from dask_gradcode.cluster import ClusterObjective, Placement, inject
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    FractionalRepetition,
+    GradientCode,
+    Uncoded,
+)
+from dask_gradcode.rounds import Policy
+from dask_gradcode.stragglers import Slowdown, StragglerModel
+from dask_gradcode.work import Block
+
+S, FACTOR, LATE = 1, 8.0, 2  # LATE: who is slow or frozen for good
+LEAVES, SPREAD = 8, 4  # of a share: leaves, and parts whose replicas lie together
+ROWS = 64  # of a share
+WARM_UP = 5  # rounds: of these the faults that last are known
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A code for n workers, and a plan; None is the usual one."""
+
+    name: str
+    code: Callable[[int], GradientCode]
+    plan: Policy | None = None
+
+
+SCHEMES = (
+    Scheme("uncoded", Uncoded),
+    Scheme("fractional", lambda n: FractionalRepetition(n, S)),
+    Scheme("cyclic", lambda n: CyclicRepetition(n, S)),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happens to the workers, for how many times the usual number of rounds."""
+
+    name: str
+    model: StragglerModel
+    frozen: bool = False
+    times: int = 1
+    typical: Callable[[list[float]], float] = median
+
+    def slowdowns(self, round: int, n: int) -> np.ndarray:
+        """Return how many times slower each worker is in a round, infinitely if frozen."""
+        slow = self.model.slowdowns(round, n)
+        if self.frozen:
+            slow[LATE] = np.inf
+        return slow
+
+
+SCENARIOS = (
+    Scenario("nobody late", StragglerModel()),
+    Scenario("one 8x slower", Slowdown(FACTOR, workers=[LATE])),
+    Scenario("one frozen", StragglerModel(), frozen=True),
+    Scenario("10% at 8x", Slowdown(FACTOR, probability=0.1), times=10, typical=mean),
+)
+
+
+# ---- references, in shares: what a worker has without a code
+
+
+def holders(n: int) -> list[tuple[int, ...]]:
+    """Return who holds each leaf: its share's owner, and s others, by parts of the share."""
+    parts = [leaf * SPREAD // LEAVES for leaf in range(LEAVES)]
+    return [
+        (i, *((i + 1 + (part * S + k) % (n - 1)) % n for k in range(S)))
+        for i in range(n)
+        for part in parts
+    ]
+
+
+def best_of_leaves(slowdowns: np.ndarray) -> float:
+    """Return the shortest time in which holders can compute all leaves, one after the other."""
+    n, held = slowdowns.size, holders(slowdowns.size)
+    kinds = sorted(set(held))  # leaves with the same holders are alike
+    count = [held.count(kind) for kind in kinds]
+    source, sink = n + len(kinds), n + len(kinds) + 1
+
+    def feasible(seconds: float) -> bool:
+        capacity = np.floor(seconds * LEAVES / slowdowns + 1e-9).astype(np.int32)
+        flow = np.zeros((sink + 1, sink + 1), dtype=np.int32)
+        flow[:n, sink] = capacity
+        for at, kind in enumerate(kinds, start=n):
+            flow[source, at] = count[at - n]
+            flow[at, list(kind)] = count[at - n]
+        return maximum_flow(csr_array(flow), source, sink).flow_value == len(held)
+
+    finite = slowdowns[np.isfinite(slowdowns)]
+    times = np.unique(np.outer(finite, np.arange(1, 2 * LEAVES + 1)) / LEAVES)
+    low, high = 0, times.size - 1  # twice the work of a share is enough: s = 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if feasible(times[middle]) else (middle + 1, high)
+    return float(times[low])
+
+
+REFERENCES: dict[str, Callable[[np.ndarray], float]] = {
+    "leaves": best_of_leaves,
+    "n / sum(v)": lambda slowdowns: slowdowns.size / float((1.0 / slowdowns).sum()),
+}
+
+
+# ---- rounds
+
+
+def sleeping(seconds: float) -> Callable[[np.ndarray, Block], tuple[float, np.ndarray]]:
+    """Return work that takes so long for each row."""
+
+    def work(w: np.ndarray, block: Block) -> tuple[float, np.ndarray]:
+        time.sleep(seconds * block.n_rows)
+        return float(block.n_rows), w
+
+    return work
+
+
+def timed(objective: ClusterObjective, n: int) -> float:
+    """Return the seconds of a round, whose sum must be right."""
+    start = time.perf_counter()
+    seen = objective(np.zeros(1))
+    took = time.perf_counter() - start
+    assert abs(seen.value - ROWS * n) < 1e-6, seen
+    return took
+
+
+@contextmanager
+def stopped(pid: int | None) -> Iterator[None]:
+    """Freeze a process, if any."""
+    if pid is not None:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if pid is not None:
+            os.kill(pid, signal.SIGCONT)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everybody's data on the same workers."""
+
+    client: Client
+    n: int
+    placed: dict[str, Placement]
+    work: Callable[[np.ndarray, Block], tuple[float, np.ndarray]]
+    rounds: int
+
+    def calm(self) -> list[float]:
+        """Return the seconds of uncoded rounds while nobody is late."""
+        with ClusterObjective(self.placed["uncoded"], self.work) as objective:
+            return [timed(objective, self.n) for _ in range(WARM_UP + self.rounds)][WARM_UP:]
+
+    def disturbed(self, scenario: Scenario) -> dict[str, list[float]]:
+        """Return the seconds of each scheme's rounds, the first ones left out."""
+        with ExitStack() as stack:
+            stack.enter_context(inject(self.client, scenario.model))
+            objectives = {
+                scheme.name: stack.enter_context(
+                    ClusterObjective(self.placed[scheme.name], self.work, plan=scheme.plan)
+                )
+                for scheme in SCHEMES
+                if not (scenario.frozen and self.placed[scheme.name].code.n_stragglers == 0)
+            }
+            took: dict[str, list[float]] = {name: [] for name in objectives}
+
+            def turns(count: int) -> None:
+                for _ in range(count):
+                    for name, objective in objectives.items():
+                        took[name].append(timed(objective, self.n))
+
+            if scenario.frozen:
+                turns(1)  # which opens the connections
+            with stopped(self.pid() if scenario.frozen else None):
+                turns(WARM_UP + scenario.times * self.rounds - scenario.frozen)
+        return {name: times[WARM_UP:] for name, times in took.items()}
+
+    def pid(self) -> int:
+        """Return the process that plays the role that is to be frozen, in all codes."""
+        address = self.placed["uncoded"].addresses[LATE]
+        assert all(data.addresses[LATE] == address for data in self.placed.values())
+        return int(self.client.run(os.getpid, workers=[address])[address])
+
+
+def row(bench: Bench, scenario: Scenario) -> dict[str, Any]:
+    """Measure one scenario, in undisturbed uncoded rounds."""
+    before = bench.calm()
+    took = bench.disturbed(scenario)
+    share = median(before + bench.calm())
+    found: dict[str, Any] = {"n": bench.n, "scenario": scenario.name, "share": share}
+    for scheme in SCHEMES:
+        times = took.get(scheme.name)
+        found[scheme.name] = scenario.typical(times) / share if times else float("inf")
+    numbers = range(WARM_UP, WARM_UP + scenario.times * bench.rounds)
+    drawn = [scenario.slowdowns(number, bench.n) for number in numbers]
+    for name, reference in REFERENCES.items():
+        found[name] = scenario.typical([reference(slowdowns) for slowdowns in drawn])
+    return found
+
+
+@contextmanager
+def benches(n: int, seconds: float, rounds: int) -> Iterator[Bench]:
+    """Place the data of all schemes on n processes."""
+    X, y = np.zeros((ROWS * n, 1)), np.arange(ROWS * n) % 2
+    # Dask would give up a worker that is frozen for five minutes
+    with ExitStack() as stack, dask.config.set({"distributed.scheduler.worker-ttl": None}):
+        cluster = stack.enter_context(
+            LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0", memory_limit=0)
+        )
+        client = stack.enter_context(Client(cluster))
+        placed = {}
+        for scheme in SCHEMES:
+            data = stack.enter_context(place(X, y, code=scheme.code(n), client=client))
+            data.wait(60)
+            placed[scheme.name] = data
+        yield Bench(client, n, placed, sleeping(seconds / ROWS), rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[6, 12])
+    parser.add_argument("--rounds", type=int, default=30, help="of each scheme in a scenario")
+    parser.add_argument("--share", type=float, default=0.1, help="seconds of an uncoded round")
+    parser.add_argument("--quick", action="store_true", help="3 rounds, 6 workers, 30 ms")
+    parser.add_argument("--json", type=Path, help="write figures, versions and machine here")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.workers, arguments.rounds, arguments.share = [6], 3, 0.03
+
+    columns = [*(scheme.name for scheme in SCHEMES), *REFERENCES]
+    print(f"{'n':>4}  {'scenario':<16}{'share':>10}", *(f"{name:>12}" for name in columns), sep="")
+    rows = []
+    for n in arguments.workers:
+        with benches(n, arguments.share, arguments.rounds) as bench:
+            for scenario in SCENARIOS:
+                rows.append(found := row(bench, scenario))
+                shown = (f"{found[name]:>12.2f}" for name in columns)
+                share = f"{found['share'] * 1e3:>7.1f} ms"
+                print(f"{n:>4}  {scenario.name:<16}{share}", *shown, sep="", flush=True)
+    if arguments.json:
+        result = {**about(), **vars(arguments), "json": None, "rows": rows}
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
