@@ -201,7 +201,7 @@ def test_a_work_that_adds_nothing_cannot_be_made() -> None:
         Idle()
 
 
-@pytest.mark.parametrize("work", [None, 3.0, "logistic", object()])
+@pytest.mark.parametrize("work", [None, 3.0, "logistic", object(), Logistic, Stubborn])
 def test_what_is_no_work_is_an_error(work: object) -> None:
     with pytest.raises(TypeError, match=r"a Loss, a function .*, or a Work") as caught:
         as_work(work)  # type: ignore[arg-type]

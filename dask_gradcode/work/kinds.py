@@ -47,6 +47,8 @@ def as_work(work: WorkLike) -> Work:
     _OfLoss(loss=Logistic(positive=1.0, class_weight=(1.0, 1.0)))
     """
     match work:
+        case type():
+            pass  # a class has all that its instances have, and can be called
         case Work():
             return work
         case Loss():
