@@ -26,7 +26,7 @@ from distributed import Client
 from sklearn.utils._param_validation import StrOptions
 
 import dask_gradcode.linear_model
-from dask_gradcode.linear_model.base import SOLVERS
+from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.optimizers import Optimizer
 
 EXPECTED = tomllib.loads(Path(__file__).with_name("expected.toml").read_text())

@@ -7,11 +7,12 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask.base import compute
+from dask.base import compute, persist
 from distributed import Client
 
 from dask_gradcode.checks import as_rows, refuse_missing
 from dask_gradcode.cluster.client.computing import say_where_it_lies
+from dask_gradcode.cluster.data.chunk import expected_of
 from dask_gradcode.cluster.data.frames import FrameRows
 from dask_gradcode.cluster.data.lazy import as_column, as_dask_array, held_to_shape, is_dask
 from dask_gradcode.containers import check_containers
@@ -64,15 +65,15 @@ def lazily(
         If X is persisted where ``compute()`` will not look for it.
     """
     say_where_it_lies(X, client)
-    function, token = _Checked(function, estimator), f"{estimator}-predict"
+    checked, token = _Checked(function, estimator), f"{estimator}-predict"
     if not isinstance(X, da.Array):
-        frame = _ByRows(function, FrameRows("X", X._meta), like, names)
+        frame = _ByRows(checked, FrameRows("X", X._meta), like, names)
         return X.map_partitions(frame, meta=frame.with_index(like, X._meta), token=token)
     X = held_to_shape(X).rechunk({1: -1})
     shape: dict[str, Any] = {"drop_axis": 1}
     if like.ndim > 1:
         shape = {"chunks": (X.chunks[0], (like.shape[1],))}
-    return da.map_blocks(function, X, dtype=like.dtype, meta=like, token=token, **shape)
+    return da.map_blocks(checked, X, dtype=like.dtype, meta=like, token=token, **shape)
 
 
 class _Checked:
@@ -81,21 +82,28 @@ class _Checked:
     def __init__(self, function: Callable[[Any], Any], estimator: str) -> None:
         self._function, self._estimator = function, estimator
 
-    def __call__(self, rows: Any) -> Any:
-        return self._function(as_rows(rows, self._estimator, ensure_min_samples=0))
+    def __call__(self, rows: Any, block_info: Any = None, what: str = "") -> Any:
+        try:
+            rows = as_rows(rows, self._estimator, ensure_min_samples=0)
+        except (ValueError, TypeError) as error:
+            what = what or expected_of("X", block_info).what
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error} ({what[0].lower()}{what[1:]})") from error
+        return self._function(rows)
 
 
 class _ByRows:
     """A function of arrays, as one of frames."""
 
-    def __init__(
-        self, function: Callable[[Any], Any], rows: FrameRows, like: Any, names: Any
-    ) -> None:
+    def __init__(self, function: _Checked, rows: FrameRows, like: Any, names: Any) -> None:
         self._function, self._rows, self._like, self._names = function, rows, like, names
 
     def __call__(self, part: Any, partition_info: Any = None) -> Any:
         rows = self._rows(part, partition_info)
-        return self.with_index(self._function(rows) if len(part) else self._like, part)
+        if not len(part):
+            return self.with_index(self._like, part)
+        what = f"Partition {partition_info['number']} of X"
+        return self.with_index(self._function(rows, what=what), part)
 
     def with_index(self, values: Any, part: Any) -> Any:
         """Return values as a Series or a frame, of the same rows as a partition."""
@@ -148,22 +156,24 @@ def _value(z: Any, y: Any, loss: Loss) -> Any:
 
 
 def _aligned(y: Any, predicted: Any, sample_weight: Any, *, numeric: bool) -> tuple[Any, Any, Any]:
-    """Return three dask arrays in the same chunks, as far as their lengths are known."""
+    """Return three dask arrays in the same chunks, whose lengths are known."""
     check_containers(y=y, sample_weight=sample_weight)
     arrays = [_column(y, "y", numeric), _column(predicted, "prediction", numeric)]
     if sample_weight is not None:
         arrays.append(_column(sample_weight, "sample_weight", True))
     unknown = [np.isnan(array.shape[0]) for array in arrays]
-    if not all(unknown) or len({array.numblocks for array in arrays}) > 1:
-        for index in np.flatnonzero(unknown):  # on the workers; the user's own array is left alone
-            arrays[index] = arrays[index].copy().compute_chunk_sizes()
+    # Columns are short: kept on the workers until they are compared, they are computed once.
+    kept = iter(persist(*(arrays[index] for index in np.flatnonzero(unknown))))
+    arrays = [
+        next(kept).compute_chunk_sizes() if lost else array
+        for array, lost in zip(arrays, unknown, strict=True)
+    ]
     lengths = [array.shape[0] for array in arrays]
-    if not np.isnan(lengths).any():
-        if len(set(lengths)) > 1:
-            raise ValueError(
-                f"Found input variables with inconsistent numbers of samples: {lengths}"
-            )
-        arrays = [array.rechunk(arrays[1].chunks) for array in arrays]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"Found input variables with inconsistent numbers of samples: {lengths}")
+    if not lengths[0]:
+        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+    arrays = [array.rechunk(arrays[1].chunks) for array in arrays]
     if sample_weight is None:
         arrays.append(da.ones_like(arrays[0], dtype=np.float64))
     return arrays[0], arrays[1], arrays[2]

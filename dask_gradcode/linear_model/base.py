@@ -1,20 +1,15 @@
-"""What all coded estimators share: parameters, the solver, the history."""
+"""What all coded estimators share: how they are fitted."""
 
 from __future__ import annotations
 
-import copy
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from dask_gradcode.checkpoint import Checkpoint
-from dask_gradcode.codes import GradientCode
-from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.kernels import one_blas_thread
@@ -25,17 +20,15 @@ from dask_gradcode.linear_model.callbacks import (
     with_callbacks,
 )
 from dask_gradcode.linear_model.inputs import Sum, TakesAnyInput
+from dask_gradcode.linear_model.parameters import CodingParameters
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import advice, check_verbose, reporter, warn_of
 from dask_gradcode.losses import Layout
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import (
-    LBFGS,
     Callback,
-    GradientDescent,
     Memory,
-    Nesterov,
     Optimizer,
     Solution,
 )
@@ -44,69 +37,9 @@ from dask_gradcode.typing import Vector
 
 __all__ = ["CodedEstimator"]
 
-SOLVERS: dict[str, type[Optimizer]] = {
-    "lbfgs": LBFGS,
-    "nesterov": Nesterov,
-    "gradient-descent": GradientDescent,
-}
 
-
-class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
+class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
     """Trains a penalised linear model by coded rounds; a subclass says what it minimises."""
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "code": [StrOptions({AUTO, *CODES}), GradientCode],
-        "n_stragglers": [Interval(Integral, 0, None, closed="left"), None],
-        "n_workers": [Interval(Integral, 1, None, closed="left"), None],
-        "wait": [StrOptions({"exact"}), WaitRule],
-        "fit_intercept": ["boolean"],
-        "solver": [StrOptions(set(SOLVERS)), Optimizer],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose", StrOptions({"bar"})],
-        "checkpoint": [str, HasMethods(["__fspath__"]), None],
-        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
-        "transport": [StrOptions({"auto", "tasks", "stream"})],
-    }
-
-    def __init__(
-        self,
-        *,
-        code: Any,
-        n_stragglers: int | None,
-        n_workers: int | None,
-        wait: Any,
-        fit_intercept: bool,
-        solver: Any,
-        max_iter: int,
-        tol: float,
-        warm_start: bool,
-        random_state: Any,
-        verbose: Any,
-        checkpoint: Any,
-        checkpoint_every: int,
-        transport: str,
-        client: Any,
-    ) -> None:
-        self.code = code
-        self.n_stragglers = n_stragglers
-        self.n_workers = n_workers
-        self.wait = wait
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.checkpoint = checkpoint
-        self.checkpoint_every = checkpoint_every
-        self.transport = transport
-        self.client = client
-
-    # ---- fitting
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the model; returns when it is fitted.
@@ -156,20 +89,7 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
 
         Returns None if a callback of scikit-learn's has ended it.
         """
-        self._validate_params()
-        solver = self._solver()
-        wait = UntilExact() if self.wait == "exact" else self.wait
-        if solver.needs_exact and not wait.exact:
-            raise ValueError(
-                f"solver={solver!r} needs exact sums, which wait={wait!r} does not give. "
-                "Use solver='nesterov' with a fixed step, or wait='exact'."
-            )
-        if y is None and not self._is_placed(X):
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        check_verbose(self.verbose)
+        solver, wait = self._checked(X, y)
         tasks = FitTasks(self, X, y, sample_weight)
         with ExitStack() as stack:
             checkpoint = self._checkpoint(solver, stack)
@@ -210,11 +130,8 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
                         memory=memory,
                     )
                     steepest = penalty.steepest(solution.w, solution.gradient)
-                    judge = replace(problem, l1=0.0).coordinates(layout, found.spread)
-                    if not layout.has_intercept and judge.shift.any() and not penalty.is_none:
-                        # small in separate coordinates, it may still be far from the minimum
-                        steepest = coordinates.told_in(judge, steepest)
-                    solution = replace(solution, gradient=steepest)
+                    judged = problem.judged(steepest, coordinates, found.spread)
+                    solution = replace(solution, gradient=judged)
                 except Stopped:
                     self._keep(layout, progress.newest, progress.n_iter)
                 except KeyboardInterrupt:
@@ -225,6 +142,24 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
             self._keep(layout, coordinates.to_model(solution.w), solution.n_iter)
         tasks.end()
         return solution
+
+    def _checked(self, X: Any, y: Any) -> tuple[Optimizer, WaitRule]:
+        """Return the solver and the wait rule, or raise for parameters that cannot be used."""
+        self._validate_params()
+        solver = self._solver()
+        wait = UntilExact() if self.wait == "exact" else self.wait
+        if solver.needs_exact and not wait.exact:
+            raise ValueError(
+                f"solver={solver!r} needs exact sums, which wait={wait!r} does not give. "
+                "Use solver='nesterov' with a fixed step, or wait='exact'."
+            )
+        if y is None and not self._is_placed(X):
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        check_verbose(self.verbose)
+        return solver, wait
 
     def _begin(
         self, checkpoint: Checkpoint | None, found: Sum, layout: Layout
@@ -248,9 +183,6 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         checkpoint = stack.enter_context(Checkpoint(self.checkpoint))
         checkpoint.check(describe_fit(type(self).__name__, self.get_params(deep=False), solver))
         return checkpoint
-
-    def _solver(self) -> Optimizer:
-        return self.solver if isinstance(self.solver, Optimizer) else SOLVERS[self.solver]()
 
     def _start(self, problem: Problem, layout: Layout) -> Vector:
         """Return where the solver starts."""
@@ -298,17 +230,3 @@ class CodedEstimator(CallbackSupportMixin, TakesAnyInput):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    # ---- a client as a parameter
-
-    def __sklearn_clone__(self) -> Any:
-        # The copy has dropped its client, which cannot be copied; the clone shares it.
-        twin = super(CodedEstimator, copy.copy(self)).__sklearn_clone__()
-        twin.client = self.client
-        return twin
-
-    def __getstate__(self) -> Any:
-        state = dict(super().__getstate__())
-        if not isinstance(self.client, str):
-            state["client"] = None  # a connection cannot be pickled; an address can
-        return state

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.losses import Layout, Loss
 from dask_gradcode.spread import Spread
+from dask_gradcode.typing import Vector
 
 __all__ = ["Problem"]
 
@@ -63,3 +64,24 @@ class Problem:
             size=self.size,
             separate=self.l1 > 0.0,
         )
+
+    def judged(self, gradient: Vector, coordinates: Coordinates, spread: Spread) -> Vector:
+        """Return the gradient that tells how far a solver's end is from the minimum.
+
+        Without an intercept columns far from zero are nearly alike; in the separate coordinates
+        that ``l1`` needs a gradient is then small far from the minimum, too.
+
+        Parameters
+        ----------
+        gradient : ndarray of shape (n_parameters,)
+            The shortest subgradient, in the solver's coordinates.
+        coordinates : Coordinates
+            Of the solver.
+        spread : Spread
+            Of the columns of the features.
+        """
+        layout = coordinates.layout
+        if layout.has_intercept or not self.l1:
+            return gradient
+        best = replace(self, l1=0.0).coordinates(layout, spread)
+        return coordinates.told_in(best, gradient) if best.shift.any() else gradient

@@ -36,7 +36,7 @@ from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, WorkLike, as_work
 from frames import HUGE, UNREADABLE, anything, cut, header, places
-from helpers import count_rows
+from helpers import count_rows, wait_until
 
 CODE = FractionalRepetition(2, 1)  # a message is the sum of both blocks
 SHARD = Shard(0, {block: Block(np.ones((3, 1)), np.zeros(3)) for block in (0, 1)})
@@ -280,6 +280,7 @@ def test_who_goes_away_in_the_middle_is_forgotten(desk: Desk, other: Visit) -> N
         sock.sendall(sent)
         sock.close()
         other.works()
+        wait_until(lambda theirs=theirs: theirs.fileno() == -1)  # the desk has closed its side
 
 
 @given(anything, places)

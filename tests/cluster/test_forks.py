@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -109,6 +110,22 @@ def test_a_forked_process_scores_and_predicts_what_can_be_read_there(client: Cli
 
     assert in_a_fork(score) == model.score(X, Y)
     np.testing.assert_array_equal(in_a_fork(predict), model.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore:.*forked:UserWarning")
+@pytest.mark.parametrize("how", ["compute", "persist", "dask.compute"])
+def test_a_lazy_prediction_that_a_forked_process_cannot_compute_is_an_error(
+    client: Client, how: str
+) -> None:
+    model = CodedLogisticRegression().fit(X, Y)
+
+    def predict() -> Any:
+        lazily = model.predict(lazy()[0])
+        return dask.compute(lazily) if how == "dask.compute" else getattr(lazily, how)()
+
+    with pytest.raises(RuntimeError, match=r"This process .* was forked from .*tcp://"):
+        in_a_fork(predict)
+    assert model.predict(lazy()[0]).compute().tolist() == model.predict(X).tolist()
 
 
 def test_a_forked_process_does_not_predict_what_its_parent_has_persisted(client: Client) -> None:

@@ -443,3 +443,20 @@ def test_what_is_not_said_is_not_asked_for(given: tuple[float, ...]) -> None:
     assert Expected("It", given).rows(np.ones((3, 4))).shape == (3, 4)
     with pytest.raises(ValueError, match=r"It has the shape \(2, 5\) where its array says \("):
         Expected("It", given).rows(np.ones((2, 5)))
+
+
+# ---------------------------------------------------------------- values that are no numbers
+
+
+def test_a_string_in_a_frame_is_named_by_its_partition_and_column() -> None:
+    lazy = frame_of(lambda part: part.assign(c="north"))
+    assert_refused_alike(lazy, r"could not convert .*'north' \(column 'c' of partition 1 of X\)")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("north", "(?s)could not convert .*'north'.*chunk 1 of X"), (np.nan, "(?s)NaN.*chunk 1 of X")],
+)
+def test_a_value_that_is_no_number_is_named_by_its_chunk(value: Any, text: str) -> None:
+    lazy = array_of(lambda chunk: np.full(chunk.shape, value, dtype=object))
+    assert_refused_alike(lazy, text)

@@ -10,7 +10,12 @@ from typing import Any
 import dask.config
 from distributed import Client, get_client
 
-from dask_gradcode.cluster.client.forks import forked_error, inherited_client, is_inherited
+from dask_gradcode.cluster.client.forks import (
+    forked_error,
+    inherited_client,
+    is_inherited,
+    refuse_to_wait,
+)
 from dask_gradcode.cluster.client.persisted import (
     address_of,
     check_persisted,
@@ -72,6 +77,7 @@ def say_where_it_lies(X: Any, client: Client | str | None) -> None:
     if inherited is not None and by_client:
         if owners:
             raise forked_error(inherited)
+        refuse_to_wait(inherited)
         warnings.warn(
             f"{forked_error(inherited)} Compute the prediction by compute(scheduler='threads').",
             UserWarning,

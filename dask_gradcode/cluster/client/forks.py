@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
+from typing import Any, NoReturn
 
 from distributed import Client
 
-__all__ = ["forked_error", "inherited_client", "is_inherited"]
+__all__ = ["forked_error", "inherited_client", "is_inherited", "refuse_to_wait"]
 
 
 def is_inherited(client: Client) -> bool:
@@ -29,6 +30,18 @@ def inherited_client() -> Client | None:
     except ValueError:
         return None
     return client if is_inherited(client) else None
+
+
+def refuse_to_wait(client: Client) -> None:
+    """Have an inherited client raise where Dask computes by it, instead of waiting for ever.
+
+    Nobody else's work is touched: what this process has is a copy that never answers.
+    """
+
+    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
+        raise forked_error(client)
+
+    vars(client).update(get=refuse, compute=refuse, persist=refuse)
 
 
 def forked_error(client: Client) -> RuntimeError:

@@ -34,7 +34,23 @@ class FrameRows:
         if hasattr(part, "__len__") and len(part) == 0:  # Dask has it that these look like anything
             return self.empty
         what = f"Partition {partition_info['number']} of {self._name}"
-        return frame_values(by_name(part, self._columns, what))
+        part = by_name(part, self._columns, what)
+        values = frame_values(part)
+        if values.dtype == object:
+            _check_numbers(part, what)
+        return values
+
+
+def _check_numbers(part: Any, what: str) -> None:
+    """Raise ValueError for a column that holds something else, in NumPy's words and with its name.
+
+    Of the values of the whole partition NumPy could not say in which column they are.
+    """
+    for name, column in part.items():
+        try:
+            column_values(column).astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{error} (column {name!r} of {what[0].lower()}{what[1:]})") from None
 
 
 def by_name(part: Any, names: Sequence[Hashable], what: str) -> Any:
