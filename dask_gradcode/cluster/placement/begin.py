@@ -12,7 +12,7 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Vanished
 from dask_gradcode.cluster.client.silence import REMIND_EVERY, Silence, told
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
-from dask_gradcode.cluster.data.builder import Builder
+from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import InsufficientWorkersError
@@ -23,7 +23,11 @@ logger = logging.getLogger("dask_gradcode")
 
 
 def place_roles(
-    client: Client, code: GradientCode, roles: Roles, builder: Builder, addresses: Sequence[str]
+    client: Client,
+    code: GradientCode,
+    roles: Roles,
+    deliveries: Deliveries,
+    addresses: Sequence[str],
 ) -> None:
     """Place all roles; return once they are placed, or enough to decode and the rest is late.
 
@@ -35,8 +39,8 @@ def place_roles(
         Says which roles are enough.
     roles : Roles
         Who plays them.
-    builder : Builder
-        Builds shards.
+    deliveries : Deliveries
+        Brings them to workers.
     addresses : sequence of str
         The worker of each role.
 
@@ -54,7 +58,7 @@ def place_roles(
     """
     silence, took = Silence("Placing data"), list[float]()
     began = looked = time.monotonic()
-    roles.begin(builder, addresses)
+    roles.begin(deliveries, addresses)
     while roles.lost:
         n_lost = len(roles.lost)
         for letter in roles.take(LOOK_EVERY):

@@ -13,13 +13,16 @@ from dask.utils import format_bytes
 from distributed import Client, span
 
 from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.client.session import session, workers_of
+from dask_gradcode.cluster.client.whereabouts import Whereabouts
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.cuts import balance
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
 from dask_gradcode.cluster.placement.codes import choose_code
+from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
 from dask_gradcode.cluster.placement.imports import Imports
@@ -182,7 +185,8 @@ def place_data(
             lent, data.uid, chosen, source, lengths, borders, targets, addresses, before
         )
         at = near(used, hosts_of(lent), builder, where)
-        place_roles(lent, chosen, data.roles, builder, at)
+        deliveries = Deliveries(lent, data.uid, builder, Mailbox(lent), Whereabouts(lent))
+        place_roles(lent, chosen, data.roles, deliveries, at)
         data.own(stack.pop_all())
     return data
 

@@ -17,6 +17,7 @@ from dask.utils import parse_timedelta
 from distributed import Client, Future
 
 from dask_gradcode.cluster.client.forks import forked_error, is_inherited
+from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import features_of
@@ -91,7 +92,7 @@ class Placement:
         self.block_rows: Vector = np.diff(borders).astype(float)
         self.uid = uuid.uuid4().hex[:12]
         self.serving = Serving(client, self.uid)
-        self.roles = Roles(client, self.uid, code, self.serving)
+        self.roles = Roles(code, self.serving, Liveness.of(client))
         self.columns = Columns(n_features, self.roles.columns)
         self._owned: ExitStack | None = None
 

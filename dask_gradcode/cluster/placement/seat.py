@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +33,8 @@ class Seat:
         From whom its blocks come, if from other roles.
     begun : float
         When placing it there began.
-    since : float
-        When it was lost; 0 if it never was.
+    since : float or None
+        When it was lost; None if it never was.
     tries : int
         How many errors have ended placing it since it was placed last.
     losses : int
@@ -52,10 +51,15 @@ class Seat:
     coming: tuple[Future[Any], ...] | None = None
     sources: frozenset[str] = frozenset()
     begun: float = 0.0
-    since: float = 0.0
+    since: float | None = None
     tries: int = 0
     losses: int = 0
     not_before: float = 0.0
+
+    @property
+    def is_vacant(self) -> bool:
+        """Whether it is neither placed nor being placed."""
+        return self.shard is None and self.coming is None
 
     @property
     def waits_for_chunks(self) -> bool:
@@ -67,19 +71,16 @@ class Seat:
         """Whether placing it has gone wrong too often in a row."""
         return self.tries >= TRIES
 
-    @property
-    def is_due(self) -> bool:
-        """Whether placing it is to be begun again."""
-        idle = self.shard is None and self.coming is None
-        return idle and not self.is_given_up and time.monotonic() >= self.not_before
+    def is_due(self, now: float) -> bool:
+        """Say whether placing it is to be begun again."""
+        return self.is_vacant and not self.is_given_up and now >= self.not_before
 
-    def begin(self, address: str, sources: frozenset[str]) -> tuple[int, int]:
-        """Note that placing it on a worker begins; return by what its task is known."""
+    def begin(self, address: str, sources: frozenset[str], now: float) -> None:
+        """Note that placing it on a worker begins."""
         for future in self.coming or ():
             future.release()
         self.address, self.sources, self.coming = address, sources, ()
-        self.epoch, self.begun = self.epoch + 1, time.monotonic()
-        return self.role, self.epoch
+        self.epoch, self.begun = self.epoch + 1, now
 
     def end(self, shard: Future[Any]) -> None:
         """Note that it is placed."""
@@ -87,22 +88,22 @@ class Seat:
             look.release()
         self.shard, self.coming, self.tries, self.losses = shard, None, 0, 0
 
-    def fail(self, error: BaseException, lost: bool) -> None:
+    def fail(self, error: BaseException, lost: bool, now: float) -> None:
         """Note that placing it has ended by an error, or by the loss of a worker."""
         for future in self.coming or ():
             future.release()
         self.coming = None
         self.tries, self.losses = self.tries + (not lost), self.losses + lost
-        self.not_before = time.monotonic() + min(0.05 * 2**self.losses, 10.0)
+        self.not_before = now + min(0.05 * 2**self.losses, 10.0)
         self.why = f"{self.address}: placing it failed with {error!r}{self._end()}"
 
-    def vacate(self, why: str) -> None:
+    def vacate(self, why: str, now: float) -> None:
         """Let go of everything that is at its address, from which it has been lost."""
         # Futures at once: Dask would compute its chunks again for a task that can never run.
         for future in (self.shard, *(self.coming or ())):
             if future is not None:
                 future.release()
-        self.shard, self.coming, self.since = None, None, time.monotonic()
+        self.shard, self.coming, self.since = None, None, now
         self.why = f"{self.address}: {why}{self._end()}"
 
     def _end(self) -> str:
