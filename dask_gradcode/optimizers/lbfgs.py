@@ -79,6 +79,10 @@ class LBFGS(Optimizer):
         if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
             raise ValueError(f"n_corrections must be an int in the range [1, inf), got {n!r}.")
 
+    def __repr__(self) -> str:
+        # as it was before there was ``careful``: checkpoints compare it
+        return f"LBFGS(n_corrections={self.n_corrections}{', careful=True' * self.careful})"
+
     def minimize(
         self,
         objective: Objective,
