@@ -22,7 +22,7 @@ class Seat:
     address : str
         Where the role is, was, or is being placed.
     why : str
-        Why it is not placed, with that address.
+        Why it is not placed, with the worker where it was lost or failed.
     epoch : int
         How often placing it has been begun; keys are never used twice.
     shard : Future or None
