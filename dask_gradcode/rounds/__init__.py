@@ -4,6 +4,7 @@ An :class:`Engine` drives each :class:`Round` through a *port*: to a cluster, to
 to this process.
 """
 
+from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.engine import Engine, Port
 from dask_gradcode.rounds.events import (
     Arrived,
@@ -23,7 +24,7 @@ from dask_gradcode.rounds.plans import Everybody, Hedging, Planner, Policy
 from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
-from dask_gradcode.rounds.state import Answer, State
+from dask_gradcode.rounds.state import State
 
 __all__ = [
     "Answer",

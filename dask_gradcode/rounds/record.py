@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dask_gradcode.codes import Decoding
-from dask_gradcode.rounds.state import Answer, State
+from dask_gradcode.rounds.answer import Answer
+from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Mask, Vector
 
 __all__ = ["InsufficientWorkersError", "RoundRecord"]

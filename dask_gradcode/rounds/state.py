@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
+from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced
 from dask_gradcode.typing import Mask
 
-__all__ = ["Answer", "State"]
-
-
-class Answer(NamedTuple):
-    """One message that one role has sent.
-
-    Examples
-    --------
-    Both workers answer, and the sum was decoded from what worker 0 sent first:
-
-    >>> from dask_gradcode.codes import FractionalRepetition
-    >>> from dask_gradcode.rounds import Everybody
-    >>> from dask_gradcode.simulation import simulate
-    >>> from dask_gradcode.stragglers import FixedDelay
-    >>> late = FixedDelay(2.0, workers=[1, 3])
-    >>> record = simulate(FractionalRepetition(4, 1), late, plan=Everybody(), n_rounds=1)[0]
-    >>> record.answers[0]
-    Answer(role=0, message=0, seconds=0.5, used=True)
-    """
-
-    role: int
-    message: int
-    seconds: float  # after the start of the round
-    used: bool = False  # in the sum
+__all__ = ["State"]
 
 
 class State:
@@ -143,7 +120,16 @@ class State:
     def unasked(self, role: int) -> tuple[int, ...]:
         """Return what a role computes unasked and should be asked for, in order.
 
-        What is in the sum already is left out, until the sum is exact: then somebody wants more.
+        Parameters
+        ----------
+        role : int
+            The role.
+
+        Returns
+        -------
+        tuple of int
+            Messages. What is in the sum already is left out, until the sum is exact: then somebody
+            wants more.
         """
         first, asked = self.code.first(role), self.asked.get(role)
         if not self._able and not asked:
