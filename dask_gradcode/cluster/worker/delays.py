@@ -113,7 +113,7 @@ class _Slowly:
         self._since: float | None = None  # when computing went on; until first asked it has not
 
     def __call__(self) -> bool:
-        stop = self._should_stop()
+        stop = self.wait() or self._should_stop()
         self._since = time.perf_counter()
         return stop
 
