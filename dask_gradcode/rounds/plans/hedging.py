@@ -52,14 +52,13 @@ class Hedging(Policy):
     """
 
     def start(self, code: GradientCode) -> Planner:
-        return _Hedging(code)
+        return _Hedging()
 
 
 class _Hedging(Planner):
     """Learns from round to round who is needed, and whether the others are."""
 
-    def __init__(self, code: GradientCode) -> None:
-        self._code = code
+    def __init__(self) -> None:
         self._n_rounds = 0
         self._likely: frozenset[int] | None = None  # who was needed in the last round
         self._others: deque[int] = deque()  # who has not been asked yet in this round
