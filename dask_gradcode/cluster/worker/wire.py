@@ -29,7 +29,7 @@ __all__ = [
     "pack",
 ]
 
-VERSION = 1
+VERSION = 2
 """Grows whenever frames, or what their bodies mean, are no longer the same."""
 
 _HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, number, bytes of the body
