@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dask_gradcode.codes import (
     CyclicRepetition,
+    DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
     PartialStragglers,
@@ -37,6 +38,14 @@ EVERY: list[GradientCode] = [
     PartialStragglers(CyclicRepetition(7, 1), 3),
     PartialStragglers(CyclicRepetition(8, 2), 2),
     PartialStragglers(CyclicRepetition(6, 3, seed=7), 1),
+    DeclusteredRepetition(1, 0, n_leaves=1),
+    DeclusteredRepetition(2, 1, n_leaves=2),
+    DeclusteredRepetition(4, 0, n_leaves=2),
+    DeclusteredRepetition(4, 1, spread=1, n_leaves=2),
+    DeclusteredRepetition(5, 2, spread=4, n_leaves=4),
+    DeclusteredRepetition(6, 1),
+    DeclusteredRepetition(6, 2, spread="group", n_leaves=2),
+    DeclusteredRepetition(7, 3, spread=2, n_leaves=4),
 ]
 
 # for what is made of codes
@@ -49,6 +58,8 @@ FEW: list[GradientCode] = [
     PartialStragglers(FractionalRepetition(6, 2), 2),
     PartialStragglers(CyclicRepetition(4, 1), 1),
     OwnThenNext(4),
+    DeclusteredRepetition(4, 1, spread=2, n_leaves=2),
+    DeclusteredRepetition(3, 1, n_leaves=4),
 ]
 
 # four messages each, for all their orders
@@ -67,4 +78,5 @@ LARGER: list[GradientCode] = [
     FractionalRepetition(12, 2),
     CyclicRepetition(11, 3),
     OwnThenNext(5),
+    DeclusteredRepetition(5, 2, n_leaves=4),
 ]

@@ -117,6 +117,36 @@ class GradientCode(ABC):
         """Return the messages that a worker computes unasked, in order; over disjoint blocks."""
         return self.messages_of[worker]
 
+    def children(self, message: int) -> tuple[int, ...]:
+        """Return the messages whose sum a message is, where it is computed by adding them.
+
+        Parameters
+        ----------
+        message : int
+            Its index in ``messages``.
+
+        Returns
+        -------
+        tuple of int
+            Two messages of the same worker, over the first blocks and the others; or none.
+        """
+        return ()
+
+    def parent(self, message: int) -> int | None:
+        """Return the message of which a message is a child.
+
+        Parameters
+        ----------
+        message : int
+            Its index in ``messages``.
+
+        Returns
+        -------
+        int or None
+            None if it is nobody's.
+        """
+        return None
+
     @property
     def tolerance(self) -> str:
         """Who may be missing although the sum is exact, in words for the texts of errors."""

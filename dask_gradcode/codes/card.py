@@ -127,7 +127,7 @@ def _cells(code: GradientCode, matrix: coo_array, size: int) -> Iterator[str]:
         yield (
             f'<rect class="cell" x="{column * size}" y="{row * size}" width="{size}" '
             f'height="{size}" fill="{colour}" fill-opacity="{0.25 + 0.75 * strong:.2f}">'
-            f"<title>{_who(code, row)}, block {column}: {value:.4g}</title></rect>"
+            f"<title>{_who(code, int(row))}, block {column}: {value:.4g}</title></rect>"
         )
 
 

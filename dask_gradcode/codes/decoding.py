@@ -62,6 +62,11 @@ class Judge:
         error: Vector = abs(self._columns @ weights.T - 1.0).max(axis=0)
         return error
 
+    def covered(self, weights: Vector) -> Vector:
+        """Return ``weights @ B``: how often each block is in the sum."""
+        found: Vector = self._columns @ weights
+        return found
+
     def amplification(self, weights: Matrix) -> Vector:
         """Return ``sum_i |weights_i| sum_b |B_ib| / n_blocks``, likewise."""
         return abs(weights) @ self._sizes

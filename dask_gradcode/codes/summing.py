@@ -14,7 +14,7 @@ from dask_gradcode.typing import Part, Payload, Vector
 if TYPE_CHECKING:
     from dask_gradcode.codes.base import GradientCode
 
-__all__ = ["LaterSum", "PrefixSum", "Sum", "weighted_sum"]
+__all__ = ["LaterSum", "PrefixSum", "Sum", "add_payloads", "weighted_sum"]
 
 
 def weighted_sum(weights: Vector, payloads: Mapping[int, Payload]) -> Vector:
@@ -31,6 +31,18 @@ def weighted_sum(weights: Vector, payloads: Mapping[int, Payload]) -> Vector:
     total = np.zeros(_size(payloads[used[0]]))
     for index in used:
         _add(total, float(weights[index]), payloads[index])
+    return total
+
+
+def add_payloads(left: Payload, right: Payload) -> Payload:
+    """Return the sum of two payloads, a part if both give the same entries."""
+    if isinstance(left, Part) and isinstance(right, Part):
+        same = left.entries is right.entries or np.array_equal(left.entries, right.entries)
+        if same:
+            return Part(left.values + right.values, left.entries, left.size)
+    total = np.zeros(_size(left))
+    _add(total, 1.0, left)
+    _add(total, 1.0, right)
     return total
 
 

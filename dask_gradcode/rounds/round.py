@@ -267,7 +267,7 @@ class Round:
         decoding = self._settled()
         total = self._answers.total(decoding)
         if not self.state.decodable:
-            covered = decoding.weights @ self.code.encoding_matrix
+            covered = self.code.judge.covered(decoding.weights)
             total = total * (self._block_rows.sum() / (covered @ self._block_rows))
         return total
 

@@ -14,7 +14,7 @@ from dask_gradcode.rounds import Engine, Logbook, Policy, WaitRule
 from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Evaluation, Payload, Vector
-from dask_gradcode.work import Block, WorkLike, as_work, compute_payload
+from dask_gradcode.work import Block, WorkLike, as_work, compute_message, compute_payload
 
 __all__ = ["SimulatedObjective", "simulate"]
 
@@ -178,7 +178,11 @@ class SimulatedObjective:
         return self._engine(w)
 
     def _payload(self, index: int, w: Vector) -> Payload:
-        message = self._code.messages[index]
-        payload = compute_payload(self._code, message, self._blocks, self._work, w)
+        code = self._code
+
+        def compute(leaf: int) -> Vector | None:
+            return compute_payload(code, code.messages[leaf], self._blocks, self._work, w)
+
+        payload = compute_message(code, index, compute)
         assert payload is not None  # nobody told it to stop
         return payload

@@ -5,7 +5,17 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 """
 
 from dask_gradcode.work.base import Block, Work
+from dask_gradcode.work.climb import Climb, compute_message
 from dask_gradcode.work.kinds import BlockFunction, WorkLike, as_work
 from dask_gradcode.work.payload import compute_payload
 
-__all__ = ["Block", "BlockFunction", "Work", "WorkLike", "as_work", "compute_payload"]
+__all__ = [
+    "Block",
+    "BlockFunction",
+    "Climb",
+    "Work",
+    "WorkLike",
+    "as_work",
+    "compute_message",
+    "compute_payload",
+]

@@ -17,6 +17,7 @@ import dask_gradcode.codes
 from code_lists import EVERY as CODES
 from dask_gradcode.codes import (
     CyclicRepetition,
+    DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
     PartialStragglers,
@@ -208,9 +209,8 @@ def test_senders_hold_all_blocks_of_a_message(code: GradientCode) -> None:
 @every_replicated_code
 def test_the_lower_bound_on_replication_is_met_with_equality(code: GradientCode) -> None:
     assert {*map(len, code.holders)} == {code.n_stragglers + 1}
-    assert {len(code.blocks_of(worker)) for worker in range(code.n_workers)} == {
-        code.n_stragglers + 1
-    }
+    held = code.n_blocks // code.n_workers * (code.n_stragglers + 1)
+    assert {len(code.blocks_of(worker)) for worker in range(code.n_workers)} == {held}
     assert code.load == (code.n_stragglers + 1) / code.n_workers
 
 
@@ -241,6 +241,7 @@ def test_a_pickled_code_decodes_as_before_although_no_matrix_travels(code: Gradi
         FractionalRepetition(1000, 3),
         CyclicRepetition(1000, 3),
         PartialStragglers(CyclicRepetition(1000, 3), 4),
+        DeclusteredRepetition(1000, 3),
     ],
     ids=repr,
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,8 +21,15 @@ def payloads_of(code: GradientCode, parts: bool) -> dict[int, Payload]:
     rng = np.random.default_rng(0)
     blocks = rng.normal(size=(code.n_blocks, 40)) * (rng.random((code.n_blocks, 40)) < 0.3)
     found: dict[int, Payload] = {}
-    for index, row in enumerate(code.encoding_matrix):
-        whole = sum(row[b] * blocks[b] for b in np.flatnonzero(row))
+
+    def sum_of(index: int) -> Any:
+        if children := code.children(index):
+            return sum(map(sum_of, children))
+        row = code.encoding_matrix[index]
+        return sum(row[b] * blocks[b] for b in np.flatnonzero(row))
+
+    for index in range(len(code.messages)):
+        whole = sum_of(index)
         entries = np.flatnonzero(whole).astype(np.int32)
         found[index] = Part(whole[entries], entries, whole.size) if parts else whole
     return found

@@ -26,7 +26,7 @@ from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Payload, Vector
-from dask_gradcode.work import Work
+from dask_gradcode.work import Work, compute_message
 
 __all__ = ["TaskTransport"]
 
@@ -154,7 +154,7 @@ class TaskTransport:
         future = self._client.submit(
             answer,
             state.shard,
-            _Order(self._job, self._code.messages[ticket.message]),
+            self._order(ticket.message),
             self._part(ticket.role),
             key=task_key("message", self._fit, *which),
             workers=[state.address],
@@ -163,6 +163,10 @@ class TaskTransport:
         )
         state.asked[ticket.message] = ticket, future
         return future
+
+    def _order(self, message: int) -> _Order:
+        sent = None if self._code.children(message) else self._code.messages[message]
+        return _Order(self._job, message, sent)
 
     def _drop(self, state: _Role) -> None:
         for _, future in state.asked.values():
@@ -213,7 +217,8 @@ class _Order:
     """What one task shall compute. One object, since Dask would search a tuple for keys."""
 
     job: bytes
-    message: Message
+    index: int
+    message: Message | None  # None: the code of the job makes its messages when they are asked for
 
 
 @lru_cache(maxsize=16)
@@ -237,9 +242,17 @@ def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     stop = threading.Event()
     worker: Any = get_worker()
     fit, round_, _, role, _ = worker.get_current_task()
+
+    def compute(should_stop: Callable[[], bool]) -> Vector | None:
+        def of_leaf(leaf: int) -> Vector | None:
+            message = code.messages[leaf] if order.message is None else order.message
+            return shard.compute(code, message, work, w, should_stop)
+
+        return compute_message(code, order.index, of_leaf)
+
     with Released.told(stop.set):
         return paced(
-            lambda should_stop: shard.compute(code, order.message, work, w, should_stop),
+            compute,
             stop.is_set,
             (fit, role),
             role,

@@ -26,7 +26,7 @@ from dask_gradcode.cluster.worker.wire import (
 )
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Work
+from dask_gradcode.work import Climb, Work
 
 __all__ = ["Job", "Visitor"]
 
@@ -79,7 +79,7 @@ class Visitor:
         self._work: Work | None = None
         self._error: bytes | None = None  # for which the job cannot be read, packed
         self._round, self._w = -1, np.zeros(0)
-        self._payload = np.zeros(0)  # kept, as it is sent before the next one is computed
+        self._spare: list[Vector] = []  # arrays to compute in
         self._asked: deque[int] = deque()
         self._leaving = False
 
@@ -137,15 +137,22 @@ class Visitor:
             self._read()
             return self._round != round_ or self._reader.begun() is Kind.BEGIN
 
-        def compute(should_stop: Callable[[], bool]) -> Vector | None:
-            size = work.statistic(self._w).size
-            if self._payload.size != size:
-                self._payload = np.zeros(size)
-            return shard.compute(
-                job.code, job.messages[message], work, self._w, should_stop, self._payload
-            )
+        climb, size = Climb(job.code, message, self._spare), work.statistic(self._w).size
 
-        return paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
+        def compute(should_stop: Callable[[], bool]) -> Vector | None:
+            while climb.running is not None:
+                leaf, out = job.messages[climb.running], climb.room(size)
+                payload = shard.compute(job.code, leaf, work, self._w, should_stop, out)
+                if payload is None:
+                    self._spare.append(out)
+                    return None
+                climb.take(payload)
+            return climb.payload
+
+        payload = paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
+        if payload is not None:
+            self._spare.append(payload)  # it is sent before the next one is computed
+        return payload
 
     def _read(self) -> None:
         frame = self._reader.read()
