@@ -11,6 +11,7 @@ import numpy as np
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import (
     Arrived,
+    Ask,
     Engine,
     Event,
     Everybody,
@@ -106,6 +107,7 @@ class _Here:
 
     def send(self, orders: Sequence[Order]) -> None:
         for order in orders:
+            assert isinstance(order, Ask)  # nobody is late here
             for message in order.messages:
                 entry = message in self._met, self._rank[message], order.role, message
                 heapq.heappush(self._asked, entry)

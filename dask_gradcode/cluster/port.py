@@ -36,6 +36,8 @@ from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.cluster.transport import Transport
 from dask_gradcode.rounds import (
+    Ask,
+    Drop,
     Event,
     InsufficientWorkersError,
     Lost,
@@ -45,6 +47,7 @@ from dask_gradcode.rounds import (
     Ready,
     Round,
     Unplaced,
+    Yield,
 )
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Work
@@ -140,8 +143,14 @@ class ClusterPort:
     def send(self, orders: Sequence[Order]) -> None:
         now = self._now()
         for order in orders:
-            self._asked.setdefault(order.role, now)
-            self.transport.ask(order.role, order.messages)
+            match order:
+                case Ask(role, messages):
+                    self._asked.setdefault(role, now)
+                    self.transport.ask(role, messages)
+                case Yield(role):
+                    self.transport.yield_(role)
+                case Drop(role, messages):
+                    self.transport.drop(role, messages)
 
     def reached(self) -> Mapping[int, float]:
         withheld = self.transport.withheld()

@@ -8,7 +8,6 @@ from dask_gradcode.codes.base import GradientCode, Message
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.declustered import DeclusteredRepetition
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
-from dask_gradcode.codes.forest import Forest
 from dask_gradcode.codes.fractional import FractionalRepetition
 from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.span import SpanDecoder
@@ -19,7 +18,6 @@ __all__ = [
     "DeclusteredRepetition",
     "Decoder",
     "Decoding",
-    "Forest",
     "FractionalRepetition",
     "GradientCode",
     "Judge",

@@ -148,6 +148,15 @@ class GradientCode(ABC):
         return None
 
     @property
+    def divides(self) -> bool:
+        """Whether workers can send what they do not compute unasked: others' work, when needed."""
+        first = [set(self.first(worker)) for worker in range(self.n_workers)]
+        return any(
+            self.children(message) or any(message not in first[i] for i in self.senders(message))
+            for message in first[0]
+        )
+
+    @property
     def tolerance(self) -> str:
         """Who may be missing although the sum is exact, in words for the texts of errors."""
         return f"{self.n_stragglers} silent worker(s), whoever they are"

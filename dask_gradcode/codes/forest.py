@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from dask_gradcode.codes.base import GradientCode
 
-__all__ = ["Forest"]
+__all__ = ["Forest", "above", "below", "leaves"]
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Forest(Generic[T]):
         if self.has(message):
             return None
         code, sums = self._code, self.sums
-        for part in self._below(message):
+        for part in below(code, message):
             sums.pop(part, None)
         while message != self._top and (parent := code.parent(message)) is not None:
             left, right = code.children(parent)
@@ -86,14 +86,28 @@ class Forest(Generic[T]):
 
     def has(self, message: int) -> bool:
         """Say whether a message is among the sums, or a part of one of them."""
-        above: int | None = message
-        while above is not None:
-            if above in self.sums:
-                return True
-            above = self._code.parent(above)
-        return False
+        return any(other in self.sums for other in above(self._code, message))
 
-    def _below(self, message: int) -> Iterator[int]:
-        for child in self._code.children(message):
-            yield child
-            yield from self._below(child)
+
+def above(code: GradientCode, message: int) -> Iterator[int]:
+    """Yield a message and all of which it is a part, up to the root."""
+    found: int | None = message
+    while found is not None:
+        yield found
+        found = code.parent(found)
+
+
+def below(code: GradientCode, message: int) -> Iterator[int]:
+    """Yield all messages that are parts of a message."""
+    for child in code.children(message):
+        yield child
+        yield from below(code, child)
+
+
+def leaves(code: GradientCode, message: int) -> Iterator[int]:
+    """Yield the messages without children from which a message is added up, in order."""
+    children = code.children(message)
+    if not children:
+        yield message
+    for child in children:
+        yield from leaves(code, child)

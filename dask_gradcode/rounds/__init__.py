@@ -15,9 +15,10 @@ from dask_gradcode.rounds.events import (
     Ready,
     Silent,
     Unplaced,
+    Yielded,
 )
 from dask_gradcode.rounds.log import Logbook, RoundLog
-from dask_gradcode.rounds.orders import Ask, Order
+from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
 from dask_gradcode.rounds.plans import Everybody, Hedging, Planner, Policy
@@ -32,6 +33,7 @@ __all__ = [
     "Ask",
     "Deadline",
     "Done",
+    "Drop",
     "Engine",
     "Event",
     "Everybody",
@@ -59,4 +61,6 @@ __all__ = [
     "Unplaced",
     "UntilExact",
     "WaitRule",
+    "Yield",
+    "Yielded",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dask_gradcode.typing import Payload
 
-__all__ = ["Arrived", "Event", "Failed", "Heard", "Lost", "Ready", "Silent", "Unplaced"]
+__all__ = ["Arrived", "Event", "Failed", "Heard", "Lost", "Ready", "Silent", "Unplaced", "Yielded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,5 +171,30 @@ class Heard:
     role: int
 
 
-Event = Arrived | Failed | Lost | Unplaced | Ready | Silent | Heard
+@dataclass(frozen=True)
+class Yielded:
+    """A role has sent all that it had finished, and computes no more than one message.
+
+    Parameters
+    ----------
+    round : int
+        The number of the round that it was asked in.
+    role : int
+        The code worker.
+    running : int or None
+        The message that it is computing, a leaf, and will send unless it is dropped; None if it has
+        nothing to do.
+
+    Examples
+    --------
+    >>> Yielded(round=0, role=1, running=18)
+    Yielded(round=0, role=1, running=18)
+    """
+
+    round: int
+    role: int
+    running: int | None
+
+
+Event = Arrived | Yielded | Failed | Lost | Unplaced | Ready | Silent | Heard
 """What can happen in a round."""

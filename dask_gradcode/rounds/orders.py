@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Ask", "Order"]
+__all__ = ["Ask", "Drop", "Order", "Yield"]
 
 
 @dataclass(frozen=True)
@@ -37,5 +37,46 @@ class Ask:
     messages: tuple[int, ...]
 
 
-Order = Ask
+@dataclass(frozen=True)
+class Yield:
+    """Have a role send what it has finished of this round, and give up what it has not begun.
+
+    It answers with :class:`~dask_gradcode.rounds.Yielded`, where its transport can tell it.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+
+    Examples
+    --------
+    >>> Yield(role=1)
+    Yield(role=1)
+    """
+
+    role: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Have a role give up messages of this round, as others have sent them; it may be too late.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    messages : tuple of int
+        Indices in ``code.messages``, of those that it was asked for.
+
+    Examples
+    --------
+    >>> Drop(role=1, messages=(18,))
+    Drop(role=1, messages=(18,))
+    """
+
+    role: int
+    messages: tuple[int, ...]
+
+
+Order = Ask | Yield | Drop
 """What a round can want done."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
+from dask_gradcode.codes.forest import above, below
 from dask_gradcode.rounds.answer import Answer
-from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced
+from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced, Yielded
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
@@ -173,6 +174,17 @@ class State:
         else:
             self.asked[role] = set(messages)
 
+    def cut(self, role: int, running: int | None) -> None:
+        """Note that a role has given up all that it owes but what it is computing."""
+        if role in self.asked:
+            kept = set() if running is None else {running}
+            self.asked[role] = self._answered.get(role, set()) | kept
+
+    def drop(self, role: int, messages: Iterable[int]) -> None:
+        """Note that nothing more is wanted of what a role owes of some messages."""
+        if role in self.asked:
+            self.asked[role] -= set(messages) - self._answered.get(role, set())
+
     def has_answered(self, role: int, message: int) -> bool:
         """Say whether a role has sent a message, which would then be a second copy."""
         return message in self._answered.get(role, ())
@@ -190,6 +202,8 @@ class State:
         match event:
             case Failed(round_, role, message, error) if round_ == number:
                 self.fail(role, message, error)
+            case Yielded(round_, role, running) if round_ == number:
+                self.cut(role, running)
             case Lost(role, why):
                 self.lose(role, why)
             case Unplaced(role, why):
@@ -203,8 +217,10 @@ class State:
 
     def add(self, role: int, message: int) -> None:
         """Note that a message is in the sum, as a role has sent it; or that it was a replica."""
-        self._added[role] = n_added = self._added.get(role, 0) + 1
-        self.n_complete += n_added == len(self.code.first(role))
+        first = self.code.first(role)
+        if message in first:
+            self._added[role] = n_added = self._added.get(role, 0) + 1
+            self.n_complete += n_added == len(first)
         if message not in self._taken_from:
             self._taken_from[message] = role
             self.arrived[message], self.pending[message] = True, False
@@ -220,7 +236,8 @@ class State:
 
     def fail(self, role: int, message: int, error: BaseException) -> None:
         """Note that a message will not come from a role, as computing it has raised."""
-        self._withdraw(role, message)
+        for other in (*above(self.code, message), *below(self.code, message)):
+            self._withdraw(role, other)
         self.errors[role] = error
 
     def lose(self, role: int, why: str) -> None:

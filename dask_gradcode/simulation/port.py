@@ -11,17 +11,24 @@ from numpy.typing import ArrayLike
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import (
     Arrived,
+    Ask,
+    Drop,
     Event,
     InsufficientWorkersError,
     Lost,
     Order,
     Patience,
     Round,
+    Yield,
+    Yielded,
 )
+from dask_gradcode.simulation.agenda import Agenda
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Payload, Vector
 
 __all__ = ["VirtualPort"]
+
+_ANSWER, _YIELDED, _TOLD = range(3)  # kinds of what is coming, in the order in which they come
 
 
 class VirtualPort:
@@ -61,16 +68,17 @@ class VirtualPort:
             )
         self._code, self._model, self._payload = code, model, payload
         self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
-        self._share = [len(message.blocks) / code.n_blocks for message in code.messages]
         self._clock, self._round = 0.0, -1
         self._delays: list[float] = []  # of this round, as are the slowdowns
         self._slowdowns: list[float] = []
         self._w: dict[int, Vector] = {}  # of each round that somebody may still work on
         self._asked_by = [-1] * code.n_workers  # the newest round that asked a role, its delay
-        self._began = [(0.0, 0.0)] * code.n_workers  # from when to when, and when it has computed
-        self._free_at = [0.0] * code.n_workers  # all that it was asked for
-        # heap of arrivals: when, message, role, round; void where a newer round has asked the role
-        self._coming: list[tuple[float, int, int, int]] = []
+        self._began = [(0.0, 0.0)] * code.n_workers  # from when to when, and what it does after it
+        self._agendas = [Agenda(code) for _ in range(code.n_workers)]
+        # heap of what is coming: when, kind, message, role, round; void where a newer round has
+        # asked the role, or the message is not expected any more then
+        self._coming: list[tuple[float, int, int, int, int]] = []
+        self._expected: dict[tuple[int, int], float] = {}  # when, by role and message
 
     def now(self) -> float:
         return self._clock
@@ -90,11 +98,15 @@ class VirtualPort:
             role = order.role
             if self._asked_by[role] != self._round:
                 self._begin(role)
-            at = max(self._free_at[role], self._clock)
-            for message in order.messages:
-                at += self._work[role] * self._slowdowns[role] * self._share[message]
-                heapq.heappush(self._coming, (at + self._overhead, message, role, self._round))
-            self._free_at[role] = at
+            match order:
+                case Ask(_, messages):
+                    pace = self._work[role] * self._slowdowns[role] / self._code.n_blocks
+                    for message, when in self._agendas[role].ask(messages, self._clock, pace):
+                        self._expect(role, message, when)
+                case Yield():  # it reads no orders before its delay is over
+                    self._push(max(self._clock, self._began[role][1]), _TOLD, -1, role)
+                case Drop(_, messages):
+                    self._drop(role, messages)
 
     def _begin(self, role: int) -> None:
         """Have a role work on this round, after a delay that it may still be in."""
@@ -103,30 +115,65 @@ class VirtualPort:
         begins = max(wakes_at, self._clock)
         self._asked_by[role] = self._round
         self._began[role] = begins, begins + self._delays[role]
-        self._free_at[role] = self._began[role][1]
+        self._agendas[role].begin(self._began[role][1])
+
+    def _expect(self, role: int, message: int, when: float) -> None:
+        """Have an answer arrive."""
+        self._expected[role, message] = when + self._overhead
+        self._push(when + self._overhead, _ANSWER, message, role)
+
+    def _push(self, when: float, kind: int, message: int, role: int) -> None:
+        heapq.heappush(self._coming, (when, kind, message, role, self._round))
+
+    def _drop(self, role: int, messages: Sequence[int]) -> None:
+        for message in messages:
+            self._expected.pop((role, message), None)
+        for message, when in self._agendas[role].drop(messages, self._clock):
+            self._expect(role, message, when)
+
+    def _cut(self, role: int) -> None:
+        """Have a role send what it has finished, and go on with the block that it is at."""
+        agenda = self._agendas[role]
+        for message in agenda.unfinished(self._clock):
+            self._expected.pop((role, message), None)
+        finished, running = agenda.cut(self._clock)
+        for message in finished:
+            self._expect(role, message, self._clock)
+        if running is not None:
+            self._expect(role, *running)
+        told = -1 if running is None else running[0]
+        self._push(self._clock + self._overhead, _YIELDED, told, role)
 
     def events(self, until: float | None) -> Sequence[Event]:
-        while self._coming and self._is_void(self._coming[0]):
-            heapq.heappop(self._coming)
-        when = self._coming[0][0] if self._coming else np.inf
-        if until is not None and until < when:
-            self._clock = max(self._clock, until)
-            return []
-        if not self._coming:
-            raise InsufficientWorkersError(
-                f"Round {self._round} never ends: all that its plan has asked for is here, and its "
-                "wait rule wants more."
-            )
-        if when == np.inf:  # what has arrived is all that ever will
-            silent = sorted({role for _, _, role, _ in self._coming})
-            self._coming = []
-            return [Lost(role, "it never answers") for role in silent]
-        self._clock, message, role, number = heapq.heappop(self._coming)
-        return [Arrived(number, role, message, self._payload(message, self._w[number]))]
+        while True:
+            while self._coming and self._is_void(self._coming[0]):
+                heapq.heappop(self._coming)
+            when = self._coming[0][0] if self._coming else np.inf
+            if until is not None and until < when:
+                self._clock = max(self._clock, until)
+                return []
+            if not self._coming:
+                raise InsufficientWorkersError(
+                    f"Round {self._round} never ends: all that its plan has asked for is here, and "
+                    "its wait rule wants more."
+                )
+            if when == np.inf:  # what has arrived is all that ever will
+                silent = sorted({role for *_, role, _ in self._coming})
+                self._coming = []
+                return [Lost(role, "it never answers") for role in silent]
+            self._clock, kind, message, role, number = heapq.heappop(self._coming)
+            if kind == _TOLD:
+                self._cut(role)
+            elif kind == _YIELDED:
+                return [Yielded(number, role, None if message < 0 else message)]
+            else:
+                return [Arrived(number, role, message, self._payload(message, self._w[number]))]
 
-    def _is_void(self, coming: tuple[float, int, int, int]) -> bool:
-        _, _, role, number = coming
-        return number != self._asked_by[role]
+    def _is_void(self, coming: tuple[float, int, int, int, int]) -> bool:
+        when, kind, message, role, number = coming
+        if number != self._asked_by[role]:
+            return True
+        return kind == _ANSWER and self._expected.get((role, message)) != when
 
     def reached(self) -> Mapping[int, float]:
         begins = ((role, began) for role, (began, _) in enumerate(self._began))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from dask_gradcode.codes import Forest, GradientCode
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.codes.forest import Forest, leaves
 from dask_gradcode.typing import Vector
 
 __all__ = ["Climb", "compute_message"]
@@ -52,7 +53,7 @@ class Climb:
         self.message = message
         self._spare: list[Vector] = [] if spare is None else spare
         self._sums = Forest(code, self._added, message)
-        self._leaves = _leaves(code, message)
+        self._leaves = leaves(code, message)
         self.running: int | None = next(self._leaves)
 
     @property
@@ -91,14 +92,6 @@ class Climb:
         left += right
         self._spare.append(right)
         return left
-
-
-def _leaves(code: GradientCode, message: int) -> Iterator[int]:
-    children = code.children(message)
-    if not children:
-        yield message
-    for child in children:
-        yield from _leaves(code, child)
 
 
 def compute_message(

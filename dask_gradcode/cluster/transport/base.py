@@ -46,6 +46,17 @@ class Transport(Protocol):
         """Ask a role for messages of the current round, with the first of them for its ``w``."""
         ...
 
+    def yield_(self, role: int) -> None:
+        """Have a role send what it has finished of the round, and give up what it has not begun.
+
+        A transport that cannot tell a worker in mid-message does nothing.
+        """
+        ...
+
+    def drop(self, role: int, messages: Sequence[int]) -> None:
+        """Have a role give up messages of the round that it was asked for, if it still can."""
+        ...
+
     def withheld(self) -> Collection[int]:
         """Return the roles that get what they are asked for only once they answer an older ask."""
         ...

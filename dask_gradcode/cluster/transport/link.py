@@ -106,7 +106,7 @@ class Link:
         self.wanted = selectors.EVENT_READ | (0 if done else selectors.EVENT_WRITE)
 
     def read(self) -> Iterator[Frame]:
-        """Yield the answers and errors that have come.
+        """Yield what has come: answers, errors, and how far the role is.
 
         Raises
         ------
@@ -121,9 +121,10 @@ class Link:
         while frame is not None:
             if frame.kind is Kind.REFUSAL:
                 raise Refused(unpack_error(frame.body.data))
-            if frame.number not in self._messages:
+            is_idle = frame.kind is Kind.YIELDED and frame.number == -1
+            if frame.number not in self._messages and not is_idle:
                 raise Unreadable(f"Message {frame.number} came, none of role {self.role}'s.")
-            if frame.round == self._round:
+            if frame.round == self._round and frame.kind is not Kind.YIELDED:
                 self._answered.add(frame.number)
             yield frame
             frame = self._reader.read() if self._reader.has_more else None

@@ -23,7 +23,7 @@ from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, pack
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.payloads import Statistic
-from dask_gradcode.rounds import Arrived, Event, Failed, Lost
+from dask_gradcode.rounds import Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Work
 
@@ -123,6 +123,13 @@ class StreamTransport:
         self._asks[role] = (*self._asks.get(role, ()), *messages)
         self._watch(link)
 
+    def yield_(self, role: int) -> None:
+        self._tell_worker(role, pack(Kind.YIELD, self._round, 0))
+
+    def drop(self, role: int, messages: Sequence[int]) -> None:
+        which = np.array(messages, dtype=np.int64)
+        self._tell_worker(role, pack(Kind.DROP, self._round, which.size, which))
+
     def withheld(self) -> Collection[int]:
         return ()
 
@@ -168,6 +175,13 @@ class StreamTransport:
         self._bell.close()
 
     # ---- in the caller's thread
+
+    def _tell_worker(self, role: int, frame: Any) -> None:
+        """Send one more frame of the round to a role that has been asked for something."""
+        if role in self._asks:
+            link = self._links[role]
+            link.add(frame)
+            self._watch(link)
 
     def _watch(self, link: Link) -> None:
         """Have the selector wait for what a connection waits for."""
@@ -215,6 +229,8 @@ class StreamTransport:
 
     def _event(self, role: int, frame: Frame) -> Event:
         message = frame.number
+        if frame.kind is Kind.YIELDED:
+            return Yielded(frame.round, role, None if message < 0 else message)
         if frame.kind is Kind.ERROR:
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
         payload = frame.body.view(np.float64)

@@ -124,6 +124,20 @@ class TaskTransport:
         else:
             self._submit(role, messages)
 
+    def yield_(self, role: int) -> None:
+        """Do nothing: a task cannot be told to send a part of its message."""
+
+    def drop(self, role: int, messages: Sequence[int]) -> None:
+        state = self._roles.get(role)
+        if state is None:
+            return
+        state.waiting = tuple(message for message in state.waiting if message not in messages)
+        for message in state.asked.keys() & set(messages):
+            ticket, future = state.asked[message]
+            if ticket.round == self._round:
+                del state.asked[message]
+                self._mailbox.drop(future)
+
     def withheld(self) -> Collection[int]:
         return [role for role, state in self._roles.items() if state.waiting]
 

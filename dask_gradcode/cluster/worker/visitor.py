@@ -6,7 +6,7 @@ import pickle
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,7 @@ class Visitor:
         self._round, self._w = -1, np.zeros(0)
         self._spare: list[Vector] = []  # arrays to compute in
         self._asked: deque[int] = deque()
+        self._climb: Climb | None = None  # what is being computed
         self._leaving = False
 
     def attend(self, shard: Shard) -> bool:
@@ -118,41 +119,60 @@ class Visitor:
         if self._error is not None:
             self._outbox.add(pack(Kind.ERROR, round_, message, self._error))
             return
+        assert self._job is not None  # else nothing can be asked for
+        self._climb = climb = Climb(self._job.code, message, self._spare)
         try:
-            payload = self._compute(shard, message)
+            payload = self._compute(shard, climb)
         except (Closed, Unreadable):
             raise
         except BaseException as error:  # SystemExit, too: it is no reason to leave other fits
-            self._outbox.add(pack(Kind.ERROR, round_, message, pack_error(error)))
+            self._outbox.add(pack(Kind.ERROR, round_, climb.message, pack_error(error)))
         else:
             if payload is not None:
-                self._outbox.add(pack(Kind.ANSWER, round_, message, payload))
+                self._outbox.add(pack(Kind.ANSWER, round_, climb.message, payload))
+                self._spare.append(payload)  # it is sent before the next one is computed
+        finally:
+            self._climb = None
 
-    def _compute(self, shard: Shard, message: int) -> Vector | None:
-        assert self._job is not None  # else nothing can be asked for
+    def _compute(self, shard: Shard, climb: Climb) -> Vector | None:
+        assert self._job is not None
         assert self._work is not None
-        job, work, round_ = self._job, self._work, self._round
+        job, work, round_, w = self._job, self._work, self._round, self._w
+        size = work.statistic(w).size
 
         def superseded() -> bool:
             self._read()
-            return self._round != round_ or self._reader.begun() is Kind.BEGIN
-
-        climb, size = Climb(job.code, message, self._spare), work.statistic(self._w).size
+            over = self._round != round_ or self._reader.begun() is Kind.BEGIN
+            return over or self._climb is not climb  # it has been dropped
 
         def compute(should_stop: Callable[[], bool]) -> Vector | None:
             while climb.running is not None:
                 leaf, out = job.messages[climb.running], climb.room(size)
-                payload = shard.compute(job.code, leaf, work, self._w, should_stop, out)
+                payload = shard.compute(job.code, leaf, work, w, should_stop, out)
                 if payload is None:
                     self._spare.append(out)
                     return None
                 climb.take(payload)
             return climb.payload
 
-        payload = paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
-        if payload is not None:
-            self._spare.append(payload)  # it is sent before the next one is computed
-        return payload
+        return paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
+
+    def _yield(self) -> None:
+        """Send what is finished, and keep nothing but the leaf that is being computed."""
+        self._asked.clear()
+        running = -1
+        if self._climb is not None and self._climb.running is not None:
+            for message, payload in self._climb.cut().items():
+                self._outbox.add(pack(Kind.ANSWER, self._round, message, payload))
+            running = self._climb.message
+        self._outbox.add(pack(Kind.YIELDED, self._round, running))
+        self._outbox.flush()  # what it takes at once: computing goes on
+
+    def _drop(self, messages: Collection[int]) -> None:
+        """Give up messages, the one that is being computed among them."""
+        self._asked = deque(message for message in self._asked if message not in messages)
+        if self._climb is not None and self._climb.message in messages:
+            self._climb = None
 
     def _read(self) -> None:
         frame = self._reader.read()
@@ -167,9 +187,14 @@ class Visitor:
             if self._work is not None and self._work.is_foreign:
                 self._w = self._w.copy()  # it may keep it
             self._asked.clear()
+            self._climb = None
             self._ask(frame.body[:asks].view(np.int64).tolist())
         elif frame.kind is Kind.ASK and frame.round == self._round:
             self._ask(frame.body.view(np.int64).tolist())
+        elif frame.kind is Kind.YIELD and frame.round == self._round:
+            self._yield()
+        elif frame.kind is Kind.DROP and frame.round == self._round:
+            self._drop(frame.body.view(np.int64).tolist())
         elif frame.kind is Kind.JOB:
             self._load(frame.body.data)
 

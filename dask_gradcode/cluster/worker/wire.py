@@ -29,7 +29,7 @@ __all__ = [
     "pack",
 ]
 
-VERSION = 2
+VERSION = 3
 """Grows whenever frames, or what their bodies mean, are no longer the same."""
 
 _HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, number, bytes of the body
@@ -57,10 +57,13 @@ class Kind(IntEnum):
     ANSWER = 3  # from the worker: a payload
     ERROR = 4  # from the worker: the packed exception in a message's place
     REFUSAL = 5  # from the worker: the packed exception for which it ends the connection
+    YIELD = 6  # to the worker: send what is finished of the round, give up what is not begun
+    DROP = 7  # to the worker: which messages of the round to give up
+    YIELDED = 8  # from the worker, after what was finished: the leaf that it is at; -1 for none
 
 
-TO_WORKER = (Kind.JOB, Kind.BEGIN, Kind.ASK)
-TO_CLIENT = (Kind.ANSWER, Kind.ERROR, Kind.REFUSAL)
+TO_WORKER = (Kind.JOB, Kind.BEGIN, Kind.ASK, Kind.YIELD, Kind.DROP)
+TO_CLIENT = (Kind.ANSWER, Kind.ERROR, Kind.REFUSAL, Kind.YIELDED)
 
 _FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether number and bytes go together
     Kind.JOB: lambda number, size: True,
@@ -69,6 +72,9 @@ _FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether number and bytes
     Kind.ANSWER: lambda number, size: not size % _NUMBER and size > 0,
     Kind.ERROR: lambda number, size: True,
     Kind.REFUSAL: lambda number, size: True,
+    Kind.YIELD: lambda number, size: size == 0,
+    Kind.DROP: lambda number, size: size == _NUMBER * number,
+    Kind.YIELDED: lambda number, size: size == 0,
 }
 
 

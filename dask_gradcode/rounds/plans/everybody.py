@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.plans.base import Planner, Policy, ask
+from dask_gradcode.rounds.plans.helping import Helping
 from dask_gradcode.rounds.state import State
 
 __all__ = ["Everybody"]
@@ -26,7 +27,7 @@ class Everybody(Policy):
     """
 
     def start(self, code: GradientCode) -> Planner:
-        return _AskAll()
+        return Helping(code, hurry=False) if code.divides else _AskAll()
 
 
 class _AskAll(Planner):

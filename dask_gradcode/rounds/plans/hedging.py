@@ -12,6 +12,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.events import Event, Failed, Lost, Ready
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.plans.base import Planner, Policy, ask
+from dask_gradcode.rounds.plans.helping import Helping
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
 
@@ -52,7 +53,7 @@ class Hedging(Policy):
     """
 
     def start(self, code: GradientCode) -> Planner:
-        return _Hedging()
+        return Helping(code) if code.divides else _Hedging()
 
 
 class _Hedging(Planner):

@@ -1,0 +1,272 @@
+"""Each computes its own share; what somebody leaves undone, others compute.
+
+So go the rounds of a code whose workers can send more than they compute unasked. Of each block one
+thing counts: it is *in*, as part of something that has arrived; or *in work*, as somebody who is
+believed in owes it; or else *open*, and to be given to somebody.
+
+At the beginning everybody is asked for its own share. Once half of them have answered it is known
+how long a share takes, and when the others should have answered. Whoever has not by then is told to
+*yield*: it sends what it has finished, and goes on with nothing but the block that it is at. The
+rest is open. Whoever does not even answer that is *doubted*: all that it owes is open, although it
+may still come, and then counts.
+
+Open blocks are given to those who hold them, the slow owner among them, so that all should finish
+together by the speeds that are known. When these should have answered is known, too, and so on.
+Where blocks arrive that somebody else owes, that is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from math import inf
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.codes.forest import above, leaves
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Silent, Yielded
+from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
+from dask_gradcode.rounds.plans.base import Planner
+from dask_gradcode.rounds.plans.speeds import Speeds
+from dask_gradcode.rounds.record import RoundRecord
+from dask_gradcode.rounds.state import State
+
+__all__ = ["Helping"]
+
+PATIENCE = 1.15
+"""In expected times: whoever takes longer is told to yield."""
+
+AT_LEAST = 0.001
+"""Seconds of lateness below which nobody is told anything."""
+
+ANSWERS_WITHIN = 0.005
+"""Seconds in which whoever is told to yield should answer, or the time of a block if longer."""
+
+
+_NONE: frozenset[int] = frozenset()
+
+
+class Helping(Planner):
+    """Divides what is left undone among those who hold it.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Says who holds what.
+    hurry : bool, default=True
+        Whether those who are late are told to yield. If not, others compute only what is lost.
+    """
+
+    def __init__(self, code: GradientCode, hurry: bool = True) -> None:
+        self._code, self._hurry = code, hurry
+        self._speeds = Speeds(code.n_workers)
+        self._leaf: dict[int, int] = {}  # by block, the smallest message with it
+        self._began = 0.0
+        self._left: set[int] = set()  # blocks that are not in
+        self._due: dict[int, float] = {}  # when those who owe something should have sent it
+        self._told: dict[int, float] = {}  # until when those who were told to yield may answer
+        self._doubted: set[int] = set()
+        # those who have yielded: the blocks that they are at, and until when that should be done
+        self._slow: dict[int, tuple[frozenset[int], float]] = {}
+        self._first: dict[int, int] = {}  # blocks that each was asked for at the beginning
+        self._n_done = 0  # how many of these roles have sent them
+        self._helped = False  # whether anything has been given away
+
+    def copy(self) -> Planner:
+        other = super().copy()
+        assert isinstance(other, Helping)
+        other._speeds = self._speeds.copy()
+        return other
+
+    def begin(self, state: State, now: float) -> list[Order]:
+        self._began, self._left = now, set(range(self._code.n_blocks))
+        self._due, self._told, self._doubted, self._slow = {}, {}, set(), {}
+        self._n_done, self._helped = 0, False
+        self._speeds.begin(now)
+        self.look_at = None
+        orders = self._ask_first(state)
+        self._first = {order.role: self._expect(order, now, inf) for order in orders}
+        if len(orders) == self._code.n_workers:
+            return [*orders]
+        asked = self._blocks_in(message for order in orders for message in order.messages)
+        return [*orders, *self._give(self._left - asked, state, now)]
+
+    def _ask_first(self, state: State) -> list[Ask]:
+        """Return who is asked for what at the beginning."""
+        first = ((role, state.unasked(role)) for role in state.ready())
+        return [Ask(role, messages) for role, messages in first if messages]
+
+    def react(self, event: Event | None, state: State, now: float) -> list[Order]:
+        orders: list[Order] = []
+        match event:
+            case Arrived(_, role, message):
+                orders = self._take(role, message, state, now)
+            case Yielded(_, role, running):
+                self._pause(role, running, now)
+            case Ready(role) | Lost(role) | Failed(_, role):
+                self._forget(role)
+            case Silent(role):
+                self._doubted.add(role)
+            case _:
+                orders = self._look(now)
+        if self._helped or not isinstance(event, Arrived) or event.role in state.lost:
+            orders += self._give(self._open(state), state, now)
+        at = min(min(self._due.values(), default=inf), min(self._told.values(), default=inf))
+        self.look_at = None if at == inf else at
+        return orders
+
+    def end(self, record: RoundRecord) -> None:
+        self._speeds.end(self._began + record.seconds)
+
+    # ---- what happens
+
+    def _take(self, role: int, message: int, state: State, now: float) -> list[Order]:
+        """Take in a message: it says how fast its sender is, and what others need not send."""
+        if not state.arrived[message]:
+            return []  # it cannot be right
+        came = self._code.messages[message].blocks
+        self._left.difference_update(came)
+        self._speeds.done(role, len(came))
+        if not state.owed(role):
+            self._speeds.rest(role, now)
+            self._due.pop(role, None)
+            self._doubted.discard(role)
+            self._slow.pop(role, None)
+            self._learn(role, now)
+        return self._drop(state) if self._helped else []
+
+    def _pause(self, role: int, running: int | None, now: float) -> None:
+        """Take in that a role has given up all but the block that it is at, say in the middle."""
+        self._speeds.pause(role, now)
+        self._forget(role)
+        if running is not None:
+            ends = now + 0.5 * self._speeds.pace(role)
+            self._expect(Ask(role, (running,)), now, now + PATIENCE * (ends - now) + AT_LEAST)
+            self._slow[role] = frozenset(self._blocks_in([running])), ends
+
+    def _learn(self, role: int, now: float) -> None:
+        """Once half of those who were asked first have answered, it is known what is late."""
+        if role not in self._first or 2 * self._n_done >= len(self._first):
+            return
+        self._n_done += 1
+        if 2 * self._n_done >= len(self._first) and self._hurry:
+            took, n_blocks = now - self._began, self._first[role]
+            for other, due in self._due.items():
+                more = max(1.0, self._first.get(other, 0) / n_blocks)
+                self._due[other] = min(due, self._began + PATIENCE * took * more + AT_LEAST)
+
+    def _drop(self, state: State) -> list[Order]:
+        """Drop what somebody owes of which all is in."""
+        orders: list[Order] = []
+        for role in list(state.asked):
+            owed = state.owed(role)
+            done = tuple(m for m in sorted(owed) if self._left.isdisjoint(self._blocks_in([m])))
+            if done and self._is_there(role, state):
+                orders.append(Drop(role, done))
+                if len(done) == len(owed):
+                    self._forget(role)
+        return orders
+
+    def _look(self, now: float) -> list[Order]:
+        """Tell those who are late to yield, and doubt those who have not answered that."""
+        for role in [role for role, until in self._told.items() if until <= now]:
+            del self._told[role]
+            self._doubted.add(role)
+        late = [role for role, due in self._due.items() if due <= now]
+        for role in late:
+            del self._due[role]
+            self._told[role] = now + max(ANSWERS_WITHIN, self._speeds.usual())
+        return [Yield(role) for role in late]
+
+    def _forget(self, role: int) -> None:
+        self._due.pop(role, None)
+        self._told.pop(role, None)
+        self._doubted.discard(role)
+        self._slow.pop(role, None)
+        self._speeds.stop(role)
+
+    # ---- who computes what is open
+
+    def _open(self, state: State) -> set[int]:
+        """Return the blocks that are neither in nor in work, as far as that is not slow."""
+        found = set(self._left)
+        for role in state.asked:
+            if self._is_believed(role, state):
+                slow, _ = self._slow.get(role, (_NONE, inf))
+                found -= self._blocks_in(state.owed(role)) - slow
+        return found
+
+    def _is_there(self, role: int, state: State) -> bool:
+        return role not in state.lost and role not in state.errors
+
+    def _is_believed(self, role: int, state: State) -> bool:
+        return role not in self._doubted and self._is_there(role, state)
+
+    def _give(self, blocks: Collection[int], state: State, now: float) -> list[Ask]:
+        """Divide blocks among those who hold them, so that all should finish together."""
+        able = {
+            block: [
+                role
+                for role in state.holders(block)
+                if self._is_believed(role, state)
+                and role not in self._told
+                and block not in self._slow.get(role, (_NONE, inf))[0]
+            ]
+            for block in blocks
+        }
+        free: dict[int, float] = {}
+        given: dict[int, list[int]] = {}
+        for block in sorted(blocks, key=lambda block: (len(able[block]), block)):
+            best, end = -1, self._in_slow_work(block)
+            for role in able[block]:
+                at = free.get(role)
+                at = self._speeds.free_at(role, now) if at is None else at
+                if at + self._speeds.pace(role) < end:
+                    best, end = role, at + self._speeds.pace(role)
+            if best >= 0:
+                free[best] = end
+                given.setdefault(best, []).append(block)
+        self._helped |= bool(given)
+        known = self._hurry and self._speeds.usual() > 0.0
+        finish = max(free.values(), default=now)
+        due = now + PATIENCE * (finish - now) + AT_LEAST if known else inf
+        orders = [Ask(role, self._merged(given[role])) for role in sorted(given)]
+        for order in orders:
+            self._expect(order, now, due)
+        return orders
+
+    def _in_slow_work(self, block: int) -> float:
+        """Return when a block should be done by somebody who is slow, inf if by nobody."""
+        ends = (end for blocks, end in self._slow.values() if block in blocks)
+        return min(ends, default=inf)
+
+    def _expect(self, order: Ask, now: float, due: float) -> int:
+        """Note what a role has been asked for and until when; return how many blocks it is."""
+        n_blocks = len(self._blocks_in(order.messages))
+        self._due[order.role] = max(due, self._due.get(order.role, 0.0))
+        self._speeds.ask(order.role, n_blocks, now)
+        return n_blocks
+
+    def _merged(self, blocks: Iterable[int]) -> tuple[int, ...]:
+        """Return the fewest messages that are sums over just these blocks."""
+        left, messages = set(blocks), list[int]()
+        for block in sorted(left):
+            if block in left:
+                *_, largest = (
+                    message
+                    for message in above(self._code, self._smallest(block))
+                    if left.issuperset(self._blocks_in([message]))
+                )
+                messages.append(largest)
+                left -= self._blocks_in([largest])
+        return tuple(messages)
+
+    def _smallest(self, block: int) -> int:
+        """Return the smallest message with a block."""
+        if not self._leaf:
+            code = self._code
+            roots = (message for role in range(code.n_workers) for message in code.first(role))
+            for message in (leaf for root in roots for leaf in leaves(code, root)):
+                self._leaf.update(dict.fromkeys(code.messages[message].blocks, message))
+        return self._leaf[block]
+
+    def _blocks_in(self, messages: Iterable[int]) -> set[int]:
+        return {block for message in messages for block in self._code.messages[message].blocks}
