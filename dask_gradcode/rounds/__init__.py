@@ -21,7 +21,7 @@ from dask_gradcode.rounds.log import Logbook, RoundLog
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
-from dask_gradcode.rounds.plans import Everybody, Hedging, Planner, Policy
+from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, Planner, Policy
 from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
@@ -31,6 +31,7 @@ __all__ = [
     "Answer",
     "Arrived",
     "Ask",
+    "Balancing",
     "Deadline",
     "Done",
     "Drop",

@@ -24,7 +24,7 @@ from dask_gradcode.rounds.log import REMEMBERED, Logbook
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done
 from dask_gradcode.rounds.patience import Patience
-from dask_gradcode.rounds.plans import Everybody, Hedging, Policy
+from dask_gradcode.rounds.plans import Balancing, Everybody, Policy
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
@@ -111,8 +111,8 @@ class Engine:
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     policy : Policy, optional
-        Who is asked, and when. None: those who are likely needed first, where the rule is exact;
-        else everybody, as the same workers' rows would be left out in every round.
+        Who is asked, and when. None: ``Balancing`` where the rule is exact; else everybody, as the
+        same workers' rows would be left out in every round.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     statistic : callable, default=Statistic.at
@@ -157,7 +157,7 @@ class Engine:
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
-        policy = policy or (Hedging() if self._wait.exact else Everybody())
+        policy = policy or (Balancing() if self._wait.exact else Everybody())
         self._planner = policy.start(code)
         self._block_rows, self._statistic = block_rows, statistic
         self._lateness = Lateness(code)

@@ -1,7 +1,8 @@
 """Who is asked for what, and when: pure decisions that a cluster and a simulation take alike."""
 
+from dask_gradcode.rounds.plans.balancing import Balancing
 from dask_gradcode.rounds.plans.base import Planner, Policy
 from dask_gradcode.rounds.plans.everybody import Everybody
 from dask_gradcode.rounds.plans.hedging import Hedging
 
-__all__ = ["Everybody", "Hedging", "Planner", "Policy"]
+__all__ = ["Balancing", "Everybody", "Hedging", "Planner", "Policy"]

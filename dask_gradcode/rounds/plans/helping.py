@@ -66,8 +66,9 @@ class Helping(Planner):
         self._doubted: set[int] = set()
         # those who have yielded: the blocks that they are at, and until when that should be done
         self._slow: dict[int, tuple[frozenset[int], float]] = {}
-        self._first: dict[int, int] = {}  # blocks that each was asked for at the beginning
+        self._first: dict[int, float] = {}  # how long each should take for what it was asked first
         self._n_done = 0  # how many of these roles have sent them
+        self._n_seen = 0  # how many answers
         self._helped = False  # whether anything has been given away
 
     def copy(self) -> Planner:
@@ -79,11 +80,13 @@ class Helping(Planner):
     def begin(self, state: State, now: float) -> list[Order]:
         self._began, self._left = now, set(range(self._code.n_blocks))
         self._due, self._told, self._doubted, self._slow = {}, {}, set(), {}
-        self._n_done, self._helped = 0, False
+        self._n_done, self._n_seen, self._helped = 0, 0, False
         self._speeds.begin(now)
         self.look_at = None
         orders = self._ask_first(state)
-        self._first = {order.role: self._expect(order, now, inf) for order in orders}
+        self._first = {
+            order.role: self._expect(order, now, inf) * self._weight(order.role) for order in orders
+        }
         if len(orders) == self._code.n_workers:
             return [*orders]
         asked = self._blocks_in(message for order in orders for message in order.messages)
@@ -94,8 +97,13 @@ class Helping(Planner):
         first = ((role, state.unasked(role)) for role in state.ready())
         return [Ask(role, messages) for role, messages in first if messages]
 
+    def _weight(self, role: int) -> float:
+        """Return how long a block should take a role, in any unit."""
+        return 1.0
+
     def react(self, event: Event | None, state: State, now: float) -> list[Order]:
         orders: list[Order] = []
+        self._n_seen = len(state.answers)
         match event:
             case Arrived(_, role, message):
                 orders = self._take(role, message, state, now)
@@ -114,6 +122,12 @@ class Helping(Planner):
         return orders
 
     def end(self, record: RoundRecord) -> None:
+        for role, message, seconds, _ in record.answers[self._n_seen :]:  # which ended the round
+            self._speeds.done(role, len(self._code.messages[message].blocks))
+            if self._speeds.is_done(role):
+                self._speeds.rest(role, self._began + seconds)
+        for role in self._doubted:  # as far as anybody knows they have done nothing
+            self._speeds.pause(role, self._began + record.seconds)
         self._speeds.end(self._began + record.seconds)
 
     # ---- what happens
@@ -148,9 +162,9 @@ class Helping(Planner):
             return
         self._n_done += 1
         if 2 * self._n_done >= len(self._first) and self._hurry:
-            took, n_blocks = now - self._began, self._first[role]
+            took = now - self._began
             for other, due in self._due.items():
-                more = max(1.0, self._first.get(other, 0) / n_blocks)
+                more = max(1.0, self._first.get(other, 0.0) / self._first[role])
                 self._due[other] = min(due, self._began + PATIENCE * took * more + AT_LEAST)
 
     def _drop(self, state: State) -> list[Order]:
@@ -221,6 +235,8 @@ class Helping(Planner):
                 at = self._speeds.free_at(role, now) if at is None else at
                 if at + self._speeds.pace(role) < end:
                     best, end = role, at + self._speeds.pace(role)
+            if best in self._slow and not self._told.keys().isdisjoint(state.holders(block)):
+                continue  # who may be faster says soon how far it is
             if best >= 0:
                 free[best] = end
                 given.setdefault(best, []).append(block)

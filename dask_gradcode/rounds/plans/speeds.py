@@ -11,12 +11,16 @@ REMEMBERED = 5
 """Rounds by which a worker's speed is known."""
 
 
+AWAKE = 2.0
+"""How many times faster than before a worker must be for what was before to count no more."""
+
+
 class Speeds:
     """Keeps how many seconds each role takes for a block, its *pace*.
 
     A role is *busy* from when it is asked for something until it owes nothing more, or has given
-    up the rest. What it sends in between gives its pace. Of a role that has sent nothing it is only
-    known that its pace is no better than the time that it has had.
+    up the rest. What it sends in between gives its pace. Of a role that is still busy when a round
+    ends it is only known that it takes longer than that for all that it was asked for.
 
     Parameters
     ----------
@@ -33,12 +37,13 @@ class Speeds:
     >>> speeds.rest(0, now=1.0)
     >>> speeds.end(now=5.0)
     >>> speeds.pace(0), speeds.pace(1)
-    (0.25, 10.0)
+    (0.25, 1.25)
     """
 
     def __init__(self, n_roles: int) -> None:
         self._past = [deque[float](maxlen=REMEMBERED) for _ in range(n_roles)]
         self._now: dict[int, float] = {}  # paces in this round
+        self._paused: set[int] = set()  # in this round
         self._since: dict[int, float] = {}  # when those who are busy began to be
         self._asked: dict[int, int] = {}  # blocks, since then
         self._done: dict[int, int] = {}  # blocks, since then
@@ -47,21 +52,29 @@ class Speeds:
         """Return speeds that learn apart."""
         other = Speeds(0)
         other._past = [past.copy() for past in self._past]
-        for name in ("_now", "_since", "_asked", "_done"):
+        for name in ("_now", "_paused", "_since", "_asked", "_done"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
     def begin(self, now: float) -> None:
         """Note that a round begins; nobody is busy with it."""
+        self._paused.clear()
         for found in (self._now, self._since, self._asked, self._done):
             found.clear()
 
     def end(self, now: float) -> None:
         """Note that the round ends, and remember what it has shown."""
-        for role in list(self._since):
-            self.pause(role, now)
+        for role, since in self._since.items():
+            # of those who are not done nothing else is known: the rest may be all but finished
+            least = (now - since) / self._asked[role]
+            if least > self.pace(role):
+                self._now[role] = least
         for role, pace in self._now.items():
-            self._past[role].append(pace)
+            past = self._past[role]
+            if past and pace * AWAKE < median_low(past):
+                past.clear()
+            past.append(pace)
+        self._now.clear()
 
     # ---- what roles do
 
@@ -76,19 +89,24 @@ class Speeds:
         if role in self._since:
             self._done[role] += n_blocks
 
+    def is_done(self, role: int) -> bool:
+        """Say whether a role has sent all that it has been asked for since it began to be busy."""
+        return role in self._since and self._done[role] >= self._asked[role]
+
     def rest(self, role: int, now: float) -> None:
         """Note that a role owes nothing more."""
-        if self._done.get(role):
+        # after a pause it was in the middle of a block: how long that took is not known
+        if self._done.get(role) and role not in self._paused:
             self._now[role] = (now - self._since[role]) / self._done[role]
         self.stop(role)
 
     def pause(self, role: int, now: float) -> None:
-        """Note that a role is not done when it is asked how far it is."""
+        """Note that all that a role has finished is here, although it owes more."""
         if role in self._since:
-            done = self._done[role] + 0.5  # and half a block that it is at, say
-            pace = (now - self._since[role]) / done
-            # of a role that has hardly begun nothing is known
-            self._now[role] = max(pace, self._now.get(role, 0.0), self._learned(role) or 0.0)
+            # and half of the block that it is at, say
+            if role not in self._paused:
+                self._now[role] = (now - self._since[role]) / (self._done[role] + 0.5)
+                self._paused.add(role)
             self.stop(role)
 
     def stop(self, role: int) -> None:

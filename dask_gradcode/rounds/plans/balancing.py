@@ -1,0 +1,122 @@
+"""Whoever is known to be slow is asked for less from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.rounds.orders import Ask, Order
+from dask_gradcode.rounds.plans.assignment import shortest
+from dask_gradcode.rounds.plans.base import Planner, Policy
+from dask_gradcode.rounds.plans.hedging import Hedging
+from dask_gradcode.rounds.plans.helping import Helping
+from dask_gradcode.rounds.record import RoundRecord
+from dask_gradcode.rounds.state import State
+
+__all__ = ["Balancing"]
+
+WORTH_IT = 1.05
+"""How many times as long rounds must last without it for blocks to be given to others."""
+
+LOOK_EVERY = 5
+"""Rounds after which those who are asked for nothing get one block: they may have become faster."""
+
+
+@dataclass(frozen=True)
+class Balancing(Policy):
+    """Divide each round's work by the speeds that workers have shown, and hedge the rest.
+
+    A worker that was slow, or silent, in the last rounds is asked for fewer blocks from the start,
+    and those who hold them for more. So machines that differ, noisy neighbours and frozen workers
+    cost no more than their part of the work. Whoever is late nevertheless is helped as by
+    :class:`Hedging`, which this is for codes whose workers compute all that they can send.
+
+    Examples
+    --------
+    Worker 1 computes three times slower. From the second round on others do most of its work:
+
+    >>> from dask_gradcode.codes import DeclusteredRepetition
+    >>> from dask_gradcode.simulation import simulate
+    >>> from dask_gradcode.stragglers import Slowdown
+    >>> slow, code = Slowdown(3.0, workers=[1]), DeclusteredRepetition(4, 1)
+    >>> history = simulate(code, slow, plan=Balancing(), work=4.0, n_rounds=3)
+    >>> [round(record.seconds, 2) for record in history]
+    [1.53, 1.25, 1.25]
+    """
+
+    def start(self, code: GradientCode) -> Planner:
+        return Balanced(code) if code.divides else Hedging().start(code)
+
+
+class Balanced(Helping):
+    """Asks everybody for as much as it can compute while the others do.
+
+    Parameters
+    ----------
+    code : GradientCode
+        Says who holds what.
+    """
+
+    def __init__(self, code: GradientCode) -> None:
+        super().__init__(code)
+        self._n_rounds = 0
+        self._owners: list[int] = []  # by block, made when it is needed
+        self._workers: Sequence[int] = ()  # by block, who is asked for it; nothing: its owner
+
+    def begin(self, state: State, now: float) -> list[Order]:
+        orders = super().begin(state, now)
+        self._n_rounds += 1
+        if self._workers and self._n_rounds % LOOK_EVERY == 0:
+            orders += self._try_idle(orders, state, now)
+        return orders
+
+    def _ask_first(self, state: State) -> list[Ask]:
+        if not self._workers:
+            return super()._ask_first(state)
+        ready, blocks = set(state.ready()), dict[int, list[int]]()
+        for block, worker in enumerate(self._workers):
+            if worker in ready:
+                blocks.setdefault(worker, []).append(block)
+        return [Ask(role, self._merged(blocks[role])) for role in sorted(blocks)]
+
+    def _try_idle(self, orders: Sequence[Order], state: State, now: float) -> list[Ask]:
+        """Ask those who are asked for nothing for a block, which others compute as well."""
+        asked = {order.role for order in orders}
+        tried = []
+        for role in state.ready():
+            if role not in asked:
+                block = self._owners.index(role)
+                tried.append(Ask(role, (self._smallest(block),)))
+                self._expect(tried[-1], now, inf)
+                self._doubted.add(role)
+        return tried
+
+    def _weight(self, role: int) -> float:
+        return self._speeds.pace(role) or 1.0
+
+    def end(self, record: RoundRecord) -> None:
+        super().end(record)
+        code, paces = self._code, [self._speeds.pace(i) for i in range(self._code.n_workers)]
+        if not all(paces):
+            return
+        if not self._owners:
+            self._owners = [0] * code.n_blocks
+            for role in range(code.n_workers):
+                for block in self._blocks_in(code.first(role)):
+                    self._owners[block] = role
+        bound = code.n_blocks / sum(1.0 / pace for pace in paces)
+        if self._lasts(self._owners, paces) <= WORTH_IT * bound:
+            self._workers = ()
+        elif self._lasts(self._workers or self._owners, paces) > WORTH_IT * bound:
+            seconds, workers = shortest(code.holders, self._owners, paces)
+            if self._lasts(self._workers or self._owners, paces) > WORTH_IT * seconds:
+                self._workers = workers
+
+    def _lasts(self, workers: Sequence[int], paces: Sequence[float]) -> float:
+        """Return how long a round should last in which these compute the blocks."""
+        counts = [0] * len(paces)
+        for worker in workers:
+            counts[worker] += 1
+        return max(count * pace for count, pace in zip(counts, paces, strict=True))
