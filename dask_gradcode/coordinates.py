@@ -177,10 +177,30 @@ class Coordinates:
         return mapped
 
     def told_in(self, other: Coordinates, gradient: Vector) -> Vector:
-        """Return a gradient of these coordinates, which are ``separate``, as one of others."""
+        """Return a gradient of these coordinates as one of others."""
+        return other.gradient(self._of_model(gradient))
+
+    def _of_model(self, gradient: Vector) -> Vector:
+        """Return a gradient of these coordinates, without an intercept, as one of the model's."""
         layout, of_model = self.layout, gradient * (self.size / self.unit)
-        layout.coef(of_model)[:] = layout.coef(gradient) * (self.size / self._slope)
-        return other.gradient(of_model)
+        slopes = self._stretched(layout.coef(gradient), 1)
+        layout.coef(of_model)[:] = slopes * (self.size / self._slope)
+        return of_model
+
+    def around_means(self, gradient: Vector, one: Vector) -> Matrix:
+        """Return the gradient of slopes where some columns do what an intercept would.
+
+        Parameters
+        ----------
+        gradient : ndarray of shape (n_parameters,)
+            Of these coordinates.
+        one : ndarray of shape (n_features,)
+            Coefficients with which columns add up to one; the others' slopes are returned.
+        """
+        slopes = self.layout.coef(self._of_model(gradient))
+        centred = slopes - np.outer(self.shift, one @ slopes)
+        others: Matrix = (centred * self._slope / self.size)[one == 0.0]
+        return others
 
     def penalty(self, strength: float) -> L1:
         """Return the penalty ``strength * sum(|coef|)`` as the solver sees it."""

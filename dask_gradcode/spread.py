@@ -24,6 +24,9 @@ _FAR = 30.0
 """So many of its deviations from zero is far for a column. To measure nearer ones from zero costs a
 model without an intercept some rounds at most, and leaves indicators as they are."""
 
+_ALIKE = 1e-9
+"""How much shares of rows, and squares of indicators, may differ by rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Spread:
@@ -134,6 +137,29 @@ class Spread:
         """Which columns have one value, not zero, in all rows."""
         size, around = self._size_and_squares()
         return (around <= _NOISE * size) & (size > 0.0)
+
+    @property
+    def adding_up_to_one(self) -> Vector | None:
+        """Coefficients with which indicators side by side add up to one, as dummies do, or None.
+
+        Told by the shares of the rows that have them: that these are in all 1 by chance is as
+        likely as that one row in so many is another.
+        """
+        share = self.present / (self.weight or 1.0)
+        size, around = self._size_and_squares()
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = np.abs(around * share - size * (1.0 - share))
+            is_one = apart <= _ALIKE * size  # or nowhere: a category that no row has
+        ends = np.cumsum(np.append(0.0, np.where(is_one, share, 2.0)))
+        last = np.searchsorted(ends, ends + (1.0 - _ALIKE))
+        gap = np.append(ends, np.inf)[last] - ends - 1.0
+        found = np.flatnonzero((np.abs(gap) <= _ALIKE) & (last > np.arange(len(ends)) + 1))
+        if not len(found):
+            return None
+        one = np.zeros(len(share))
+        some = slice(found[0], last[found[0]])
+        one[some] = share[some] / np.where(share[some] > 0.0, self.mean[some], 1.0)
+        return one
 
     def _size_and_squares(self) -> tuple[Vector, Vector]:
         """Return the squared mean and the mean square around it, of the rows that are not zero."""

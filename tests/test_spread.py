@@ -56,6 +56,18 @@ def test_indicator_columns_are_in_units_already() -> None:
     assert (Spread.of(X).deviation(centred=True) > 0.7).all()
 
 
+@pytest.mark.parametrize("form", [np.asarray, csr_array], ids=["dense", "CSR"])
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+def test_dummies_side_by_side_are_known_to_add_up_to_one(form: Any, weight: Any) -> None:
+    dummies = np.eye(4)[np.append(0, RNG.choice([0, 2, 3], 299))]  # no row has the second
+    several = np.column_stack([N + 1e6, 2.0 * dummies, N[:, :1] > 0.0, np.ones(300)])
+    one = Spread.of(form(several), weight).adding_up_to_one
+    assert_allclose(one, [0, 0, 0, 0.5, 0, 0.5, 0.5, 0, 0], rtol=1e-12)
+    overlapping = np.column_stack([N > 0.0, N, np.ones(300)])
+    for X in (several[:, :6], several[:, [3, 7, 5, 6]], overlapping):
+        assert Spread.of(form(X), weight).adding_up_to_one is None
+
+
 def test_constant_columns_and_values_that_overflow_can_be_divided_by() -> None:
     X = np.column_stack([np.full(9, 0.1), np.zeros(9), np.full(9, 7.3e5), 1e200 * N[:9, 0]])
     found = Spread.of(X).deviation(centred=True)

@@ -216,7 +216,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
 
     def _advice(self, left: float) -> str:
         """Return what to do where the solver gets no further and ``left`` of the gradient stays."""
-        return advice(left)
+        return advice(left, has_intercept=self.fit_intercept)
 
     def _to(self, model: Any) -> Any:
         """Give a scikit-learn model the fitted attributes, and return it."""

@@ -69,7 +69,8 @@ class Problem:
         """Return the gradient that tells how far a solver's end is from the minimum.
 
         Without an intercept columns far from zero are nearly alike; in the separate coordinates
-        that ``l1`` needs a gradient is then small far from the minimum, too.
+        that ``l1`` needs a gradient is then small far from the minimum, too, and so it is in all
+        where indicators add up to one, which tells those columns apart as an intercept would.
 
         Parameters
         ----------
@@ -79,9 +80,19 @@ class Problem:
             Of the solver.
         spread : Spread
             Of the columns of the features.
+
+        Returns
+        -------
+        ndarray
+            Its entries, and those of other coordinates.
         """
         layout = coordinates.layout
-        if layout.has_intercept or not self.l1:
+        if layout.has_intercept:
             return gradient
         best = replace(self, l1=0.0).coordinates(layout, spread)
-        return coordinates.told_in(best, gradient) if best.shift.any() else gradient
+        if not best.shift.any():
+            return gradient
+        if self.l1:
+            gradient = coordinates.told_in(best, gradient)
+        one = spread.adding_up_to_one
+        return gradient if one is None else np.append(gradient, best.around_means(gradient, one))

@@ -175,9 +175,12 @@ def warn_of(solution: Solution, left: float, estimator: Any, otherwise: str) -> 
     )
 
 
-def advice(left: float) -> str:
+def advice(left: float, *, has_intercept: bool) -> str:
     """Return what to do where a solver gets no further though it may iterate."""
-    return (
+    told = (
         "The solver gets no further, mostly because rounding hides what is left: allow that much "
         f"(tol={2 * left:.0e}), or leave out columns that others nearly add up to."
     )
+    if has_intercept:
+        return told
+    return f"{told} Or fit an intercept: without one, columns far from zero are nearly alike."

@@ -26,7 +26,7 @@ N_ROWS = 2000
 
 
 def main() -> None:
-    print(f"{'case':28s}{'twin':>12s}{'before':>12s}{'now':>12s}{'iterations':>12s}{'rounds':>8s}")
+    print(f"{'case':32s}{'twin':>12s}{'before':>12s}{'now':>12s}{'iterations':>12s}{'rounds':>8s}")
     for name, model, twin, X, y in cases():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -36,15 +36,14 @@ def main() -> None:
         said = " warned" if caught else ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # without a penalty the twin gets standardised columns: on these it is exact
-            rows = X if model.alpha else (X - X.mean(axis=0)) / X.std(axis=0)
+            rows = X if model.alpha else standard(X, model.fit_intercept)
             twin.fit(rows, y)
             reached = before(model, X, y)
         is_huber = isinstance(model, CodedHuberRegressor)
         theirs = twin.scale_ if is_huber else twin.score(rows, y)
         ours = model.scale_ if is_huber else model.score(X, y)
         print(
-            f"{name:28s}{theirs:12.6g}{reached:12.6g}{ours:12.6g}{model.n_iter_:12d}"
+            f"{name:32s}{theirs:12.6g}{reached:12.6g}{ours:12.6g}{model.n_iter_:12d}"
             f"{len(model.history_):8d}  {seconds:.2f} s{said}"
         )
 
@@ -76,6 +75,16 @@ def cases() -> Iterator[tuple[str, Any, Any, Any, Any]]:
     ):
         target = linear(X, 0.1) if target is None else target
         yield f"Ridge: {name}", CodedRidge(0.0), LinearRegression(), X, target
+    utm = N[:, :2] * 1e3 + [5e5, 4e6]
+    for name, X in (
+        ("UTM", utm),
+        ("UTM and ones", np.column_stack([utm, np.ones(N_ROWS)])),
+        ("mean 1e6, sd 1", N + 1e6),
+        ("mean 1e9, sd 1", N + 1e9),
+        ("Hilbert, 50 x 12", hilbert),
+    ):
+        twin = LinearRegression(fit_intercept=False, tol=1e-16)
+        yield f"No intercept: {name}", CodedRidge(0.0, fit_intercept=False), twin, X, linear(X, 0.1)
     X = wide * np.logspace(-3, 3, 13)
     yield "Ridge, alpha=1: 1e-3 to 1e3", CodedRidge(1.0), Ridge(1.0), X, linear(X, 0.1)
     counts = RNG.poisson(np.exp(9.2 + N @ [0.1, 0.05, -0.05])).astype(float)
@@ -92,6 +101,13 @@ def cases() -> Iterator[tuple[str, Any, Any, Any, Any]]:
         yield name, CodedHuberRegressor(), twin, N, outlying
 
 
+def standard(X: Any, has_intercept: bool) -> Any:
+    """Return columns in their own units: on these a twin without a penalty is exact."""
+    if has_intercept:
+        return (X - X.mean(axis=0)) / X.std(axis=0)
+    return X / np.linalg.norm(X, axis=0)
+
+
 def before(model: Any, X: Any, y: Any) -> float:
     """Return what L-BFGS reaches without coordinates, with the options and tol of the twin."""
     huber = isinstance(model, CodedHuberRegressor)
@@ -99,18 +115,19 @@ def before(model: Any, X: Any, y: Any) -> float:
     loss: Loss = Huber() if huber else Poisson() if poisson else Squared()
     n_features, divisor = X.shape[1], len(y) if poisson else 1.0
     alpha = 2 * model.alpha if huber else model.alpha
+    rows = np.column_stack([X, np.full(len(y), float(model.fit_intercept))])
 
     def evaluate(w: Any) -> tuple[float, Any]:
-        z = X @ w[:n_features] + w[n_features]
+        z = rows @ w[: n_features + 1]
         # the scale as it was: 1 + t above 1, exp(t) below
         small = np.exp(np.clip(w[-1], -200.0, 0.0))
         scale = np.full(len(y), small + max(w[-1], 0.0))
         value, slope = loss.pointwise(np.column_stack([z, scale]) if huber else z, y)
         slope = slope.reshape(len(y), -1)
-        gradient = [X.T @ slope[:, 0] / divisor + alpha * w[:n_features]]
-        gradient += [[slope[:, 0].sum() / divisor], [small * slope[:, 1].sum()] if huber else []]
+        gradient = np.append(rows.T @ slope[:, 0] / divisor, small * slope[:, 1:].sum(axis=0))
+        gradient[:n_features] += alpha * w[:n_features]
         penalty = 0.5 * alpha * w[:n_features] @ w[:n_features]
-        return float(value.sum() / divisor + penalty), np.concatenate(gradient)
+        return float(value.sum() / divisor + penalty), gradient
 
     start = np.zeros(n_features + 1 + huber)
     start[n_features] = np.log(y.mean()) if poisson else y.mean()
@@ -119,7 +136,7 @@ def before(model: Any, X: Any, y: Any) -> float:
     w = minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options).x
     if huber:
         return float(np.exp(max(w[-1], -200.0)) if w[-1] < 0 else 1.0 + w[-1])
-    z = X @ w[:n_features] + w[n_features]
+    z = rows @ w[: n_features + 1]
     lost, trivial = (loss.pointwise(p, y)[0].sum() for p in (z, np.full(len(y), start[n_features])))
     return float(1.0 - lost / trivial)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -80,6 +82,31 @@ def test_without_an_intercept_the_others_are_exact_too(name: str) -> None:
     slope = np.clip(residual / robust.scale_, -1.35, 1.35)
     assert_allclose(slope @ X / np.linalg.norm(X, axis=0), 0.0, atol=1e-3)
     assert np.mean(slope**2) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("offset", [3.0, 100.0, 1e6])
+@pytest.mark.parametrize("seed", range(3))
+def test_dummies_beside_far_columns_end_at_the_minimum_or_in_a_warning(
+    offset: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    dummies = np.eye(3)[rng.integers(0, 3, 600)]
+    X = np.hstack([N[:, :2] + [offset, 2 * offset], dummies])
+    linear = N[:, :2] @ [1.0, -2.0] + dummies @ [1.0, 2.0, 0.0]
+    for model, y in (
+        (CodedRidge(0.0, fit_intercept=False), linear),
+        (CodedPoissonRegressor(alpha=0.0, fit_intercept=False), rng.poisson(np.exp(linear))),
+        (CodedLogisticRegression(C=np.inf, fit_intercept=False), linear > rng.logistic(size=600)),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = model.fit(X, y).score(X, y)
+        best = clone(model).set_params(fit_intercept=True).fit(X, y).score(X, y)
+        if caught:
+            assert "fit an intercept" in str(caught[0].message)
+            assert offset > 3.0
+        else:
+            assert found == pytest.approx(best, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["UTM", "mean 1e6"])
