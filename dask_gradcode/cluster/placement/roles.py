@@ -62,6 +62,8 @@ class Roles(Seats):
         Says which role holds which blocks.
     serving : Serving
         The tasks that serve the shards.
+    deliveries : Deliveries
+        Brings roles to workers.
     liveness : Liveness
         What the scheduler says of workers.
     now : callable
@@ -72,13 +74,13 @@ class Roles(Seats):
         self,
         code: GradientCode,
         serving: Serving,
+        deliveries: Deliveries,
         liveness: Liveness,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._code, self._serving = code, serving
+        self._code, self._serving, self._deliveries = code, serving, deliveries
         self._liveness, self._now = liveness, now
-        self._deliveries: Deliveries | None = None
         self._lock = threading.RLock()
         self._watched: set[str] = set()
         self._stuck: dict[int, tuple[str, str]] = {}  # what a role waits for, on a silent worker
@@ -90,17 +92,14 @@ class Roles(Seats):
 
     # ---- placing them, and keeping them placed
 
-    def begin(self, deliveries: Deliveries, addresses: Sequence[str]) -> None:
+    def begin(self, addresses: Sequence[str]) -> None:
         """Begin to place all roles.
 
         Parameters
         ----------
-        deliveries : Deliveries
-            Brings them to workers.
         addresses : sequence of str
             The worker of each role.
         """
-        self._deliveries = deliveries
         with self._lock:
             for role, address in enumerate(addresses):
                 seat = self._seats[role] = Seat(role, address, f"{address}: it is being placed")
@@ -108,7 +107,6 @@ class Roles(Seats):
 
     def take(self, timeout: float) -> list[Letter]:
         """Take in what has come of placing roles, after waiting for it, and return it."""
-        assert self._deliveries is not None
         letters = self._deliveries.take(timeout)
         for letter in letters:
             self._take_in(letter)
@@ -117,7 +115,7 @@ class Roles(Seats):
     @property
     def is_gone(self) -> bool:
         """Whether the cluster has been restarted, and all that was placed or begun is gone."""
-        return self._deliveries is not None and self._deliveries.are_gone
+        return self._deliveries.are_gone
 
     def check_restart(self) -> None:
         """Raise RuntimeError if the cluster has been restarted."""
@@ -129,7 +127,6 @@ class Roles(Seats):
 
     def doubt(self) -> None:
         """Have begun anew what is waited for: no worker does anything."""
-        assert self._deliveries is not None
         self._deliveries.doubt()
 
     def tend(self) -> None:
@@ -153,7 +150,6 @@ class Roles(Seats):
 
     def _go_around(self, workers: Mapping[str, Any], silent: Mapping[str, str]) -> None:
         """Begin anew what waits for something from workers that are gone or run no tasks."""
-        assert self._deliveries is not None
         for role in bereft(self._seats, workers, silent, self._liveness.told):
             self._pin(self._seats[role], self._seats[role].address)
         waiting = {role for role, seat in self._seats.items() if seat.waits_for_chunks}
@@ -177,7 +173,6 @@ class Roles(Seats):
 
     def _pin(self, seat: Seat, address: str) -> None:
         """Begin to place a role on a worker: from other roles, or else from the source."""
-        assert self._deliveries is not None
         if address not in self._watched:
             self._watched.add(address)
             self._liveness.watch(address, self._on_death)
@@ -208,7 +203,6 @@ class Roles(Seats):
                 self._enter(role, letter.result)
             self.version += 1
             if not any(other.coming for other in self._seats.values()):
-                assert self._deliveries is not None
                 self._deliveries.let_go()
             self._tell(seat)
 
@@ -237,14 +231,12 @@ class Roles(Seats):
         """Let go of the shards, of those who serve them, and of what is being placed."""
         for address in self._watched:
             self._liveness.unwatch(address, self._on_death)
-        if self._deliveries is not None:
-            self._deliveries.close()
+        self._deliveries.close()
         self._serving.release()
         with self._lock:
             for seat in self._seats.values():
                 seat.vacate("the placement is closed", self._now())
-        if self._deliveries is not None:
-            self._deliveries.let_go()
+        self._deliveries.let_go()
 
 
 def _ask_every(n_roles: int) -> float:
