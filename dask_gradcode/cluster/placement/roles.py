@@ -30,6 +30,7 @@ nothing is begun.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -81,8 +82,8 @@ class Roles(Seats):
         super().__init__()
         self._code, self._serving, self._deliveries = code, serving, deliveries
         self._liveness, self._now = liveness, now
-        self._lock = threading.RLock()
-        self._watched: set[str] = set()
+        self._lock, self._is_released = threading.RLock(), False
+        self._watched, self._epochs = set[str](), itertools.count()
         self._stuck: dict[int, tuple[str, str]] = {}  # what a role waits for, on a silent worker
 
     def hopeless(self) -> dict[int, tuple[str, str]]:
@@ -132,13 +133,13 @@ class Roles(Seats):
     def tend(self) -> None:
         """Take in what has come of placing roles anew, and begin what can be begun; never wait."""
         self.take(0)
-        if self.is_gone:
-            return
         vacant = any(seat.shard is None for seat in self._seats.values())
         workers = self._liveness.recently(_ask_every(len(self._seats)) if vacant else 1.0)
         if not vacant and len(workers) <= len(self._seats):
             return  # nobody is missing, or there is nobody to spare
         with self._lock:
+            if self._is_released or self.is_gone:
+                return
             # anew: until the lock was had a death may have vacated a seat, whose worker is no spare
             workers = self._liveness.recently(2.0)
             for seat in self._seats.values():  # it may have died before its death was watched for
@@ -174,15 +175,16 @@ class Roles(Seats):
     def _pin(self, seat: Seat, address: str) -> None:
         """Begin to place a role on a worker: from other roles, or else from the source."""
         if address not in self._watched:
-            self._watched.add(address)
             self._liveness.watch(address, self._on_death)
+            self._watched.add(address)
         silent = self._liveness.silent(self._liveness.recently(2.0))
         self._deliveries.know(self._liveness.running() - silent.keys(), silent)
         holders = holders_of(self._code, self._seats, seat.role, silent)
-        seat.begin(address, frozenset(where for _, where in (holders or {}).values()), self._now())
         # of one that was placed before all is known that a look would say
-        look = seat.role not in self.columns
-        seat.coming = self._deliveries.begin(seat.role, address, seat.epoch, holders, look)
+        look, epoch = seat.role not in self.columns, next(self._epochs)
+        coming = self._deliveries.begin(seat.role, address, epoch, holders, look)
+        sources = frozenset(where for _, where in (holders or {}).values())
+        seat.begin(address, epoch, coming, sources, self._now())
 
     # ---- what is told of them
 
@@ -229,14 +231,15 @@ class Roles(Seats):
 
     def release(self) -> None:
         """Let go of the shards, of those who serve them, and of what is being placed."""
-        for address in self._watched:
-            self._liveness.unwatch(address, self._on_death)
-        self._deliveries.close()
-        self._serving.release()
         with self._lock:
+            self._is_released = True
+            for address in self._watched:
+                self._liveness.unwatch(address, self._on_death)
+            self._deliveries.close()
+            self._serving.release()
             for seat in self._seats.values():
                 seat.vacate("the placement is closed", self._now())
-        self._deliveries.let_go()
+            self._deliveries.let_go()
 
 
 def _ask_every(n_roles: int) -> float:

@@ -24,7 +24,7 @@ class Seat:
     why : str
         Why it is not placed, with the worker where it was lost or failed.
     epoch : int
-        How often placing it has been begun; keys are never used twice.
+        Distinguishes what is begun for it from what was: keys are never used twice.
     shard : Future or None
         Placed: pinned to the address.
     coming : tuple of Future or None
@@ -75,12 +75,19 @@ class Seat:
         """Say whether placing it is to be begun again."""
         return self.is_vacant and not self.is_given_up and now >= self.not_before
 
-    def begin(self, address: str, sources: frozenset[str], now: float) -> None:
-        """Note that placing it on a worker begins."""
+    def begin(
+        self,
+        address: str,
+        epoch: int,
+        coming: tuple[Future[Any], ...],
+        sources: frozenset[str],
+        now: float,
+    ) -> None:
+        """Note that placing it on a worker has been begun."""
         for future in self.coming or ():
             future.release()
-        self.address, self.sources, self.coming = address, sources, ()
-        self.epoch, self.begun = self.epoch + 1, now
+        self.address, self.epoch, self.coming = address, epoch, coming
+        self.sources, self.begun = sources, now
 
     def end(self, shard: Future[Any]) -> None:
         """Note that it is placed."""
