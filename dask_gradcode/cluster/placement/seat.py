@@ -34,7 +34,7 @@ class Seat:
     begun : float
         When placing it there began.
     since : float or None
-        When it was lost; None if it never was.
+        When it was lost, when last it was placed or was to be; None if it never was.
     tries : int
         How many errors have ended placing it since it was placed last.
     losses : int
@@ -110,7 +110,9 @@ class Seat:
         for future in (self.shard, *(self.coming or ())):
             if future is not None:
                 future.release()
-        self.shard, self.coming, self.since = None, None, now
+        if self.shard is not None or self.since is None:
+            self.since = now
+        self.shard, self.coming = None, None
         self.why = f"{self.address}: {why}{self._end()}"
 
     def _end(self) -> str:
