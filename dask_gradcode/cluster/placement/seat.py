@@ -35,8 +35,8 @@ class Seat:
         When placing it there began.
     since : float or None
         When it was lost, when last it was placed or was to be; None if it never was.
-    tries : int
-        How many errors have ended placing it since it was placed last.
+    failed : tuple of str
+        The workers on which errors have ended placing it since it was placed last.
     losses : int
         How often placing it has ended since because something had gone with a worker.
     not_before : float
@@ -52,7 +52,7 @@ class Seat:
     sources: frozenset[str] = frozenset()
     begun: float = 0.0
     since: float | None = None
-    tries: int = 0
+    failed: tuple[str, ...] = ()
     losses: int = 0
     not_before: float = 0.0
 
@@ -69,7 +69,7 @@ class Seat:
     @property
     def is_given_up(self) -> bool:
         """Whether placing it has gone wrong too often in a row."""
-        return self.tries >= TRIES
+        return len(self.failed) >= TRIES
 
     def is_due(self, now: float) -> bool:
         """Say whether placing it is to be begun again."""
@@ -93,14 +93,17 @@ class Seat:
         """Note that it is placed."""
         for look in (self.coming or ())[1:]:
             look.release()
-        self.shard, self.coming, self.tries, self.losses = shard, None, 0, 0
+        self.shard, self.coming, self.failed, self.losses = shard, None, (), 0
 
     def fail(self, error: BaseException, lost: bool, now: float) -> None:
         """Note that placing it has ended by an error, or by the loss of a worker."""
         for future in self.coming or ():
             future.release()
         self.coming = None
-        self.tries, self.losses = self.tries + (not lost), self.losses + lost
+        if lost:
+            self.losses += 1
+        else:
+            self.failed += (self.address,)
         self.not_before = now + min(0.05 * 2**self.losses, 10.0)
         self.why = f"{self.address}: placing it failed with {error!r}{self._end()}"
 
@@ -118,4 +121,4 @@ class Seat:
     def _end(self) -> str:
         if not self.is_given_up:
             return ""
-        return f"; it is given up, as placing it has failed {self.tries} times"
+        return f"; it is given up, as placing it has failed {len(self.failed)} times"
