@@ -104,7 +104,7 @@ class Seat:
             self.losses += 1
         else:
             self.failed += (self.address,)
-        self.not_before = now + min(0.05 * 2**self.losses, 10.0)
+        self.not_before = now + min(0.05 * 2 ** min(self.losses, 8), 10.0)
         self.why = f"{self.address}: placing it failed with {error!r}{self._end()}"
 
     def vacate(self, why: str, now: float) -> None:
