@@ -77,7 +77,7 @@ class Deliveries:
         Parameters
         ----------
         role, address, epoch
-            The role, its new worker, and the number of times that it has been begun.
+            The role, its new worker, and a number that is given once.
         holders : mapping of int to tuple of Future and str, or None
             For each block the shard of a role that has it, and that role's worker; None: from the
             source.

@@ -194,19 +194,24 @@ class Roles(Seats):
             seat = self._seats[role]
             if seat.coming is None or seat.epoch != epoch:
                 return
-            if letter.error is not None:
+            if letter.error is None:
+                self._end(seat, letter.result)
+            else:
                 # or a worker that it needed has gone
                 seat.fail(letter.error, isinstance(letter.error, Vanished), self._now())
                 logger.warning("Role %d is not placed: %s", role, seat.why)
-                return
-            seat.end(seat.coming[0])
-            self._liveness.note_answer(seat.address)
-            if letter.result is not None:
-                self._enter(role, letter.result)
-            self.version += 1
-            if not any(other.coming for other in self._seats.values()):
+            is_over = seat.shard is not None or seat.is_given_up
+            if is_over and not any(other.coming for other in self._seats.values()):
                 self._deliveries.let_go()
-            self._tell(seat)
+
+    def _end(self, seat: Seat, found: Any) -> None:
+        """Note that a role is placed, and what a look at its shard has found, if there was one."""
+        seat.end()
+        self._liveness.note_answer(seat.address)
+        if found is not None:
+            self._enter(seat.role, found)
+        self.version += 1
+        self._tell(seat)
 
     def _tell(self, seat: Seat) -> None:
         """Say that a role which was lost is placed again."""

@@ -34,7 +34,7 @@ class Seat:
     begun : float
         When placing it there began.
     since : float or None
-        When it was lost, when last it was placed or was to be; None if it never was.
+        When it was lost, though it may have been lost again on its way back; None if it never was.
     failed : tuple of str
         The workers on which errors have ended placing it since it was placed last.
     losses : int
@@ -89,9 +89,11 @@ class Seat:
         self.address, self.epoch, self.coming = address, epoch, coming
         self.sources, self.begun = sources, now
 
-    def end(self, shard: Future[Any]) -> None:
+    def end(self) -> None:
         """Note that it is placed."""
-        for look in (self.coming or ())[1:]:
+        assert self.coming is not None
+        shard, *looks = self.coming
+        for look in looks:
             look.release()
         self.shard, self.coming, self.failed, self.losses = shard, None, (), 0
 
