@@ -146,8 +146,14 @@ class Roles(Seats):
                 if seat.address not in workers and self._liveness.told > seat.begun:
                     self._on_death(seat.address, "it left the cluster")
             silent = self._liveness.silent(workers)
-            self._go_around(workers, silent)
-            self._fill(workers, silent)
+            try:
+                self._go_around(workers, silent)
+                self._fill(workers, silent)
+            except BaseException:  # Ctrl-C: who waits for what has been let go is not known
+                for seat in self._seats.values():
+                    if seat.coming:
+                        self._vacate(seat, "placing it was interrupted")
+                raise
 
     def _go_around(self, workers: Mapping[str, Any], silent: Mapping[str, str]) -> None:
         """Begin anew what waits for something from workers that are gone or run no tasks."""
