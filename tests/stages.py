@@ -1,11 +1,8 @@
-"""A small Dask on a scripted clock: what the roles of a placement stand on.
-
-Workers run tasks, keep their results, and lose them as Dask's do; ``Liveness``, ``Whereabouts`` and
-``Builder`` are the real ones.
-"""
+"""A small Dask on a scripted clock: its workers run tasks, keep what comes of them, and lose it."""
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -19,21 +16,21 @@ import numpy as np
 
 from dask_gradcode.cluster.client import liveness, whereabouts
 from dask_gradcode.cluster.client.mailbox import Letter, Vanished
+from dask_gradcode.cluster.data.shard import build_shard, copy_shard
 
-__all__ = ["Fault", "Future", "Stage", "Task", "Worker"]
+__all__ = ["Fault", "Stage", "Task", "Worker"]
 
 
 @dataclass(frozen=True)
 class Fault:
     """What happens to a worker; ``told`` is how much later a death is, perhaps twice.
 
-    One that dies is followed by another after ``lasts``. One that fails raises when it builds a
-    shard; what one that forgets has is gone when it is fetched. An interrupt is Ctrl-C in one of
-    the next calls: ``which`` says in which.
+    Another one comes ``lasts`` after a death. Who fails raises when it builds a shard; what one has
+    that forgets is gone when it is fetched. An interrupt is Ctrl-C in the ``which``th next call.
     """
 
     at: float
-    what: str  # dies, freezes, pauses, fails, forgets, joins, interrupt
+    what: str  # dies, freezes, pauses, fails, forgets, interrupt
     which: int = 0
     lasts: float = math.inf
     told: tuple[float, ...] = (0.0,)
@@ -86,8 +83,7 @@ class Stage:
     """Workers, their tasks, a clock, and what will happen: stands for client and mailbox, too."""
 
     def __init__(self, n_workers: int, seed: int = 0) -> None:
-        self.draw = np.random.default_rng(seed)
-        self.clock = 1000.0
+        self.draw, self.clock = np.random.default_rng(seed), 1000.0
         self.workers: dict[str, Worker] = {}
         self.tasks: dict[Any, Task] = {}  # that are needed
         self.begun: list[Any] = []  # all keys
@@ -96,8 +92,7 @@ class Stage:
         self._letters: list[Letter] = []
         self._expected: list[tuple[Any, Future, bool]] = []
         self._topics: dict[str, Callable[[Any], object]] = {}
-        self._due: list[tuple[float, int, Callable[[], object]]] = []
-        self._n = 0
+        self._n, self._due = 0, list[tuple[float, int, Callable[[], object]]]()
         self.loop: Any = SimpleNamespace(add_callback=self._call)
         self.scheduler: Any = SimpleNamespace(identity=self._identity, who_has=self._who_has)
         for _ in range(n_workers):
@@ -106,10 +101,8 @@ class Stage:
     @contextmanager
     def clocks(self) -> Iterator[None]:
         """Have others see this clock."""
-        with (
-            mock.patch.object(liveness, "time", self),
-            mock.patch.object(whereabouts, "time", self),
-        ):
+        patch = mock.patch.object
+        with patch(liveness, "time", self), patch(whereabouts, "time", self):
             yield
 
     def monotonic(self) -> float:
@@ -137,17 +130,15 @@ class Stage:
     def _suffer(self, fault: Fault) -> None:
         if fault.what == "interrupt":
             self.interrupt_in = fault.which + 1
-        elif fault.what == "joins":
-            self.join()
         elif self.workers:
             worker = list(self.workers.values())[fault.which % len(self.workers)]
+            over: Callable[[], object] = self.join
             if fault.what == "dies":
                 self.die(worker.address, fault.told)
             else:
                 worker.troubles.setdefault(fault.what, self.clock)
+                over = lambda: worker.troubles.pop(fault.what, None)  # noqa: E731
             if math.isfinite(fault.lasts):
-                is_death = fault.what == "dies"
-                over = self.join if is_death else lambda: worker.troubles.pop(fault.what, None)
                 self.after(fault.lasts, over)
 
     def join(self) -> Worker:
@@ -221,12 +212,12 @@ class Stage:
             }
             for address, worker in self.workers.items()
         }
-        await _Travel()
+        await asyncio.sleep(0)  # it travels
         return {"workers": said}
 
     async def _who_has(self, keys: Sequence[Any]) -> Any:
         found = {key: tuple(self.tasks[key].where) if key in self.tasks else () for key in keys}
-        await _Travel()
+        await asyncio.sleep(0)  # it travels
         return found
 
     # ---- as Mailbox
@@ -242,9 +233,8 @@ class Stage:
         return letters
 
     def close(self) -> None:
-        for _, future, _ in self._expected:
-            future.release()
-        self._expected.clear()
+        while self._expected:
+            self._expected.pop()[1].release()
 
     def _deliver(self, ticket: Any, future: Future, fetch: bool) -> bool:
         """Say what has become of a task, soon; return whether anything has."""
@@ -275,9 +265,9 @@ class Stage:
         self.tasks = needed
         for task in needed.values():
             task.error = next((need.error for need in task.needs if need.error), task.error)
-            if not (task.where or task.worker or task.error):
-                if all(need.where for need in task.needs):
-                    self._begin(task)
+            is_ready = all(need.where for need in task.needs)
+            if is_ready and not (task.where or task.worker or task.error):
+                self._begin(task)
         self._expected = [mail for mail in self._expected if not self._deliver(*mail)]
 
     def _begin(self, task: Task) -> None:
@@ -286,8 +276,8 @@ class Stage:
         task.is_left_alone |= bool(task.named) and task.is_loose and not self.workers
         able = named or (able if task.is_loose or not task.named else [])
         if able and not task.is_left_alone:
-            task.worker, task.runs = able[int(self.draw.integers(len(able)))], task.runs + 1
-            run = task.runs
+            task.runs = run = task.runs + 1
+            task.worker = able[int(self.draw.integers(len(able)))]
             self.after(float(self.draw.uniform(0.01, 0.3)), lambda: self._end(task, run))
 
     def _end(self, task: Task, run: int) -> None:
@@ -304,15 +294,6 @@ class Stage:
         else:
             for need in task.needs:
                 need.where.add(worker.address)
-            task.worker = None
-            if "fails" in worker.troubles and task.does.__name__ in ("build_shard", "copy_shard"):
-                task.error = ZeroDivisionError("drawn")
-            else:
-                task.where = {worker.address}
-
-
-class _Travel:
-    """What a coroutine awaits while an answer travels."""
-
-    def __await__(self) -> Iterator[None]:
-        yield
+            fails = "fails" in worker.troubles and task.does in (build_shard, copy_shard)
+            task.error = ZeroDivisionError("drawn") if fails else None
+            task.worker, task.where = None, set() if fails else {worker.address}
