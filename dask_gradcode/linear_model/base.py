@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -114,34 +115,40 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             stack.enter_context(one_blas_thread())
             report = stack.enter_context(self._reporter())
             reports = [tasks.accepted] if report is None else [report, tasks.accepted]
-            with Progress(
+            solution = None
+            progress = Progress(
                 checkpoint, self.checkpoint_every, memory, penalty, coordinates, reports
-            ) as progress:
+            )
+            with progress, self._kept(layout, progress):
                 progress.say_how(solver)
-                solution = None
-                try:
-                    solution = solver.minimize(
-                        tasks.watched(recorder, layout),
-                        coordinates.to_solver(self._start(problem, layout)),
-                        max_iter=self.max_iter,
-                        tol=self.tol,
-                        callback=progress,
-                        penalty=penalty,
-                        memory=memory,
-                    )
-                    steepest = penalty.steepest(solution.w, solution.gradient)
-                    judged = problem.judged(steepest, coordinates, found.spread)
-                    solution = replace(solution, gradient=judged)
-                except Stopped:
-                    self._keep(layout, progress.newest, progress.n_iter)
-                except KeyboardInterrupt:
-                    if progress.best is not None:
-                        self._keep(layout, progress.best, progress.n_iter)
-                    raise
+                solution = solver.minimize(
+                    tasks.watched(recorder, layout),
+                    coordinates.to_solver(self._start(problem, layout)),
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                    callback=progress,
+                    penalty=penalty,
+                    memory=memory,
+                )
+                steepest = penalty.steepest(solution.w, solution.gradient)
+                judged = problem.judged(steepest, coordinates, found.spread)
+                solution = replace(solution, gradient=judged)
         if solution is not None:
             self._keep(layout, coordinates.to_model(solution.w), solution.n_iter)
         tasks.end()
         return solution
+
+    @contextmanager
+    def _kept(self, layout: Layout, progress: Progress) -> Iterator[None]:
+        """Keep what has been reached when a callback ends the fit, or Ctrl-C does."""
+        try:
+            yield
+        except Stopped:
+            self._keep(layout, progress.newest, progress.n_iter)
+        except KeyboardInterrupt:
+            if progress.best is not None:
+                self._keep(layout, progress.best, progress.n_iter)
+            raise
 
     def _checked(self, X: Any, y: Any) -> tuple[Optimizer, WaitRule]:
         """Return the solver and the wait rule, or raise for parameters that cannot be used."""

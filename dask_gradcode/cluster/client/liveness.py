@@ -59,10 +59,10 @@ class Liveness:
 
         The callback is held weakly: whoever forgets to unwatch is not kept alive by it.
         """
-        callbacks = self._callbacks.setdefault(address, [])
-        callbacks.append(WeakMethod(callback))
-        if len(callbacks) == 1:
+        if address not in self._callbacks:
             self._client.subscribe_topic(address, lambda event: self._notice(address, event))
+            self._callbacks[address] = []  # after that: Ctrl-C may have ended it
+        self._callbacks[address].append(WeakMethod(callback))
 
     def unwatch(self, address: str, callback: Callback) -> None:
         """Undo ``watch``."""

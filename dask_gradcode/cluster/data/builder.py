@@ -129,7 +129,7 @@ class Builder:
         Parameters
         ----------
         role, address, epoch
-            The role, its new worker, and the number of times that it has been placed.
+            The role, its new worker, and a number that is given once.
         holders : mapping of int to tuple of Future and str
             For each block the shard of a role that has it, and that role's worker.
         """

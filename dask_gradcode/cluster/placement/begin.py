@@ -12,7 +12,6 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Vanished
 from dask_gradcode.cluster.client.silence import REMIND_EVERY, Silence, told
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
-from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import InsufficientWorkersError
@@ -26,7 +25,6 @@ def place_roles(
     client: Client,
     code: GradientCode,
     roles: Roles,
-    deliveries: Deliveries,
     addresses: Sequence[str],
 ) -> None:
     """Place all roles; return once they are placed, or enough to decode and the rest is late.
@@ -39,8 +37,6 @@ def place_roles(
         Says which roles are enough.
     roles : Roles
         Who plays them.
-    deliveries : Deliveries
-        Brings them to workers.
     addresses : sequence of str
         The worker of each role.
 
@@ -58,7 +54,7 @@ def place_roles(
     """
     silence, took = Silence("Placing data"), list[float]()
     began = looked = time.monotonic()
-    roles.begin(deliveries, addresses)
+    roles.begin(addresses)
     while roles.lost:
         n_lost = len(roles.lost)
         for letter in roles.take(LOOK_EVERY):

@@ -35,6 +35,11 @@ class Deliveries:
         Waits for them.
     whereabouts : Whereabouts
         Which workers have the results of tasks.
+
+    Attributes
+    ----------
+    uid : str
+        As given.
     """
 
     def __init__(
@@ -45,7 +50,8 @@ class Deliveries:
         mailbox: Mailbox,
         whereabouts: Whereabouts,
     ) -> None:
-        self._client, self._uid, self._builder = client, uid, builder
+        self.uid = uid
+        self._client, self._builder = client, builder
         self._mailbox, self._whereabouts = mailbox, whereabouts
         self._generation = client.generation
 
@@ -71,7 +77,7 @@ class Deliveries:
         Parameters
         ----------
         role, address, epoch
-            The role, its new worker, and the number of times that it has been begun.
+            The role, its new worker, and a number that is given once.
         holders : mapping of int to tuple of Future and str, or None
             For each block the shard of a role that has it, and that role's worker; None: from the
             source.
@@ -86,7 +92,7 @@ class Deliveries:
         if not look:
             self._mailbox.expect({(role, epoch): shard}, fetch=False)
             return (shard,)
-        key = task_key("look", self._uid, role, epoch)
+        key = task_key("look", self.uid, role, epoch)
         found = self._client.submit(look_at, shard, key=key, workers=[address], pure=False)
         self._mailbox.expect({(role, epoch): found})
         return shard, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -143,25 +144,11 @@ def place_data(
         given = {"X": X, "y": y, "sample_weight": sample_weight}
         lent = stack.enter_context(session(client, given))
         _await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
-        addresses = spread(lent)
-        if not addresses:
-            raise InsufficientWorkersError(
-                f"The cluster at {lent.scheduler_info()['address']} has no workers. Start some "
-                "(client.wait_for_workers(n) waits for them)."
-            )
         imports = Imports(lent)
         stack.callback(imports.release)
-        imports.wait(addresses, "Placing data")
-        starting = [a for a in addresses if imports.before(a) is not None]
-        addresses.sort(key=starting.count)  # who has answered comes first, in the same order
+        addresses, starting = _workers(lent, imports)
         chosen = choose_code(code, n_workers, n_stragglers, random_state, len(addresses))
-        if chosen.n_workers > len(addresses):
-            raise InsufficientWorkersError(
-                f"The code needs {chosen.n_workers} workers, the cluster at "
-                f"{lent.scheduler_info()['address']} has {len(addresses)}. Start more workers "
-                f"(client.wait_for_workers({chosen.n_workers}) waits for them), or use a code for "
-                "fewer."
-            )
+        _check_enough(lent, addresses, chosen)
         _check_rows(X.shape[0], chosen)
         used = addresses[: chosen.n_workers]
         # Where spares could compute chunks too, Dask is not told where to.
@@ -169,26 +156,35 @@ def place_data(
         source = Source(lent, X, y, sample_weight, chosen.n_blocks, home)
         stack.callback(source.release)
         facts, where = describe(lent, source, estimator, addresses)
-        x_facts, y_facts = facts["X"], facts["y"]
-        _check_rows(sum(fact.n_rows for fact in x_facts), chosen)
-        lengths = {name: [fact.n_rows for fact in found] for name, found in facts.items()}
-        targets, borders = Targets.merge(y_facts), balance(x_facts, chosen.n_blocks)
+        x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
+        _check_rows(sum(lengths["X"]), chosen)
+        targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
         if check is not None:
             check(targets)
-        data = Placement(lent, chosen, targets, borders, x_facts[0].n_features, feature_names)
+        uid, before = uuid.uuid4().hex[:12], imports.before
+        builder = Builder(lent, uid, chosen, source, lengths, borders, targets, addresses, before)
+        deliveries = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
+        n_features = x_facts[0].n_features
+        data = Placement(lent, chosen, deliveries, targets, borders, n_features, feature_names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.roles.release)
-        nbytes = sum(fact.nbytes for fact in x_facts)
-        _warn_of_memory(lent, chosen, used, nbytes)
-        before = imports.before
-        builder = Builder(
-            lent, data.uid, chosen, source, lengths, borders, targets, addresses, before
-        )
-        at = near(used, hosts_of(lent), builder, where)
-        deliveries = Deliveries(lent, data.uid, builder, Mailbox(lent), Whereabouts(lent))
-        place_roles(lent, chosen, data.roles, deliveries, at)
+        _warn_of_memory(lent, chosen, used, sum(fact.nbytes for fact in x_facts))
+        place_roles(lent, chosen, data.roles, near(used, hosts_of(lent), builder, where))
         data.own(stack.pop_all())
     return data
+
+
+def _workers(client: Client, imports: Imports) -> tuple[list[str], list[str]]:
+    """Return the workers, those that can read tasks first, and those that are starting yet."""
+    addresses = spread(client)
+    if not addresses:
+        raise InsufficientWorkersError(
+            f"The cluster at {client.scheduler_info()['address']} has no workers. Start some "
+            "(client.wait_for_workers(n) waits for them)."
+        )
+    imports.wait(addresses, "Placing data")
+    starting = [address for address in addresses if imports.before(address) is not None]
+    return sorted(addresses, key=starting.count), starting
 
 
 # ---------------------------------------------------------------- checks
@@ -206,6 +202,15 @@ def _await_workers(client: Client, n_workers: int) -> None:
         pass  # whether it can be done with those that are there is for the caller to say
     finally:
         wanted.release()
+
+
+def _check_enough(client: Client, addresses: Sequence[str], code: GradientCode) -> None:
+    if code.n_workers > len(addresses):
+        raise InsufficientWorkersError(
+            f"The code needs {code.n_workers} workers, the cluster at "
+            f"{client.scheduler_info()['address']} has {len(addresses)}. Start more workers "
+            f"(client.wait_for_workers({code.n_workers}) waits for them), or use a code for fewer."
+        )
 
 
 def _check_rows(n_rows: float, code: GradientCode) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import reduce
@@ -23,6 +22,7 @@ from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import features_of
 from dask_gradcode.cluster.placement.begin import await_roles
 from dask_gradcode.cluster.placement.card import placement_card
+from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.codes import GradientCode
@@ -46,6 +46,8 @@ class Placement:
         The cluster's client.
     code : GradientCode
         The code by which blocks are placed.
+    deliveries : Deliveries
+        Brings roles to workers.
     targets : Targets
         Labels, their counts and the sums of sample weights.
     borders : sequence of int, length n_blocks + 1
@@ -81,6 +83,7 @@ class Placement:
         self,
         client: Client,
         code: GradientCode,
+        deliveries: Deliveries,
         targets: Targets,
         borders: Sequence[int],
         n_features: int,
@@ -90,9 +93,9 @@ class Placement:
         self.n_features, self.feature_names = n_features, feature_names
         self.n_samples, self.moments = borders[-1], Moments()
         self.block_rows: Vector = np.diff(borders).astype(float)
-        self.uid = uuid.uuid4().hex[:12]
+        self.uid = deliveries.uid
         self.serving = Serving(client, self.uid)
-        self.roles = Roles(code, self.serving, Liveness.of(client))
+        self.roles = Roles(code, self.serving, deliveries, Liveness.of(client))
         self.columns = Columns(n_features, self.roles.columns)
         self._owned: ExitStack | None = None
 

@@ -30,6 +30,7 @@ nothing is begun.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -62,6 +63,8 @@ class Roles(Seats):
         Says which role holds which blocks.
     serving : Serving
         The tasks that serve the shards.
+    deliveries : Deliveries
+        Brings roles to workers.
     liveness : Liveness
         What the scheduler says of workers.
     now : callable
@@ -72,15 +75,15 @@ class Roles(Seats):
         self,
         code: GradientCode,
         serving: Serving,
+        deliveries: Deliveries,
         liveness: Liveness,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._code, self._serving = code, serving
+        self._code, self._serving, self._deliveries = code, serving, deliveries
         self._liveness, self._now = liveness, now
-        self._deliveries: Deliveries | None = None
-        self._lock = threading.RLock()
-        self._watched: set[str] = set()
+        self._lock, self._is_released = threading.RLock(), False
+        self._watched, self._epochs = set[str](), itertools.count()
         self._stuck: dict[int, tuple[str, str]] = {}  # what a role waits for, on a silent worker
 
     def hopeless(self) -> dict[int, tuple[str, str]]:
@@ -90,17 +93,14 @@ class Roles(Seats):
 
     # ---- placing them, and keeping them placed
 
-    def begin(self, deliveries: Deliveries, addresses: Sequence[str]) -> None:
+    def begin(self, addresses: Sequence[str]) -> None:
         """Begin to place all roles.
 
         Parameters
         ----------
-        deliveries : Deliveries
-            Brings them to workers.
         addresses : sequence of str
             The worker of each role.
         """
-        self._deliveries = deliveries
         with self._lock:
             for role, address in enumerate(addresses):
                 seat = self._seats[role] = Seat(role, address, f"{address}: it is being placed")
@@ -108,7 +108,6 @@ class Roles(Seats):
 
     def take(self, timeout: float) -> list[Letter]:
         """Take in what has come of placing roles, after waiting for it, and return it."""
-        assert self._deliveries is not None
         letters = self._deliveries.take(timeout)
         for letter in letters:
             self._take_in(letter)
@@ -117,7 +116,7 @@ class Roles(Seats):
     @property
     def is_gone(self) -> bool:
         """Whether the cluster has been restarted, and all that was placed or begun is gone."""
-        return self._deliveries is not None and self._deliveries.are_gone
+        return self._deliveries.are_gone
 
     def check_restart(self) -> None:
         """Raise RuntimeError if the cluster has been restarted."""
@@ -129,31 +128,35 @@ class Roles(Seats):
 
     def doubt(self) -> None:
         """Have begun anew what is waited for: no worker does anything."""
-        assert self._deliveries is not None
         self._deliveries.doubt()
 
     def tend(self) -> None:
         """Take in what has come of placing roles anew, and begin what can be begun; never wait."""
         self.take(0)
-        if self.is_gone:
-            return
         vacant = any(seat.shard is None for seat in self._seats.values())
         workers = self._liveness.recently(_ask_every(len(self._seats)) if vacant else 1.0)
         if not vacant and len(workers) <= len(self._seats):
             return  # nobody is missing, or there is nobody to spare
         with self._lock:
+            if self._is_released or self.is_gone:
+                return
             # anew: until the lock was had a death may have vacated a seat, whose worker is no spare
             workers = self._liveness.recently(2.0)
             for seat in self._seats.values():  # it may have died before its death was watched for
                 if seat.address not in workers and self._liveness.told > seat.begun:
                     self._on_death(seat.address, "it left the cluster")
             silent = self._liveness.silent(workers)
-            self._go_around(workers, silent)
-            self._fill(workers, silent)
+            try:
+                self._go_around(workers, silent)
+                self._fill(workers, silent)
+            except BaseException:  # Ctrl-C: who waits for what has been let go is not known
+                for seat in self._seats.values():
+                    if seat.coming:
+                        self._vacate(seat, "placing it was interrupted")
+                raise
 
     def _go_around(self, workers: Mapping[str, Any], silent: Mapping[str, str]) -> None:
         """Begin anew what waits for something from workers that are gone or run no tasks."""
-        assert self._deliveries is not None
         for role in bereft(self._seats, workers, silent, self._liveness.told):
             self._pin(self._seats[role], self._seats[role].address)
         waiting = {role for role, seat in self._seats.items() if seat.waits_for_chunks}
@@ -177,17 +180,17 @@ class Roles(Seats):
 
     def _pin(self, seat: Seat, address: str) -> None:
         """Begin to place a role on a worker: from other roles, or else from the source."""
-        assert self._deliveries is not None
         if address not in self._watched:
-            self._watched.add(address)
             self._liveness.watch(address, self._on_death)
+            self._watched.add(address)
         silent = self._liveness.silent(self._liveness.recently(2.0))
         self._deliveries.know(self._liveness.running() - silent.keys(), silent)
         holders = holders_of(self._code, self._seats, seat.role, silent)
-        seat.begin(address, frozenset(where for _, where in (holders or {}).values()), self._now())
         # of one that was placed before all is known that a look would say
-        look = seat.role not in self.columns
-        seat.coming = self._deliveries.begin(seat.role, address, seat.epoch, holders, look)
+        look, epoch = seat.role not in self.columns, next(self._epochs)
+        coming = self._deliveries.begin(seat.role, address, epoch, holders, look)
+        sources = frozenset(where for _, where in (holders or {}).values())
+        seat.begin(address, epoch, coming, sources, self._now())
 
     # ---- what is told of them
 
@@ -197,20 +200,24 @@ class Roles(Seats):
             seat = self._seats[role]
             if seat.coming is None or seat.epoch != epoch:
                 return
-            if letter.error is not None:
+            if letter.error is None:
+                self._end(seat, letter.result)
+            else:
                 # or a worker that it needed has gone
                 seat.fail(letter.error, isinstance(letter.error, Vanished), self._now())
                 logger.warning("Role %d is not placed: %s", role, seat.why)
-                return
-            seat.end(seat.coming[0])
-            self._liveness.note_answer(seat.address)
-            if letter.result is not None:
-                self._enter(role, letter.result)
-            self.version += 1
-            if not any(other.coming for other in self._seats.values()):
-                assert self._deliveries is not None
+            is_over = seat.shard is not None or seat.is_given_up
+            if is_over and not any(other.coming for other in self._seats.values()):
                 self._deliveries.let_go()
-            self._tell(seat)
+
+    def _end(self, seat: Seat, found: Any) -> None:
+        """Note that a role is placed, and what a look at its shard has found, if there was one."""
+        seat.end()
+        self._liveness.note_answer(seat.address)
+        if found is not None:
+            self._enter(seat.role, found)
+        self.version += 1
+        self._tell(seat)
 
     def _tell(self, seat: Seat) -> None:
         """Say that a role which was lost is placed again."""
@@ -235,15 +242,14 @@ class Roles(Seats):
 
     def release(self) -> None:
         """Let go of the shards, of those who serve them, and of what is being placed."""
-        for address in self._watched:
-            self._liveness.unwatch(address, self._on_death)
-        if self._deliveries is not None:
-            self._deliveries.close()
-        self._serving.release()
         with self._lock:
+            self._is_released = True
+            for address in self._watched:
+                self._liveness.unwatch(address, self._on_death)
+            self._deliveries.close()
+            self._serving.release()
             for seat in self._seats.values():
                 seat.vacate("the placement is closed", self._now())
-        if self._deliveries is not None:
             self._deliveries.let_go()
 
 

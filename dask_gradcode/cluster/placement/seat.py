@@ -24,7 +24,7 @@ class Seat:
     why : str
         Why it is not placed, with the worker where it was lost or failed.
     epoch : int
-        How often placing it has been begun; keys are never used twice.
+        Distinguishes what is begun for it from what was: keys are never used twice.
     shard : Future or None
         Placed: pinned to the address.
     coming : tuple of Future or None
@@ -34,9 +34,9 @@ class Seat:
     begun : float
         When placing it there began.
     since : float or None
-        When it was lost; None if it never was.
-    tries : int
-        How many errors have ended placing it since it was placed last.
+        When it was lost, though it may have been lost again on its way back; None if it never was.
+    failed : tuple of str
+        The workers on which errors have ended placing it since it was placed last.
     losses : int
         How often placing it has ended since because something had gone with a worker.
     not_before : float
@@ -52,7 +52,7 @@ class Seat:
     sources: frozenset[str] = frozenset()
     begun: float = 0.0
     since: float | None = None
-    tries: int = 0
+    failed: tuple[str, ...] = ()
     losses: int = 0
     not_before: float = 0.0
 
@@ -69,32 +69,44 @@ class Seat:
     @property
     def is_given_up(self) -> bool:
         """Whether placing it has gone wrong too often in a row."""
-        return self.tries >= TRIES
+        return len(self.failed) >= TRIES
 
     def is_due(self, now: float) -> bool:
         """Say whether placing it is to be begun again."""
         return self.is_vacant and not self.is_given_up and now >= self.not_before
 
-    def begin(self, address: str, sources: frozenset[str], now: float) -> None:
-        """Note that placing it on a worker begins."""
+    def begin(
+        self,
+        address: str,
+        epoch: int,
+        coming: tuple[Future[Any], ...],
+        sources: frozenset[str],
+        now: float,
+    ) -> None:
+        """Note that placing it on a worker has been begun."""
         for future in self.coming or ():
             future.release()
-        self.address, self.sources, self.coming = address, sources, ()
-        self.epoch, self.begun = self.epoch + 1, now
+        self.address, self.epoch, self.coming = address, epoch, coming
+        self.sources, self.begun = sources, now
 
-    def end(self, shard: Future[Any]) -> None:
+    def end(self) -> None:
         """Note that it is placed."""
-        for look in (self.coming or ())[1:]:
+        assert self.coming is not None
+        shard, *looks = self.coming
+        for look in looks:
             look.release()
-        self.shard, self.coming, self.tries, self.losses = shard, None, 0, 0
+        self.shard, self.coming, self.failed, self.losses = shard, None, (), 0
 
     def fail(self, error: BaseException, lost: bool, now: float) -> None:
         """Note that placing it has ended by an error, or by the loss of a worker."""
         for future in self.coming or ():
             future.release()
         self.coming = None
-        self.tries, self.losses = self.tries + (not lost), self.losses + lost
-        self.not_before = now + min(0.05 * 2**self.losses, 10.0)
+        if lost:
+            self.losses += 1
+        else:
+            self.failed += (self.address,)
+        self.not_before = now + min(0.05 * 2 ** min(self.losses, 8), 10.0)
         self.why = f"{self.address}: placing it failed with {error!r}{self._end()}"
 
     def vacate(self, why: str, now: float) -> None:
@@ -103,10 +115,12 @@ class Seat:
         for future in (self.shard, *(self.coming or ())):
             if future is not None:
                 future.release()
-        self.shard, self.coming, self.since = None, None, now
+        if self.shard is not None or self.since is None:
+            self.since = now
+        self.shard, self.coming = None, None
         self.why = f"{self.address}: {why}{self._end()}"
 
     def _end(self) -> str:
         if not self.is_given_up:
             return ""
-        return f"; it is given up, as placing it has failed {self.tries} times"
+        return f"; it is given up, as placing it has failed {len(self.failed)} times"

@@ -60,7 +60,10 @@ def moves(
             break
         leaves = {**frozen, **silent} if seat.coming else frozen if seat.shard else {}
         if seat.address in leaves or seat.is_due(now):
-            where[role] = successor(code, where, role, spare, workers)
+            # what has gone wrong on one worker may go well on another
+            where[role] = successor(
+                code, where, role, spare.difference(seat.failed) or spare, workers
+            )
             spare.remove(where[role])
             found.append(Move(role, where[role], leaves.get(seat.address)))
     return found
