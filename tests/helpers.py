@@ -15,6 +15,7 @@ from typing import Any
 
 import dask
 import numpy as np
+import psutil
 from distributed import Client, LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
@@ -193,6 +194,9 @@ def frozen(*pids: int) -> Iterator[None]:
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
+        wait_until(
+            lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in pids)
+        )
         yield
     finally:
         for pid in pids:

@@ -20,7 +20,7 @@ from numpy.testing import assert_array_equal
 from dask_gradcode import InsufficientWorkersError, place
 from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.client.mailbox import Mailbox
-from dask_gradcode.cluster.data.shard import Parcel, take_block
+from dask_gradcode.cluster.data.shard import take_blocks
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.history import History
 from dask_gradcode.typing import Vector
@@ -172,8 +172,8 @@ def test_rows_arrive_aligned_so_that_nothing_copies_them_again(client: Client) -
         return [X] if isinstance(X, np.ndarray) else list(X._parts)
 
     def aligned(shard: Any) -> list[bool]:
-        blocks = shard.content if isinstance(shard, Parcel) else shard.blocks.values()
-        blocks = [blocks] if isinstance(blocks, Block) else blocks
+        taken = isinstance(shard, list)
+        blocks = [parcel.content for parcel in shard] if taken else shard.blocks.values()
         return [array.flags.aligned for block in blocks for array in arrays(block)]
 
     large = np.random.default_rng(0).normal(size=(80_000, 4))  # Dask sends small arrays otherwise
@@ -184,7 +184,7 @@ def test_rows_arrive_aligned_so_that_nothing_copies_them_again(client: Client) -
             wait_until(lambda data=data: not data.lost)
             for shard in data.shards.values():
                 assert all(client.submit(aligned, shard, pure=False).result())
-            block = client.submit(take_block, data.shards[0], 0, pure=False)
+            block = client.submit(take_blocks, data.shards[0], [0], pure=False)
             there = [data.addresses[role] for role in (2, 3)]
             assert all(client.submit(aligned, block, workers=there, pure=False).result())
 

@@ -15,7 +15,7 @@ from dask_gradcode.cluster.data.shard import (
     copy_shard,
     cut_rows,
     pack_rows,
-    take_block,
+    take_blocks,
 )
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.codes import GradientCode
@@ -133,19 +133,23 @@ class Builder:
         holders : mapping of int to tuple of Future and str
             For each block the shard of a role that has it, and that role's worker.
         """
-        blocks = [
+        runs: dict[str, list[int]] = {}  # by shard
+        for block, (shard, _) in holders.items():
+            runs.setdefault(shard.key, []).append(block)
+        parcels = [
             self._client.submit(
-                take_block,
-                shard,
-                block,
-                key=task_key("block", self._uid, role, block, epoch),
+                take_blocks,
+                *(shard, blocks),
+                key=task_key("blocks", self._uid, role, blocks[0], epoch),
                 workers=[where],
                 allow_other_workers=False,
                 pure=False,
             )
-            for block, (shard, where) in holders.items()
+            for blocks in runs.values()
+            for shard, where in [holders[blocks[0]]]
         ]
-        return self._pin(copy_shard, (role, tuple(holders), *blocks), role, address, epoch)
+        arguments = role, tuple(runs.values()), *parcels
+        return self._pin(copy_shard, arguments, role, address, epoch)
 
     def compute(self, role: int) -> None:
         """Have a role's chunks computed that have been let go."""

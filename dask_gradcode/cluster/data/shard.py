@@ -32,7 +32,7 @@ __all__ = [
     "itself",
     "look_at",
     "pack_rows",
-    "take_block",
+    "take_blocks",
 ]
 
 
@@ -188,14 +188,21 @@ def itself(chunk: Any) -> Any:
     return chunk
 
 
-def take_block(shard: Shard, index: int) -> Parcel:
-    """Return a block of a shard, to be copied to another worker."""
-    return Parcel(shard.widened(index))
+def take_blocks(shard: Shard, indices: Sequence[int]) -> list[Parcel]:
+    """Return blocks of a shard, to be copied to another worker."""
+    return [Parcel(shard.widened(index)) for index in indices]
 
 
-def copy_shard(role: int, indices: Sequence[int], *blocks: Parcel, after: Any = None) -> Shard:
+def copy_shard(
+    role: int, indices: Sequence[Sequence[int]], *parcels: list[Parcel], after: Any = None
+) -> Shard:
     """Put a role's blocks, which came from other roles, together on its new worker."""
-    return _shard(role, {i: block.content for i, block in zip(indices, blocks, strict=True)})
+    blocks = {
+        index: parcel.content
+        for taken, sent in zip(indices, parcels, strict=True)
+        for index, parcel in zip(taken, sent, strict=True)
+    }
+    return _shard(role, dict(sorted(blocks.items())))
 
 
 def _shard(role: int, blocks: dict[int, Block]) -> Shard:

@@ -117,15 +117,15 @@ def holders_of(
         By block the shard that has it, and the worker of that.
     """
     found = {}
+    taken: Counter[str] = Counter()
     for block in code.blocks_of(role):
-        for other, seat in seats.items():
-            if seat.shard is None or seat.address in silent or other == role:
-                continue
-            if block in code.blocks_of(other):
-                found[block] = seat.shard, seat.address
-                break
-        else:
+        others = (seats[i] for i in code.holders[block] if i != role and i in seats)
+        able = [s for s in others if s.shard is not None and s.address not in silent]
+        if not able:
             return None
+        seat = min(able, key=lambda seat: taken[seat.address])  # several send at once
+        taken[seat.address] += 1
+        found[block] = seat.shard, seat.address
     return found
 
 
