@@ -12,9 +12,11 @@ s = 1. Figures are in undisturbed uncoded rounds, measured before and after each
 - each worker computes 8 times slower in a round with probability 0.1: the same draws for all codes
   and for the references, ten times as many rounds, and means in place of medians.
 
+``ring``, ``group`` and ``declustered`` are declustered repetition with the replicas of a share on
+one other worker, on the other one of a group, and in four parts on four others.
+
 Two references are computed. ``leaves`` knows who is slow and gives whole leaves, eighths of what a
-worker has without a code, to workers that hold them: each share on one worker, its parts spread
-over s others (declustered replicas). ``n / sum(v)`` divides the work as finely as one likes, over
+worker has without a code, to workers that hold them in ``declustered``. ``n / sum(v)`` divides the work as finely as one likes, over
 workers of speed v, wherever the data are.
 """
 
@@ -43,6 +45,7 @@ from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement, inject
 from dask_gradcode.codes import (
     CyclicRepetition,
+    DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
     Uncoded,
@@ -66,10 +69,18 @@ class Scheme:
     plan: Policy | None = None
 
 
+def declustered(n: int) -> DeclusteredRepetition:
+    """Return the code that is on trial."""
+    return DeclusteredRepetition(n, S, SPREAD, LEAVES)
+
+
 SCHEMES = (
     Scheme("uncoded", Uncoded),
     Scheme("fractional", lambda n: FractionalRepetition(n, S)),
     Scheme("cyclic", lambda n: CyclicRepetition(n, S)),
+    Scheme("ring", lambda n: DeclusteredRepetition(n, S, 1, LEAVES)),
+    Scheme("group", lambda n: DeclusteredRepetition(n, S, "group", LEAVES)),
+    Scheme("declustered", declustered),
 )
 
 
@@ -102,19 +113,10 @@ SCENARIOS = (
 # ---- references, in shares: what a worker has without a code
 
 
-def holders(n: int) -> list[tuple[int, ...]]:
-    """Return who holds each leaf: its share's owner, and s others, by parts of the share."""
-    parts = [leaf * SPREAD // LEAVES for leaf in range(LEAVES)]
-    return [
-        (i, *((i + 1 + (part * S + k) % (n - 1)) % n for k in range(S)))
-        for i in range(n)
-        for part in parts
-    ]
-
-
 def best_of_leaves(slowdowns: np.ndarray) -> float:
     """Return the shortest time in which holders can compute all leaves, one after the other."""
-    n, held = slowdowns.size, holders(slowdowns.size)
+    n = slowdowns.size
+    held = declustered(n).holders
     kinds = sorted(set(held))  # leaves with the same holders are alike
     count = [held.count(kind) for kind in kinds]
     source, sink = n + len(kinds), n + len(kinds) + 1

@@ -125,6 +125,7 @@ def holders_of(
             return None
         seat = min(able, key=lambda seat: taken[seat.address])  # several send at once
         taken[seat.address] += 1
+        assert seat.shard is not None
         found[block] = seat.shard, seat.address
     return found
 
