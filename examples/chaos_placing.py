@@ -219,16 +219,14 @@ def logged(log: list[tuple[float, str]]) -> Iterator[None]:
 
 def run(plan: Plan) -> Outcome:
     """Place and fit while workers die."""
-    outcome = Outcome(plan)
-    X, y = data_set()
-    expected = undisturbed(X, y)
-    n_workers = plan.code.n_workers + plan.n_spares
+    outcome, expected = Outcome(plan), undisturbed(*data_set())
     settings = {
         "distributed.deploy.lost-worker-timeout": "1 hour",
         "distributed.scheduler.allowed-failures": 10,
         "gradcode.timeouts.recover": f"{RECOVER}s",
         "gradcode.timeouts.workers": f"{RECOVER}s",
     }
+    n_workers = plan.code.n_workers + plan.n_spares
     with (
         tempfile.TemporaryDirectory() as folder,
         dask.config.set(settings),
@@ -239,28 +237,10 @@ def run(plan: Plan) -> Outcome:
         if not plan.nannies:
             for nanny in cluster.workers.values():
                 nanny.instantiate = _stay_dead
-        X_, y_ = X, y
-        if plan.source != "in memory":
-            X_ = da.from_array(X, chunks=(700, 6)).map_blocks(_chunk, name="chunk-X")
-            y_ = da.from_array(y, chunks=900).map_blocks(_chunk, name="chunk-y")
         client.register_plugin(Deaths(folder, plan.deaths))
-        if plan.source == "persisted":
-            X_, y_ = client.persist([X_, y_])
+        given = _given(plan, client)
         began = time.monotonic()
-
-        def fit() -> None:
-            try:
-                with place(X_, y_, code=plan.code, client=client) as data:
-                    model = CodedLogisticRegression(tol=1e-8, transport=plan.transport).fit(data)
-                found = np.append(model.coef_, model.intercept_)
-                outcome.end = "fit" if np.allclose(found, expected, atol=1e-5) else "WRONG"
-            except InsufficientWorkersError as error:
-                outcome.end, outcome.why = "error", str(error)
-            except BaseException as error:
-                outcome.end = f"OTHER {type(error).__name__}"
-                outcome.why = "".join(traceback.format_exception(error))
-
-        thread = threading.Thread(target=fit, daemon=True)
+        thread = threading.Thread(target=_fit, args=(outcome, client, given, expected), daemon=True)
         thread.start()
         thread.join(BOUND)
         ended = time.monotonic()
@@ -271,6 +251,33 @@ def run(plan: Plan) -> Outcome:
         heard = [began, *(when for when, _ in outcome.log), ended]
         outcome.silent = max(b - a for a, b in pairwise(heard))
     return outcome
+
+
+def _given(plan: Plan, client: Client) -> tuple[Any, Any]:
+    """Return the data set as the plan has it come."""
+    X, y = data_set()
+    if plan.source == "in memory":
+        return X, y
+    lazy_X = da.from_array(X, chunks=(700, 6)).map_blocks(_chunk, name="chunk-X")
+    lazy_y = da.from_array(y, chunks=900).map_blocks(_chunk, name="chunk-y")
+    if plan.source == "persisted":
+        lazy_X, lazy_y = client.persist([lazy_X, lazy_y])
+    return lazy_X, lazy_y
+
+
+def _fit(outcome: Outcome, client: Client, given: tuple[Any, Any], expected: Any) -> None:
+    """Place and fit, and note how that has ended."""
+    plan = outcome.plan
+    try:
+        with place(*given, code=plan.code, client=client) as data:
+            model = CodedLogisticRegression(tol=1e-8, transport=plan.transport).fit(data)
+        found = np.append(model.coef_, model.intercept_)
+        outcome.end = "fit" if np.allclose(found, expected, atol=1e-5) else "WRONG"
+    except InsufficientWorkersError as error:
+        outcome.end, outcome.why = "error", str(error)
+    except BaseException as error:
+        outcome.end = f"OTHER {type(error).__name__}"
+        outcome.why = "".join(traceback.format_exception(error))
 
 
 def _states(dask_scheduler: Any) -> list[Any]:

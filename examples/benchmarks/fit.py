@@ -34,6 +34,8 @@ from dask_gradcode.kernels import one_blas_thread
 BUDGETS = {"placement / persist": 3.0, "rounds / scikit-learn": 1.0, "fit / dask-ml": 0.2}
 TOL = 1e-6
 N_FEATURES, N_WORKERS = 100, 4
+CODE = FractionalRepetition(N_WORKERS, 1)
+NAMES = ("persist", "placement", "rounds", "fit", "scikit_learn", "dask_ml")
 
 
 def data_set(n_rows: int, seed: int) -> tuple[da.Array, da.Array]:
@@ -76,9 +78,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write figures, versions and machine here")
     arguments = parser.parse_args()
 
-    names = ("persist", "placement", "rounds", "fit", "scikit_learn", "dask_ml")
-    times: dict[str, list[float]] = {name: [] for name in names}
-    code, ours = FractionalRepetition(N_WORKERS, 1), CodedLogisticRegression(tol=TOL)
+    times: dict[str, list[float]] = {name: [] for name in NAMES}
+    ours = CodedLogisticRegression(tol=TOL, code=CODE)
     with (
         LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
@@ -90,27 +91,54 @@ def main() -> None:
             np.require(a, requirements=["C", "A"]) for a in client.compute([X, y], sync=True)
         ]
         for turn in range(arguments.repeats):
-            lazy = data_set(arguments.rows, seed=2 * turn + 1)
-            took, copy = seconds(lambda lazy=lazy: wait_for(client.persist(lazy)))
-            times["persist"].append(took)
-            del copy
-            lazy = data_set(arguments.rows, seed=2 * turn + 2)
-            took, data = seconds(lambda lazy=lazy: place(*lazy, code=code))
-            times["placement"].append(took)
-            data.close()
-            with place(X, y, code=code) as data:
-                times["rounds"].append(seconds(lambda data=data: ours.fit(data))[0])
-            times["fit"].append(seconds(lambda: ours.set_params(code=code).fit(X, y))[0])
-            in_memory[0].sum()  # what lay idle may have been paged out
-            with one_blas_thread():
-                took, theirs = seconds(lambda: LogisticRegression(tol=TOL).fit(*in_memory))
-            times["scikit_learn"].append(took)
-            if (DaskML := dask_ml()) is not None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    other = DaskML(solver="lbfgs", max_iter=100, C=1.0)
-                    times["dask_ml"].append(seconds(lambda other=other: other.fit(X, y))[0])
+            measure_placement(client, arguments.rows, turn, times)
+            theirs = measure_fits(X, y, in_memory, ours, times)
+    result = {**about(), **report(times)}
+    gap = value(*in_memory, ours) - value(*in_memory, theirs)
+    print(f"objective minus scikit-learn's, per row: {gap:.1e}; rounds: {len(ours.history_)}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
 
+
+def measure_placement(
+    client: Client, n_rows: int, turn: int, times: dict[str, list[float]]
+) -> None:
+    """Take the times of persisting and of placing what nobody has computed yet."""
+    lazy = data_set(n_rows, seed=2 * turn + 1)
+    took, copy = seconds(lambda: wait_for(client.persist(lazy)))
+    times["persist"].append(took)
+    del copy
+    other = data_set(n_rows, seed=2 * turn + 2)
+    took, data = seconds(lambda: place(*other, code=CODE))
+    times["placement"].append(took)
+    data.close()
+
+
+def measure_fits(
+    X: da.Array,
+    y: da.Array,
+    in_memory: list[np.ndarray],
+    ours: CodedLogisticRegression,
+    times: dict[str, list[float]],
+) -> LogisticRegression:
+    """Take the times of fits of the same model, and return scikit-learn's."""
+    with place(X, y, code=CODE) as data:
+        times["rounds"].append(seconds(lambda: ours.fit(data))[0])
+    times["fit"].append(seconds(lambda: ours.fit(X, y))[0])
+    in_memory[0].sum()  # what lay idle may have been paged out
+    with one_blas_thread():
+        took, theirs = seconds(lambda: LogisticRegression(tol=TOL).fit(*in_memory))
+    times["scikit_learn"].append(took)
+    if (DaskML := dask_ml()) is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            other = DaskML(solver="lbfgs", max_iter=100, C=1.0)
+            times["dask_ml"].append(seconds(lambda: other.fit(X, y))[0])
+    return theirs
+
+
+def report(times: dict[str, list[float]]) -> dict[str, Any]:
+    """Print the medians and their ratios, and return them."""
     medians = {name: median(took) if took else None for name, took in times.items()}
     ratios = {
         "placement / persist": (medians["placement"], medians["persist"]),
@@ -119,17 +147,14 @@ def main() -> None:
     }
     for name, took in medians.items():
         print(f"{name:<24}{'-' if took is None else f'{took:.3f} s'}")
-    result: dict[str, Any] = {**about(), **medians, "ratio": {}}
+    found: dict[str, float] = {}
     for name, (mine, reference) in ratios.items():
         if reference is None:
             print(f"{name:<24}dask-ml is not installed")
             continue
-        result["ratio"][name] = mine / reference
-        print(f"{name:<24}{mine / reference:.2f} (budget {BUDGETS[name]})")
-    gap = value(*in_memory, ours) - value(*in_memory, theirs)
-    print(f"objective minus scikit-learn's, per row: {gap:.1e}; rounds: {len(ours.history_)}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        found[name] = mine / reference
+        print(f"{name:<24}{found[name]:.2f} (budget {BUDGETS[name]})")
+    return {**medians, "ratio": found}
 
 
 def wait_for(collection: Any) -> Any:

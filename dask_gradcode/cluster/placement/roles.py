@@ -8,7 +8,7 @@ Each role has a ``Seat``, which is in one of three states; it is *lost* in the f
 
 *Coming* means that tasks are on their way which bring the shard to a worker (``Deliveries``). They
 end in a letter: the role is placed, or that went wrong. Then it is begun again, later each time,
-and after some errors not at all.
+and after some errors not at all; after an error on another worker, if there is one to spare.
 
 Whoever runs rounds, or waits for roles, calls ``tend`` again and again. It takes in the letters,
 begins anew what waits for workers that are gone or silent, and gives workers to spare to roles that
@@ -25,7 +25,8 @@ before it has the lock.
 A letter counts if its epoch is the seat's and the role is still coming, so that what was begun anew
 meanwhile is placed once, and a death that is told late or twice changes nothing. Keys contain the
 epoch: Dask never sees one twice. After a restart of the cluster, which takes everything away,
-nothing is begun.
+nothing is begun, and nothing is after ``release``. Ctrl-C may come at any time: a seat changes once
+its tasks have been begun, and if ``tend`` is interrupted, all that is coming is begun anew.
 """
 
 from __future__ import annotations
