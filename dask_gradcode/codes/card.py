@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ _DRAWN = 96  # rows and columns that are drawn one by one
 _BINS = 60  # squares a side otherwise
 _WIDTH = 480  # pixels
 _LISTED = 32  # rows of a table
+_SHARES = 12  # workers whose shares are drawn
 
 
 def code_card(code: GradientCode) -> str:
@@ -51,7 +52,7 @@ def code_card(code: GradientCode) -> str:
     return card(
         type(code).__name__,
         facts(numbers),
-        _grid(code),
+        _shares(code) if code.divides else _grid(code),
         below=[folded("Which worker holds which blocks", holders(code))],
     )
 
@@ -76,12 +77,8 @@ def _grid(code: GradientCode) -> str:
     rows, columns = matrix.shape
     if max(rows, columns) <= _DRAWN:
         size = max(4, min(18, _WIDTH // columns))
-        cells, labels, legend = (
-            _cells(code, matrix, size),
-            _labels(code, size),
-            _legend(code, matrix),
-        )
-        text = "messages (by their workers) down, blocks across"
+        cells, labels = _cells(code, matrix, size), _labels(code, size)
+        legend, text = _legend(code, matrix), "messages (by their workers) down, blocks across"
     else:
         per, size, labels = _round_up(max(rows, columns) / _BINS), 7, ""
         cells, legend = _binned(matrix, per, size), ""
@@ -89,17 +86,54 @@ def _grid(code: GradientCode) -> str:
             f"messages down, blocks across, {per} x {per} a square: the fainter the fewer non-zeros"
         )
         rows, columns = -(-rows // per), -(-columns // per)
-    width, height, left, top = columns * size, rows * size, 36, 16
-    lines = "".join(f"M0 {i * size}H{width}" for i in range(rows + 1))
-    lines += "".join(f"M{i * size} 0V{height}" for i in range(columns + 1))
+    picture = _svg(f"B of {code!r}", cells, labels, (rows, columns), size)
+    return f'<div>{picture}<div class="gradcode-note">B: {text}</div>{legend}</div>'
+
+
+def _shares(code: GradientCode) -> str:
+    """Return who holds what as an SVG picture, for codes whose workers compute what is theirs."""
+    shown = min(code.n_workers, _SHARES)
+    own = [_blocks(code, code.first(worker)) for worker in range(shown)]
+    across = {block: place for place, block in enumerate(sorted(set().union(*own)))}
+    size = max(4, min(18, _WIDTH // len(across)))
+    cells = (
+        f'<rect class="cell" x="{across[block] * size}" y="{worker * size}" width="{size}" '
+        f'height="{size}" fill="{_POSITIVE}" fill-opacity="{1.0 if block in mine else 0.35}">'
+        f"<title>worker {worker}, block {block}: {'its own' if block in mine else 'a replica'}"
+        "</title></rect>"
+        for worker, mine in enumerate(own)
+        for block in code.blocks_of(worker)
+        if block in across
+    )
+    labels = "".join(
+        f'<text x="-4" y="{(worker + 0.5) * size + 3}" text-anchor="end">{worker}</text>'
+        for worker in range(0, shown, 1 if size >= 10 else 5)
+    )
+    picture = _svg(f"Shares of {code!r}", cells, labels, (shown, len(across)), size)
+    part = "" if shown == code.n_workers else f", the first {shown}"
     return (
-        f'<div><svg width="{left + width + 2}" height="{top + height + 2}" '
+        f'<div>{picture}<div class="gradcode-note">workers down, blocks across{part}</div>'
+        f'<div class="gradcode-note"><span style="color: {_POSITIVE}">&#9632;</span> what a worker '
+        "computes, fainter what it holds for others, as long as they are late</div></div>"
+    )
+
+
+def _blocks(code: GradientCode, messages: Iterable[int]) -> set[int]:
+    return {block for message in messages for block in code.messages[message].blocks}
+
+
+def _svg(title: str, cells: Iterable[str], labels: str, shape: tuple[int, int], size: int) -> str:
+    """Return a grid of squares with what is in them."""
+    width, height, left, top = shape[1] * size, shape[0] * size, 36, 16
+    lines = "".join(f"M0 {i * size}H{width}" for i in range(shape[0] + 1))
+    lines += "".join(f"M{i * size} 0V{height}" for i in range(shape[1] + 1))
+    return (
+        f'<svg width="{left + width + 2}" height="{top + height + 2}" '
         f'viewBox="{-left} {-top} {left + width + 2} {top + height + 2}" role="img" '
         f'font-size="9" font-family="sans-serif" fill="{_GREY}">'
-        f"<title>B of {escape(repr(code))}</title>"
+        f"<title>{escape(title)}</title>"
         f'<rect width="{width}" height="{height}" fill-opacity="0.08"/>{"".join(cells)}'
         f'<path d="{lines}" stroke="{_GREY}" stroke-opacity="0.3" fill="none"/>{labels}</svg>'
-        f'<div class="gradcode-note">B: {text}</div>{legend}</div>'
     )
 
 

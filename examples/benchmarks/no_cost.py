@@ -16,8 +16,8 @@ s = 1. Figures are in undisturbed uncoded rounds, measured before and after each
 one other worker, on the other one of a group, and in four parts on four others.
 
 Two references are computed. ``leaves`` knows who is slow and gives whole leaves, eighths of what a
-worker has without a code, to workers that hold them in ``declustered``. ``n / sum(v)`` divides the work as finely as one likes, over
-workers of speed v, wherever the data are.
+worker has without a code, to workers that hold them in ``declustered``. ``n / sum(v)`` divides the
+work as finely as one likes, over workers of speed v, wherever the data are.
 """
 
 from __future__ import annotations
