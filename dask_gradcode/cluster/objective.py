@@ -36,8 +36,8 @@ class ClusterObjective:
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
-        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Hedging` where the wait rule is
-        exact, else :class:`~dask_gradcode.rounds.Everybody`.
+        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Balancing` where the wait rule
+        is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
 

@@ -4,11 +4,12 @@ A new code is one file here, one line below and some in ``tests/code_lists.py``.
 """
 
 from dask_gradcode.codes.auto import make_code
-from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.declustered import DeclusteredRepetition
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.codes.fractional import FractionalRepetition
+from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.span import SpanDecoder
 from dask_gradcode.codes.uncoded import Uncoded

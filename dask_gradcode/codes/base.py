@@ -6,7 +6,7 @@ import copyreg
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from dask_gradcode.codes.card import code_card
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
+from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
 from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
@@ -27,28 +28,6 @@ if sys.version_info < (3, 12):
         return cached_property, (item.func,), {"attrname": item.attrname, "__doc__": item.__doc__}
 
     copyreg.pickle(cached_property, _unlocked)
-
-
-@dataclass(frozen=True)
-class Message:
-    """One linear combination of block gradients, which any holder of the blocks may send.
-
-    Parameters
-    ----------
-    blocks : tuple of int
-        The blocks it combines, ascending.
-    coefficients : tuple of float
-        Their coefficients, in the same order.
-
-    Examples
-    --------
-    >>> from dask_gradcode.codes import FractionalRepetition
-    >>> FractionalRepetition(4, 1).messages[1]
-    Message(blocks=(2, 3), coefficients=(1.0, 1.0))
-    """
-
-    blocks: tuple[int, ...]
-    coefficients: tuple[float, ...]
 
 
 class GradientCode(ABC):

@@ -7,9 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.cyclic_design import CyclicDesign, best_design
 from dask_gradcode.codes.decoding import Decoder, Decoding
+from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.span import least_squares
 from dask_gradcode.codes.validation import check_counts, check_int
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.decoding import Decoder
+from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.summing import PrefixSum, Sum
 from dask_gradcode.codes.uncoded import EveryMessage
 from dask_gradcode.codes.validation import check_counts

@@ -9,10 +9,11 @@ from numbers import Real
 
 import numpy as np
 
-from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.codes.fractional import FractionalRepetition
+from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.summing import LaterSum, PrefixSum, Sum
 from dask_gradcode.codes.validation import check_int
 

@@ -8,9 +8,10 @@ from typing import overload
 
 import numpy as np
 
-from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.codes.forest import Forest
+from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.summing import PrefixSum, add_payloads
 from dask_gradcode.typing import Mask, Payload, Vector
 

@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from dask_gradcode.codes.base import GradientCode, Message
+from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.decoding import Decoder, Decoding
+from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.summing import PrefixSum, Sum
 from dask_gradcode.codes.validation import check_counts
 

@@ -44,8 +44,8 @@ def simulate(
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
-        Who is asked, and when. None: as on a cluster, :class:`~dask_gradcode.rounds.Hedging` where
-        the wait rule is exact, else :class:`~dask_gradcode.rounds.Everybody`.
+        Who is asked, and when. None: as on a cluster, :class:`~dask_gradcode.rounds.Balancing`
+        where the wait rule is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     n_rounds : int, default=100
         Number of rounds, one directly after the other.
     work : float or array-like of shape (n_workers,), default=1.0
@@ -116,8 +116,8 @@ class SimulatedObjective:
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
-        Who is asked, and when. None: as on a cluster, :class:`~dask_gradcode.rounds.Hedging` where
-        the wait rule is exact, else :class:`~dask_gradcode.rounds.Everybody`.
+        Who is asked, and when. None: as on a cluster, :class:`~dask_gradcode.rounds.Balancing`
+        where the wait rule is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     work : float or array-like of shape (n_workers,), default=1.0
         Seconds in which one worker alone would compute the whole data set.
     overhead : float, default=0.0
