@@ -2,6 +2,7 @@
 
     python examples/chaos.py --seed 1 --faults 5
     python examples/chaos.py --seed 0 1 2 3 4 5 6 7 8 9 --faults 5   # and a table of all
+    python examples/chaos.py --code declustered --slow 0.1   # the others are slow, now and then
 
 What happened in the rounds of a fit that was not survived is written to chaos-SEED.logs, for
 ``dask_gradcode.rounds.Round.replay``.
@@ -22,6 +23,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -33,15 +35,22 @@ from distributed import Client, LocalCluster
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, place
-from dask_gradcode.cluster import Placement
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
+from dask_gradcode.cluster import Placement, inject
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    DeclusteredRepetition,
+    FractionalRepetition,
+    GradientCode,
+)
 from dask_gradcode.optimizers import Nesterov, Solution
+from dask_gradcode.stragglers import Slowdown
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
 SIGNALS = {"kill": signal.SIGKILL, "segfault": signal.SIGSEGV, "freeze": signal.SIGSTOP}
 CODES: dict[str, GradientCode] = {
     "fractional": FractionalRepetition(4, 1),
     "cyclic": CyclicRepetition(4, 2),
+    "declustered": DeclusteredRepetition(4, 1),
 }
 BOUND = 60.0
 """Seconds after which a role that has not been placed again counts as lost."""
@@ -289,6 +298,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more")
     parser.add_argument("--faults", type=int, default=5, metavar="M", help="for each seed")
     parser.add_argument("--code", choices=CODES, default="fractional")
+    parser.add_argument(
+        "--slow",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="probability with which a worker computes 8 times slower in a round",
+    )
     parser.add_argument("--transport", choices=["auto", "stream", "tasks"], default="auto")
     options = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every death
@@ -306,6 +322,7 @@ def main() -> None:
             ) as cluster,
             Client(cluster) as client,
             place(X, y, code=code) as data,
+            slowed(client, options.slow, seed),
         ):
             faults = schedule(seed, options.faults, code)
             try:
@@ -326,6 +343,13 @@ def main() -> None:
     tried, survived, lost = (sum(row[i] for row in rows) for i in (1, 2, 3))
     worst = max(row[4] for row in rows)
     print(f"| all | {tried} | {survived} | {lost} | {worst:.1e} |")
+
+
+def slowed(client: Client, probability: float, seed: int) -> AbstractContextManager[object]:
+    """Have workers that are there now compute 8 times slower in some rounds."""
+    if not probability:
+        return nullcontext()
+    return inject(client, Slowdown(8.0, probability=probability, seed=seed))
 
 
 def show(seed: int, outcome: Outcome) -> None:
