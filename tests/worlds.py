@@ -14,17 +14,11 @@ import numpy as np
 from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.rounds import Arrived, Event, Failed, Lost
-from dask_gradcode.typing import Matrix, Vector
+from fake_transport import FakeTransport, sums
 
-__all__ = ["FROZEN_AFTER", "FakeTransport", "Fault", "World", "sums"]
+__all__ = ["FROZEN_AFTER", "Fault", "World", "sums"]
 
 FROZEN_AFTER = 5.0
-
-
-def sums(code: GradientCode, round: int) -> Matrix:
-    """Value and gradient of each block, in whole numbers, others in each round."""
-    return np.random.default_rng(round + 1).integers(-9, 10, (code.n_blocks, 3)).astype(float)
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class World:
         self.workers: dict[int, Worker] = {}
         for role in range(self.code.n_workers):
             self._seat(role)
-        self._able_since: float = 0.0
+        self.able_since: float = 0.0  # since when those who can answer are enough
         self.able_until = 0.0  # when those who could answer last were enough, for 3 s on end
         self.failing: set[int] = set()
 
@@ -171,10 +165,10 @@ class World:
         arrived = np.zeros(len(self.code.messages), dtype=bool)
         arrived[[index for role in able for index in self.code.messages_of[role]]] = True
         if not self.code.can_decode(arrived):
-            self._able_since = math.inf
-        elif math.isinf(self._able_since):
-            self._able_since = self.clock
-        if self.clock >= self._able_since + 3.0:
+            self.able_since = math.inf
+        elif math.isinf(self.able_since):
+            self.able_since = self.clock
+        if self.clock >= self.able_since + 3.0:
             self.able_until = self.clock
 
     # ---- as Roles, and as Placement
@@ -215,94 +209,3 @@ class World:
 
     def paused(self, addresses: Sequence[str]) -> dict[str, str]:
         return {}
-
-
-class FakeTransport:
-    """Carries asks to the workers of a world, and their answers back, some of them twice."""
-
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.name, self.is_closed = world, name, False
-        self.attached: dict[int, Worker] = {}
-        self.asked: dict[int, set[int]] = {}  # in this round, since it was attached
-        self.round = -1
-        self._events: list[Event] = []
-        self._ended: set[int] = set()  # not told yet
-        self._interrupted = False
-
-    def attach(self, role: int, shard: Any, address: str) -> None:
-        assert not self.is_closed
-        assert role not in self.attached
-        worker = self.world.workers[role]
-        assert (worker.key, worker.address) == (shard.key, address)
-        self.attached[role] = worker
-        self.asked[role] = set()
-        if not worker.is_alive:
-            self.world.after(0.01, lambda: self.end(role, worker.key))
-
-    def detach(self, role: int) -> None:
-        assert not self.is_closed
-        del self.attached[role]
-        self._ended.discard(role)
-
-    def end(self, role: int, key: int) -> None:
-        """A connection ends, if it is there; it is told with the next poll."""
-        if role in self.attached and self.attached[role].key == key:
-            self._ended.add(role)
-
-    def interrupt(self) -> None:
-        self._interrupted = True
-
-    def begin(self, round: int, w: Vector) -> None:
-        assert round > self.round
-        assert not self.is_closed
-        self.round = round
-        self.asked = {role: set() for role in self.attached}
-
-    def ask(self, role: int, messages: Sequence[int]) -> None:
-        if role not in self.attached or role in self._ended:
-            return  # it has been lost, which is told
-        assert not self.asked[role].intersection(messages), "asked twice"
-        self.asked[role].update(messages)
-        for message in messages:
-            seconds = float(self.world.draw.uniform(0.05, self.world.slowest))
-            self._answer_after(seconds, self.round, role, message)
-
-    def _answer_after(self, seconds: float, round: int, role: int, message: int) -> None:
-        world, worker = self.world, self.attached[role]
-
-        def answer() -> None:
-            if self.is_closed or self.attached.get(role) is not worker or role in self._ended:
-                return
-            if not worker.is_alive:
-                return
-            if math.isfinite(worker.frozen_since):
-                if math.isfinite(worker.wakes):
-                    world.after(worker.wakes - world.clock + 0.01, answer)
-            elif role in world.failing:
-                self._events.append(Failed(round, role, message, ZeroDivisionError("drawn")))
-            else:
-                payload = world.code.encoding_matrix[message] @ sums(world.code, round)
-                n = int(world.draw.integers(1, 3))
-                self._events += [Arrived(round, role, message, payload)] * n
-
-        world.after(seconds, answer)
-
-    def withheld(self) -> Sequence[int]:
-        return ()
-
-    def poll(self, timeout: float | None) -> Sequence[Event]:
-        assert not self.is_closed
-        assert timeout is not None
-        end = self.world.clock + timeout
-        self.world.go_on(end, lambda: self._events or self._ended or self._interrupted)
-        if self._interrupted:
-            raise KeyboardInterrupt
-        for role in sorted(self._ended):
-            del self.attached[role]
-            self._events.append(Lost(role, "its connection has ended"))
-        self._ended.clear()
-        events, self._events = self._events, []
-        return events
-
-    def close(self) -> None:
-        self.is_closed = True
