@@ -37,6 +37,8 @@ class FakeTransport:
         self.attached: dict[int, Desk] = {}
         self.asked: dict[int, set[int]] = {}  # in this round, since it was attached; not given up
         self.answered: dict[int, set[int]] = {}  # as far as has been told
+        # what those owed who were told to yield and have not answered that
+        self._told: dict[int, deque[set[int]]] = {}
         self.round = -1
         self.events: list[Event] = []
         self.ended: set[int] = set()  # not told yet
@@ -48,7 +50,7 @@ class FakeTransport:
         worker = self.world.workers[role]
         assert (worker.key, worker.address) == (shard.key, address)
         self.attached[role] = Desk(self, role, worker)
-        self.asked[role], self.answered[role] = set(), set()
+        self.asked[role], self.answered[role], self._told[role] = set(), set(), deque()
         if not worker.is_alive:
             self.world.after(0.01, lambda: self.end(role, worker.key))
 
@@ -71,6 +73,7 @@ class FakeTransport:
         self.round = round
         for found in (self.asked, self.answered):
             found.update((role, set()) for role in self.attached)
+        self._told.update((role, deque()) for role in self.attached)
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         if role not in self.attached or role in self.ended:
@@ -86,6 +89,7 @@ class FakeTransport:
 
     def yield_(self, role: int) -> None:
         if self.name == "stream" and role in self.attached:
+            self._told[role].append(self.asked[role] - self.answered[role])
             self._tell(role, lambda desk, round: desk.yield_(round))
 
     def drop(self, role: int, messages: Sequence[int]) -> None:
@@ -127,9 +131,9 @@ class FakeTransport:
             case Arrived(self.round, role, message) if role in self.attached:
                 self.answered[role].add(message)
             case Yielded(self.round, role, running) if role in self.attached:
-                kept = set() if running is None else {running}
-                self.asked[role] &= self.answered[role] | kept
-                self.asked[role] |= kept
+                given_up = self._told[role].popleft() - self.answered[role]
+                self.asked[role] -= given_up
+                self.asked[role] |= set() if running is None else {running}
 
     def close(self) -> None:
         self.is_closed = True

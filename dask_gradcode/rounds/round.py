@@ -27,7 +27,7 @@ from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
 from dask_gradcode.rounds.events import Arrived, Event
 from dask_gradcode.rounds.log import RoundLog, Testimony
-from dask_gradcode.rounds.orders import Ask, Drop, Order
+from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome
 from dask_gradcode.rounds.patience import Patience, Waiting
 from dask_gradcode.rounds.plans import Everybody, Planner
@@ -203,6 +203,8 @@ class Round:
             match order:
                 case Ask(role, messages):
                     self.state.ask(role, messages)
+                case Yield(role):
+                    self.state.tell(role)
                 case Drop(role, messages):
                     self.state.drop(role, messages)
         return orders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -84,6 +85,7 @@ class State:
         self._answered: dict[int, set[int]] = {}  # messages, by role
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
+        self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
         # who may still send a message, where that is not everybody who holds its blocks
         self._able: dict[int, set[int]] = {}
 
@@ -174,11 +176,16 @@ class State:
         else:
             self.asked[role] = set(messages)
 
+    def tell(self, role: int) -> None:
+        """Note that a role has been told to yield: what it is asked for later, it does not."""
+        self._told.setdefault(role, deque()).append(self.owed(role))
+
     def cut(self, role: int, running: int | None) -> None:
-        """Note that a role has given up all that it owes but what it is computing."""
-        if role in self.asked:
-            kept = set() if running is None else {running}
-            self.asked[role] = self._answered.get(role, set()) | kept
+        """Note that a role has given up what it was told to, but what it is computing."""
+        told = self._told.get(role)
+        if told:
+            self.drop(role, told.popleft())
+            self.ask(role, () if running is None else (running,))
 
     def drop(self, role: int, messages: Iterable[int]) -> None:
         """Note that nothing more is wanted of what a role owes of some messages."""
@@ -245,6 +252,7 @@ class State:
         for message in self.code.messages_of[role]:
             self._withdraw(role, message)
         self.asked.pop(role, None)
+        self._told.pop(role, None)
         self.lost[role] = why
         self.silent.pop(role, None)
 
