@@ -76,7 +76,7 @@ class FakeTransport:
         self._told.update((role, deque()) for role in self.attached)
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
-        if role not in self.attached or role in self.ended:
+        if not self._is_connected(role):
             return  # it has been lost, which is told
         assert messages
         for message in messages:
@@ -88,15 +88,18 @@ class FakeTransport:
         self._tell(role, lambda desk, round: desk.ask(round, messages))
 
     def yield_(self, role: int) -> None:
-        if self.name == "stream" and role in self.attached:
+        if self.name == "stream" and self._is_connected(role):
             self._told[role].append(self.asked[role] - self.answered[role])
             self._tell(role, lambda desk, round: desk.yield_(round))
 
     def drop(self, role: int, messages: Sequence[int]) -> None:
-        if role in self.attached:
+        if self._is_connected(role):
             assert self.asked[role].issuperset(messages), "dropped what was not asked for"
             self.asked[role] -= set(messages) - self.answered[role]
             self._tell(role, lambda desk, round: desk.drop(round, messages))
+
+    def _is_connected(self, role: int) -> bool:
+        return role in self.attached and role not in self.ended
 
     def _tell(self, role: int, act: Callable[[Desk, int], None]) -> None:
         desk, round_ = self.attached[role], self.round

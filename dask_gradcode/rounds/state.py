@@ -204,12 +204,12 @@ class State:
         self.answers.append(Answer(role, message, now - self.started))
         self._withdraw(role, message)
 
-    def note(self, event: Event, number: int) -> None:
-        """Note an event that is no answer; what is told of other rounds is nothing to this one."""
+    def note(self, event: Event) -> None:
+        """Note an event of this round that is no message."""
         match event:
-            case Failed(round_, role, message, error) if round_ == number:
+            case Failed(_, role, message, error):
                 self.fail(role, message, error)
-            case Yielded(round_, role, running) if round_ == number:
+            case Yielded(_, role, running):
                 self.cut(role, running)
             case Lost(role, why):
                 self.lose(role, why)
@@ -255,6 +255,14 @@ class State:
         self._told.pop(role, None)
         self.lost[role] = why
         self.silent.pop(role, None)
+
+    def disbelieve(self, role: int, why: str) -> None:
+        """Note that a role has sent what cannot be right: what it owes may still be."""
+        owed = self.owed(role)
+        for message in self.code.messages_of[role]:
+            if message not in owed:
+                self._withdraw(role, message)
+        self.lost[role] = why
 
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""

@@ -1,4 +1,4 @@
-"""Where the parts of shares lie, whom the sum can do without, and that its bits are always equal."""
+"""Where the parts of shares lie, whom the sum can do without, and what bits it has."""
 
 from __future__ import annotations
 

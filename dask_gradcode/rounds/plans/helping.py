@@ -145,8 +145,9 @@ class Helping(Planner):
 
     def _take(self, role: int, message: int, state: State, now: float) -> list[Order]:
         """Take in a message: it says how fast its sender is, and what others need not send."""
-        if not state.arrived[message]:
-            return []  # it cannot be right
+        if not state.arrived[message]:  # it cannot be right
+            self._forget(role)
+            return []
         came = self._code.messages[message].blocks
         self._left.difference_update(came)
         self._speeds.done(role, len(came))
