@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.codes import GradientCode
+from dask_gradcode.rounds import Ask, Event, Order, Planner, Policy, RoundRecord, State
 from fake_transport import FakeTransport, sums
 
-__all__ = ["FROZEN_AFTER", "Fault", "World", "sums"]
+__all__ = ["FROZEN_AFTER", "Fault", "Watched", "World", "sums"]
 
 FROZEN_AFTER = 5.0
 
@@ -209,3 +210,52 @@ class World:
 
     def paused(self, addresses: Sequence[str]) -> dict[str, str]:
         return {}
+
+
+@dataclass(frozen=True)
+class Watched(Policy):
+    """A policy of which it is checked that what is missing has been asked of somebody."""
+
+    policy: Policy
+
+    def start(self, code: GradientCode) -> Planner:
+        return _Watched(self.policy.start(code))
+
+
+class _Watched(Planner):
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+
+    @property
+    def look_at(self) -> float | None:  # type: ignore[override]
+        return self._planner.look_at
+
+    def copy(self) -> Planner:
+        return _Watched(self._planner.copy())
+
+    def begin(self, state: State, now: float) -> list[Order]:
+        return self._checked(self._planner.begin(state, now), state)
+
+    def react(self, event: Event | None, state: State, now: float) -> list[Order]:
+        return self._checked(self._planner.react(event, state, now), state)
+
+    def end(self, record: RoundRecord) -> None:
+        self._planner.end(record)
+
+    def _checked(self, orders: list[Order], state: State) -> list[Order]:
+        blocks = {role: self._blocks_in(state, state.owed(role)) for role in state.ready()}
+        for order in orders:
+            if isinstance(order, Ask):
+                more = self._blocks_in(state, order.messages)
+                assert blocks[order.role].isdisjoint(more), "asked for what it owes"
+                blocks[order.role] |= more
+        left = set(range(state.code.n_blocks))
+        left -= self._blocks_in(state, np.flatnonzero(state.arrived).tolist())
+        for block in left if state.code.divides else ():
+            able = [role for role in state.holders(block) if role not in state.errors]
+            waits = [role for role in able if block in blocks[role] or role in state.yielding]
+            assert waits or not able, f"nobody has been asked for block {block}"
+        return orders
+
+    def _blocks_in(self, state: State, messages: Iterable[int]) -> set[int]:
+        return {block for i in messages for block in state.code.messages[i].blocks}

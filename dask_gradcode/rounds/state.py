@@ -111,6 +111,11 @@ class State:
         """Return what a role has been asked for and has not answered."""
         return self.asked.get(role, set()) - self._answered.get(role, set())
 
+    @property
+    def yielding(self) -> set[int]:
+        """The roles that have been told to yield and have not answered that."""
+        return {role for role, told in self._told.items() if told}
+
     def unanswered(self, seconds: float) -> tuple[int, ...]:
         """Return the roles that had not answered in full so long after the start, ascending."""
         owed = {role: set(messages) for role, messages in self.asked.items()}

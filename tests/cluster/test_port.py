@@ -29,7 +29,7 @@ from dask_gradcode.rounds import (
     Silent,
     Unplaced,
 )
-from worlds import FROZEN_AFTER, Fault, World, sums
+from worlds import FROZEN_AFTER, Fault, Watched, World, sums
 
 RECOVER, ANSWER = 20.0, 100.0
 
@@ -193,7 +193,7 @@ def run_rounds(world: World, policy: Policy, name: str, may_fail: bool) -> None:
     code = world.code
     in_time = 2 * code.n_workers * world.slowest + 2 * FROZEN_AFTER
     port = world.port(name)
-    engine = Engine(code, port, policy=policy)
+    engine = Engine(code, port, policy=Watched(policy))
     while world.clock < 60.0:
         began = world.clock
         try:

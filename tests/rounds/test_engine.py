@@ -44,6 +44,7 @@ from dask_gradcode.rounds import (
 )
 from dask_gradcode.typing import Matrix, Vector
 from helpers import answers_of
+from worlds import Watched
 
 LIKELY, RARE = 0.6, 0.1
 SEVERAL = [code for code in FEW if code.n_workers > 1]
@@ -277,7 +278,7 @@ def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_reason(
     code: GradientCode, seed: int, rule: WaitRule, policy: Policy
 ) -> None:
     port = Wild(code, seed)
-    engine, whole = Engine(code, port, rule, policy), sums(code).sum(axis=0)
+    engine, whole = Engine(code, port, rule, Watched(policy)), sums(code).sum(axis=0)
     logs: list[RoundLog] = []
     for _ in range(8):
         try:
