@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,17 +14,12 @@ import numpy as np
 from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.rounds import Arrived, Event, Failed, Lost
-from dask_gradcode.typing import Matrix, Vector
+from dask_gradcode.rounds import Ask, Event, Order, Planner, Policy, RoundRecord, State
+from fake_transport import FakeTransport, sums
 
-__all__ = ["FROZEN_AFTER", "FakeTransport", "Fault", "World", "sums"]
+__all__ = ["FROZEN_AFTER", "Fault", "Watched", "World", "sums"]
 
 FROZEN_AFTER = 5.0
-
-
-def sums(code: GradientCode, round: int) -> Matrix:
-    """Value and gradient of each block, in whole numbers, others in each round."""
-    return np.random.default_rng(round + 1).integers(-9, 10, (code.n_blocks, 3)).astype(float)
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class World:
         self.workers: dict[int, Worker] = {}
         for role in range(self.code.n_workers):
             self._seat(role)
-        self._able_since: float = 0.0
+        self.able_since: float = 0.0  # since when those who can answer are enough
         self.able_until = 0.0  # when those who could answer last were enough, for 3 s on end
         self.failing: set[int] = set()
 
@@ -171,10 +166,10 @@ class World:
         arrived = np.zeros(len(self.code.messages), dtype=bool)
         arrived[[index for role in able for index in self.code.messages_of[role]]] = True
         if not self.code.can_decode(arrived):
-            self._able_since = math.inf
-        elif math.isinf(self._able_since):
-            self._able_since = self.clock
-        if self.clock >= self._able_since + 3.0:
+            self.able_since = math.inf
+        elif math.isinf(self.able_since):
+            self.able_since = self.clock
+        if self.clock >= self.able_since + 3.0:
             self.able_until = self.clock
 
     # ---- as Roles, and as Placement
@@ -217,92 +212,50 @@ class World:
         return {}
 
 
-class FakeTransport:
-    """Carries asks to the workers of a world, and their answers back, some of them twice."""
+@dataclass(frozen=True)
+class Watched(Policy):
+    """A policy of which it is checked that what is missing has been asked of somebody."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.name, self.is_closed = world, name, False
-        self.attached: dict[int, Worker] = {}
-        self.asked: dict[int, set[int]] = {}  # in this round, since it was attached
-        self.round = -1
-        self._events: list[Event] = []
-        self._ended: set[int] = set()  # not told yet
-        self._interrupted = False
+    policy: Policy
 
-    def attach(self, role: int, shard: Any, address: str) -> None:
-        assert not self.is_closed
-        assert role not in self.attached
-        worker = self.world.workers[role]
-        assert (worker.key, worker.address) == (shard.key, address)
-        self.attached[role] = worker
-        self.asked[role] = set()
-        if not worker.is_alive:
-            self.world.after(0.01, lambda: self.end(role, worker.key))
+    def start(self, code: GradientCode) -> Planner:
+        return _Watched(self.policy.start(code))
 
-    def detach(self, role: int) -> None:
-        assert not self.is_closed
-        del self.attached[role]
-        self._ended.discard(role)
 
-    def end(self, role: int, key: int) -> None:
-        """A connection ends, if it is there; it is told with the next poll."""
-        if role in self.attached and self.attached[role].key == key:
-            self._ended.add(role)
+class _Watched(Planner):
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
 
-    def interrupt(self) -> None:
-        self._interrupted = True
+    @property
+    def look_at(self) -> float | None:  # type: ignore[override]
+        return self._planner.look_at
 
-    def begin(self, round: int, w: Vector) -> None:
-        assert round > self.round
-        assert not self.is_closed
-        self.round = round
-        self.asked = {role: set() for role in self.attached}
+    def copy(self) -> Planner:
+        return _Watched(self._planner.copy())
 
-    def ask(self, role: int, messages: Sequence[int]) -> None:
-        if role not in self.attached or role in self._ended:
-            return  # it has been lost, which is told
-        assert not self.asked[role].intersection(messages), "asked twice"
-        self.asked[role].update(messages)
-        for message in messages:
-            seconds = float(self.world.draw.uniform(0.05, self.world.slowest))
-            self._answer_after(seconds, self.round, role, message)
+    def begin(self, state: State, now: float) -> list[Order]:
+        return self._checked(self._planner.begin(state, now), state)
 
-    def _answer_after(self, seconds: float, round: int, role: int, message: int) -> None:
-        world, worker = self.world, self.attached[role]
+    def react(self, event: Event | None, state: State, now: float) -> list[Order]:
+        return self._checked(self._planner.react(event, state, now), state)
 
-        def answer() -> None:
-            if self.is_closed or self.attached.get(role) is not worker or role in self._ended:
-                return
-            if not worker.is_alive:
-                return
-            if math.isfinite(worker.frozen_since):
-                if math.isfinite(worker.wakes):
-                    world.after(worker.wakes - world.clock + 0.01, answer)
-            elif role in world.failing:
-                self._events.append(Failed(round, role, message, ZeroDivisionError("drawn")))
-            else:
-                payload = world.code.encoding_matrix[message] @ sums(world.code, round)
-                n = int(world.draw.integers(1, 3))
-                self._events += [Arrived(round, role, message, payload)] * n
+    def end(self, record: RoundRecord) -> None:
+        self._planner.end(record)
 
-        world.after(seconds, answer)
+    def _checked(self, orders: list[Order], state: State) -> list[Order]:
+        blocks = {role: self._blocks_in(state, state.owed(role)) for role in state.ready()}
+        for order in orders:
+            if isinstance(order, Ask):
+                more = self._blocks_in(state, order.messages)
+                assert blocks[order.role].isdisjoint(more), "asked for what it owes"
+                blocks[order.role] |= more
+        left = set(range(state.code.n_blocks))
+        left -= self._blocks_in(state, np.flatnonzero(state.arrived).tolist())
+        for block in left if state.code.divides else ():
+            able = [role for role in state.holders(block) if role not in state.errors]
+            waits = [role for role in able if block in blocks[role] or role in state.yielding]
+            assert waits or not able, f"nobody has been asked for block {block}"
+        return orders
 
-    def withheld(self) -> Sequence[int]:
-        return ()
-
-    def poll(self, timeout: float | None) -> Sequence[Event]:
-        assert not self.is_closed
-        assert timeout is not None
-        end = self.world.clock + timeout
-        self.world.go_on(end, lambda: self._events or self._ended or self._interrupted)
-        if self._interrupted:
-            raise KeyboardInterrupt
-        for role in sorted(self._ended):
-            del self.attached[role]
-            self._events.append(Lost(role, "its connection has ended"))
-        self._ended.clear()
-        events, self._events = self._events, []
-        return events
-
-    def close(self) -> None:
-        self.is_closed = True
+    def _blocks_in(self, state: State, messages: Iterable[int]) -> set[int]:
+        return {block for i in messages for block in state.code.messages[i].blocks}

@@ -25,9 +25,9 @@ import numpy as np
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
-from dask_gradcode.rounds.events import Arrived, Event
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Yielded
 from dask_gradcode.rounds.log import RoundLog, Testimony
-from dask_gradcode.rounds.orders import Ask, Drop, Order
+from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome
 from dask_gradcode.rounds.patience import Patience, Waiting
 from dask_gradcode.rounds.plans import Everybody, Planner
@@ -191,9 +191,10 @@ class Round:
         if self.outcome is not None:
             self._note_late(event, now)
         else:
-            self._take_note(event, now)
+            news = event if self._is_news(event) else None
+            self._take_note(news, now)
             if not self._is_over(now):
-                orders = self._noted(self._planner.react(event, self.state, now))
+                orders = self._noted(self._planner.react(news, self.state, now))
                 self._set_look_at(now)
         self.log.note(now, event, doubts[n_doubts:], orders)
         return orders
@@ -203,6 +204,8 @@ class Round:
             match order:
                 case Ask(role, messages):
                     self.state.ask(role, messages)
+                case Yield(role):
+                    self.state.tell(role)
                 case Drop(role, messages):
                     self.state.drop(role, messages)
         return orders
@@ -210,8 +213,8 @@ class Round:
     def _take_note(self, event: Event | None, now: float) -> None:
         if not isinstance(event, Arrived):
             if event is not None:
-                self.state.note(event, self.number)
-        elif self._is_news(event):
+                self.state.note(event)
+        else:
             self._waiting.hear(now)
             self.state.receive(event.role, event.message, now)
             self._answers.take_in(event.role, event.message, event.payload)
@@ -222,9 +225,14 @@ class Round:
             self.state.receive(event.role, event.message, now)
             self._answers.inspect(event.role, event.message, event.payload)
 
-    def _is_news(self, event: Arrived) -> bool:
-        """Say whether an answer is to this round, and no second copy."""
-        return event.round == self.number and not self.state.has_answered(event.role, event.message)
+    def _is_news(self, event: Event | None) -> bool:
+        """Say whether an event is no answer to another round, and no second copy of one."""
+        match event:
+            case Arrived(number, role, message):
+                return number == self.number and not self.state.has_answered(role, message)
+            case Failed(number) | Yielded(number):
+                return number == self.number
+        return True
 
     @property
     def doubts(self) -> list[Doubt]:

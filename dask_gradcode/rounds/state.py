@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -84,6 +85,7 @@ class State:
         self._answered: dict[int, set[int]] = {}  # messages, by role
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
+        self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
         # who may still send a message, where that is not everybody who holds its blocks
         self._able: dict[int, set[int]] = {}
 
@@ -108,6 +110,11 @@ class State:
     def owed(self, role: int) -> set[int]:
         """Return what a role has been asked for and has not answered."""
         return self.asked.get(role, set()) - self._answered.get(role, set())
+
+    @property
+    def yielding(self) -> set[int]:
+        """The roles that have been told to yield and have not answered that."""
+        return {role for role, told in self._told.items() if told}
 
     def unanswered(self, seconds: float) -> tuple[int, ...]:
         """Return the roles that had not answered in full so long after the start, ascending."""
@@ -174,11 +181,16 @@ class State:
         else:
             self.asked[role] = set(messages)
 
+    def tell(self, role: int) -> None:
+        """Note that a role has been told to yield: what it is asked for later, it does not."""
+        self._told.setdefault(role, deque()).append(self.owed(role))
+
     def cut(self, role: int, running: int | None) -> None:
-        """Note that a role has given up all that it owes but what it is computing."""
-        if role in self.asked:
-            kept = set() if running is None else {running}
-            self.asked[role] = self._answered.get(role, set()) | kept
+        """Note that a role has given up what it was told to, but what it is computing."""
+        told = self._told.get(role)
+        if told:
+            self.drop(role, told.popleft())
+            self.ask(role, () if running is None else (running,))
 
     def drop(self, role: int, messages: Iterable[int]) -> None:
         """Note that nothing more is wanted of what a role owes of some messages."""
@@ -197,12 +209,12 @@ class State:
         self.answers.append(Answer(role, message, now - self.started))
         self._withdraw(role, message)
 
-    def note(self, event: Event, number: int) -> None:
-        """Note an event that is no answer; what is told of other rounds is nothing to this one."""
+    def note(self, event: Event) -> None:
+        """Note an event of this round that is no message."""
         match event:
-            case Failed(round_, role, message, error) if round_ == number:
+            case Failed(_, role, message, error):
                 self.fail(role, message, error)
-            case Yielded(round_, role, running) if round_ == number:
+            case Yielded(_, role, running):
                 self.cut(role, running)
             case Lost(role, why):
                 self.lose(role, why)
@@ -245,8 +257,17 @@ class State:
         for message in self.code.messages_of[role]:
             self._withdraw(role, message)
         self.asked.pop(role, None)
+        self._told.pop(role, None)
         self.lost[role] = why
         self.silent.pop(role, None)
+
+    def disbelieve(self, role: int, why: str) -> None:
+        """Note that a role has sent what cannot be right: what it owes may still be."""
+        owed = self.owed(role)
+        for message in self.code.messages_of[role]:
+            if message not in owed:
+                self._withdraw(role, message)
+        self.lost[role] = why
 
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""

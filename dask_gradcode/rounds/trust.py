@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
+from dask_gradcode.codes.forest import above, below
 from dask_gradcode.codes.summing import Sum
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.state import State
@@ -56,7 +57,7 @@ class Answers:
         if doubt is None or len(doubt.roles) > 1:  # of two that differ either may be right
             self._add(role, message, payload)
             return
-        self._state.lost[role] = doubt.what
+        self._state.disbelieve(role, doubt.what)
         if doubt.fits:
             self._aside[role, message] = payload
 
@@ -71,12 +72,14 @@ class Answers:
         """Say whether no return of a lost worker could do without the messages put aside."""
         if not self._aside:
             return False
-        others = np.ones(len(self._code.messages), dtype=bool)
-        for _, message in self._aside:
-            others[message] = any(
-                (role, message) not in self._aside for role in self._code.senders(message)
-            )
-        return not self._code.can_decode(others)
+        code, others = self._code, np.ones(len(self._code.messages), dtype=bool)
+        said: dict[int, set[int]] = {}  # by message, who has sent it or a part or all of its sum
+        for role, message in self._aside:
+            for other in (*above(code, message), *below(code, message)):
+                said.setdefault(other, set()).add(role)
+        for message, roles in said.items():
+            others[message] = not roles.issuperset(code.senders(message))
+        return not code.can_decode(others)
 
     def accept(self) -> bool:
         """Take messages that were put aside for what they are; True if there are any."""

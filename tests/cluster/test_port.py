@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose
 from code_lists import FEW
 from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.rounds import (
+    Balancing,
     Engine,
     Event,
     Everybody,
@@ -28,7 +29,7 @@ from dask_gradcode.rounds import (
     Silent,
     Unplaced,
 )
-from worlds import FROZEN_AFTER, Fault, World, sums
+from worlds import FROZEN_AFTER, Fault, Watched, World, sums
 
 RECOVER, ANSWER = 20.0, 100.0
 
@@ -130,15 +131,17 @@ TIMES = st.floats(0.0, 40.0)
 LASTS = st.one_of(st.floats(0.1, 15.0), st.just(math.inf))
 WHAT = st.sampled_from(["dies", "dies", "cut", "freezes", "fails", "interrupt"])
 FAULTS = st.builds(Fault, TIMES, WHAT, ROLES, LASTS, st.tuples(*[st.floats(0.0, 3.0)] * 2))
+POLICIES = [Everybody(), Hedging(), Balancing()]
 
 
 @given(
     code=st.sampled_from(FEW),
-    policy=st.sampled_from([Everybody(), Hedging()]),
+    policy=st.sampled_from(POLICIES),
     faults=st.lists(FAULTS, max_size=8),
     seed=st.integers(0, 2**32),
     busy_since=st.sampled_from([0.0, math.inf]),
     missing=st.booleans(),
+    name=st.sampled_from(["stream", "tasks"]),
 )
 def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_right_error(
     code: GradientCode,
@@ -147,6 +150,7 @@ def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_right_error(
     seed: int,
     busy_since: float,
     missing: bool,
+    name: str,
 ) -> None:
     world = World(code, seed, busy_since=busy_since)
     if missing:
@@ -155,8 +159,41 @@ def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_right_error(
     for fault in faults:
         if fault.role < code.n_workers and (fault.what != "fails" or math.isfinite(fault.lasts)):
             world.suffer(fault)
-    port = world.port()
-    engine = Engine(code, port, policy=policy)
+    run_rounds(world, policy, name, may_fail=any(fault.what == "fails" for fault in faults))
+
+
+DIVIDED = [code for code in FEW if code.divides]
+
+
+@given(
+    code=st.sampled_from(DIVIDED),
+    policy=st.sampled_from(POLICIES),
+    faults=st.lists(FAULTS, max_size=8),
+    seed=st.integers(0, 2**32),
+    busy_since=st.sampled_from([0.0, math.inf]),
+    name=st.sampled_from(["stream", "tasks"]),
+)
+def test_whatever_happens_others_do_what_is_left_undone(
+    code: GradientCode,
+    policy: Policy,
+    faults: list[Fault],
+    seed: int,
+    busy_since: float,
+    name: str,
+) -> None:
+    world = World(code, seed, busy_since=busy_since)
+    for fault in faults:
+        if fault.role < code.n_workers and fault.what != "fails":
+            world.suffer(fault)
+    run_rounds(world, policy, name, may_fail=False)
+
+
+def run_rounds(world: World, policy: Policy, name: str, may_fail: bool) -> None:
+    """Run rounds for a minute, each of which ends in time, with the sum or with the right error."""
+    code = world.code
+    in_time = 2 * code.n_workers * world.slowest + 2 * FROZEN_AFTER
+    port = world.port(name)
+    engine = Engine(code, port, policy=Watched(policy))
     while world.clock < 60.0:
         began = world.clock
         try:
@@ -169,10 +206,12 @@ def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_right_error(
             break
         except TimeoutError:
             assert world.clock >= began + ANSWER
+            assert may_fail or world.able_until < world.clock - ANSWER + in_time
             break
         except ZeroDivisionError:
-            assert any(fault.what == "fails" for fault in faults)
+            assert may_fail
             break
+        assert may_fail or world.clock < max(began, world.able_since) + in_time
         assert_allclose(round_.result(), sums(code, round_.number).sum(axis=0), atol=1e-7)
         engine.conclude(round_, round_.record(0.0, 0.0))
         world.go_on(world.clock + float(world.draw.choice([0.0, 3.0])))

@@ -12,10 +12,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from code_lists import FEW
 from dask_gradcode.codes import FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.codes.forest import leaves
 from dask_gradcode.rounds import (
     Arrived,
+    Ask,
+    Balancing,
     Deadline,
     Done,
+    Drop,
     Engine,
     Event,
     Everybody,
@@ -35,9 +39,12 @@ from dask_gradcode.rounds import (
     Silent,
     UntilExact,
     WaitRule,
+    Yield,
+    Yielded,
 )
 from dask_gradcode.typing import Matrix, Vector
 from helpers import answers_of
+from worlds import Watched
 
 LIKELY, RARE = 0.6, 0.1
 SEVERAL = [code for code in FEW if code.n_workers > 1]
@@ -192,18 +199,27 @@ class Wild(Scripted):
         self.draw = np.random.default_rng(seed)
         self.open: list[tuple[int, int]] = []  # role and message that may yet come
         self.away: set[int] = set()
-        self.used = 0
+        self.told: list[int] = []  # who may yet say that it has yielded
 
     def begin(self, round: int, w: Vector) -> Sequence[Lost]:
         self.open.clear()
+        self.told.clear()
         self.absent = [Lost(role, "away") for role in sorted(self.away)]
         return super().begin(round, w)
 
     def send(self, orders: Sequence[Order]) -> None:
         super().send(orders)
         for order in orders:
-            if order.role not in self.away:  # else it has gone in the same moment
-                self.open += [(order.role, message) for message in order.messages]
+            role = order.role
+            if role in self.away:
+                continue  # it has gone in the same moment
+            match order:
+                case Ask(_, messages):
+                    self.open += [(role, message) for message in messages]
+                case Drop(_, messages) if self.draw.random() < 0.5:  # else it is too late
+                    self.open = [(r, i) for r, i in self.open if r != role or i not in messages]
+                case Yield():
+                    self.told.append(role)
 
     def events(self, until: float | None) -> Sequence[Event]:
         step = self.draw.exponential(1.0)
@@ -224,6 +240,7 @@ class Wild(Scripted):
         if chance < LIKELY + RARE:
             self.away.add(role)
             self.open = [(other, message) for other, message in self.open if other != role]
+            self.told = [other for other in self.told if other != role]
             return [Lost(role, "drawn")]
         if chance < LIKELY + 2 * RARE and self.away:
             back = self.away.pop()
@@ -231,20 +248,37 @@ class Wild(Scripted):
         if chance < LIKELY + 2.5 * RARE and role not in self.away:
             busy = bool(self.draw.random() < 0.5)
             return [Heard(role) if self.draw.random() < 0.3 else Silent(role, "drawn", busy)]
+        if self.told and self.draw.random() < LIKELY:
+            return self.yielded(self.told.pop(0))
         if chance < LIKELY + 2.7 * RARE and self.open:
             role, message = self.open.pop()
             return [Failed(self.round, role, message, OSError("drawn"))]
         return [self.arrived(0, round=self.round - 1)]
 
+    def yielded(self, role: int) -> Sequence[Event]:
+        """Some leaves of the message that it is at, and what it goes on with."""
+        owed = [message for other, message in self.open if other == role]
+        self.open = [(other, message) for other, message in self.open if other != role]
+        if not owed:
+            return [Yielded(self.round, role, None)]
+        parts = [*leaves(self.code, owed[0])]
+        n = int(self.draw.integers(len(parts)))
+        self.open.append((role, parts[n]))
+        index = answers_of(self.code).index
+        return [
+            *(self.arrived(index((role, part))) for part in parts[:n]),
+            Yielded(self.round, role, parts[n]),
+        ]
 
-@pytest.mark.parametrize("policy", [Everybody(), Hedging()], ids=repr)
+
+@pytest.mark.parametrize("policy", [Everybody(), Hedging(), Balancing()], ids=repr)
 @pytest.mark.parametrize("rule", [UntilExact(), Deadline(5.0), Fastest(2)], ids=repr)
 @given(code=st.sampled_from(SEVERAL), seed=st.integers(0, 2**32))
 def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_reason(
     code: GradientCode, seed: int, rule: WaitRule, policy: Policy
 ) -> None:
     port = Wild(code, seed)
-    engine, whole = Engine(code, port, rule, policy), sums(code).sum(axis=0)
+    engine, whole = Engine(code, port, rule, Watched(policy)), sums(code).sum(axis=0)
     logs: list[RoundLog] = []
     for _ in range(8):
         try:

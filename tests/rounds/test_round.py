@@ -122,7 +122,7 @@ def test_a_larger_round_is_done_at_the_earliest_decodable_arrival(
     assert_done_as_soon_as_decodable(code, data.draw(st.permutations(range(len(answers_of(code))))))
 
 
-@given(code=st.sampled_from(OF_FOUR + LARGER), data=st.data())
+@given(code=st.sampled_from([c for c in OF_FOUR + LARGER if not c.divides]), data=st.data())
 def test_a_round_answers_any_events_as_the_code_allows(
     code: GradientCode, data: st.DataObject
 ) -> None:

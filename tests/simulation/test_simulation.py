@@ -67,9 +67,9 @@ def event_queue(
 
     def compute(worker: int, place: int, now: float) -> None:
         doing[worker] = "compute", newest, place
-        if place < len(code.messages_of[worker]):
+        if place < len(code.first(worker)):
             ticket[worker] += 1
-            took = work * slowdowns[newest][worker] * share[code.messages_of[worker][place]]
+            took = work * slowdowns[newest][worker] * share[code.first(worker)[place]]
             heapq.heappush(queue, (now + took, worker, ticket[worker]))
         else:
             doing[worker] = "idle", newest, 0
@@ -87,7 +87,7 @@ def event_queue(
             else:
                 begin(worker, now)
             continue
-        arrived[code.messages_of[worker][place]] = True
+        arrived[code.first(worker)[place]] = True
         if not code.can_decode(arrived):
             compute(worker, place + 1, now)
             continue

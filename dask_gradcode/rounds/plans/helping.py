@@ -22,7 +22,16 @@ from math import inf
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.forest import above, leaves
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Silent, Yielded
+from dask_gradcode.rounds.events import (
+    Arrived,
+    Event,
+    Failed,
+    Heard,
+    Lost,
+    Ready,
+    Silent,
+    Yielded,
+)
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.plans.base import Planner
 from dask_gradcode.rounds.plans.speeds import Speeds
@@ -108,11 +117,13 @@ class Helping(Planner):
             case Arrived(_, role, message):
                 orders = self._take(role, message, state, now)
             case Yielded(_, role, running):
-                self._pause(role, running, now)
+                self._pause(role, running, state, now)
             case Ready(role) | Lost(role) | Failed(_, role):
                 self._forget(role)
             case Silent(role):
                 self._doubted.add(role)
+            case Heard(role):
+                self._doubted.discard(role)
             case _:
                 orders = self._look(now)
         if self._helped or not isinstance(event, Arrived) or event.role in state.lost:
@@ -134,21 +145,22 @@ class Helping(Planner):
 
     def _take(self, role: int, message: int, state: State, now: float) -> list[Order]:
         """Take in a message: it says how fast its sender is, and what others need not send."""
-        if not state.arrived[message]:
-            return []  # it cannot be right
+        if not state.arrived[message]:  # it cannot be right
+            self._forget(role)
+            return []
         came = self._code.messages[message].blocks
         self._left.difference_update(came)
         self._speeds.done(role, len(came))
         if not state.owed(role):
             self._speeds.rest(role, now)
-            self._due.pop(role, None)
-            self._doubted.discard(role)
-            self._slow.pop(role, None)
+            self._forget(role)
             self._learn(role, now)
-        return self._drop(state) if self._helped else []
+        return self._drop(state, now) if self._helped else []
 
-    def _pause(self, role: int, running: int | None, now: float) -> None:
+    def _pause(self, role: int, running: int | None, state: State, now: float) -> None:
         """Take in that a role has given up all but the block that it is at, say in the middle."""
+        if state.owed(role) - {running}:
+            return  # it has been asked for more since it was told to yield
         self._speeds.pause(role, now)
         self._forget(role)
         if running is not None:
@@ -167,7 +179,7 @@ class Helping(Planner):
                 more = max(1.0, self._first.get(other, 0.0) / self._first[role])
                 self._due[other] = min(due, self._began + PATIENCE * took * more + AT_LEAST)
 
-    def _drop(self, state: State) -> list[Order]:
+    def _drop(self, state: State, now: float) -> list[Order]:
         """Drop what somebody owes of which all is in."""
         orders: list[Order] = []
         for role in list(state.asked):
@@ -176,7 +188,7 @@ class Helping(Planner):
             if done and self._is_there(role, state):
                 orders.append(Drop(role, done))
                 if len(done) == len(owed):
-                    self._forget(role)
+                    self._release(role, now)
         return orders
 
     def _look(self, now: float) -> list[Order]:
@@ -189,6 +201,15 @@ class Helping(Planner):
             del self._due[role]
             self._told[role] = now + max(ANSWERS_WITHIN, self._speeds.usual())
         return [Yield(role) for role in late]
+
+    def _release(self, role: int, now: float) -> None:
+        """Note that a role owes nothing more; if it is doubted, it is until it sends something."""
+        is_doubted = role in self._doubted
+        if is_doubted:
+            self._speeds.pause(role, now)
+        self._forget(role)
+        if is_doubted:
+            self._doubted.add(role)
 
     def _forget(self, role: int) -> None:
         self._due.pop(role, None)
@@ -216,16 +237,7 @@ class Helping(Planner):
 
     def _give(self, blocks: Collection[int], state: State, now: float) -> list[Ask]:
         """Divide blocks among those who hold them, so that all should finish together."""
-        able = {
-            block: [
-                role
-                for role in state.holders(block)
-                if self._is_believed(role, state)
-                and role not in self._told
-                and block not in self._slow.get(role, (_NONE, inf))[0]
-            ]
-            for block in blocks
-        }
+        able = {block: self._able(block, state) for block in blocks}
         free: dict[int, float] = {}
         given: dict[int, list[int]] = {}
         for block in sorted(blocks, key=lambda block: (len(able[block]), block)):
@@ -240,7 +252,7 @@ class Helping(Planner):
             if best >= 0:
                 free[best] = end
                 given.setdefault(best, []).append(block)
-        self._helped |= bool(given)
+        self._helped |= bool(blocks)
         known = self._hurry and self._speeds.usual() > 0.0
         finish = max(free.values(), default=now)
         due = now + PATIENCE * (finish - now) + AT_LEAST if known else inf
@@ -248,6 +260,17 @@ class Helping(Planner):
         for order in orders:
             self._expect(order, now, due)
         return orders
+
+    def _able(self, block: int, state: State) -> list[int]:
+        """Return who may be asked for a block: if there is nobody else, those who are doubted."""
+        able = [
+            role
+            for role in state.holders(block)
+            if self._is_there(role, state)
+            and role not in self._told
+            and block not in self._blocks_in(state.owed(role))
+        ]
+        return [role for role in able if role not in self._doubted] or able
 
     def _in_slow_work(self, block: int) -> float:
         """Return when a block should be done by somebody who is slow, inf if by nobody."""
