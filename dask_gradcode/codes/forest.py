@@ -76,10 +76,11 @@ class Forest(Generic[T]):
             sums.pop(part, None)
         while message != self._top and (parent := code.parent(message)) is not None:
             left, right = code.children(parent)
-            sibling = sums.pop(right if message == left else left, None)
-            if sibling is None:
+            sibling = right if message == left else left
+            if sibling not in sums:
                 break
-            pair = (value, sibling) if message == left else (sibling, value)
+            other = sums.pop(sibling)
+            pair = (value, other) if message == left else (other, value)
             message, value = parent, self._add(*pair)
         sums[message] = value
         return message

@@ -211,13 +211,12 @@ class Round:
         return orders
 
     def _take_note(self, event: Event | None, now: float) -> None:
-        if not isinstance(event, Arrived):
-            if event is not None:
-                self.state.note(event)
-        else:
+        if isinstance(event, Arrived):
             self._waiting.hear(now)
             self.state.receive(event.role, event.message, now)
             self._answers.take_in(event.role, event.message, event.payload)
+        elif event is not None:
+            self.state.note(event)
 
     def _note_late(self, event: Event | None, now: float) -> None:
         """Enter in the record an answer that comes after the end."""

@@ -219,11 +219,13 @@ class State:
             case Lost(role, why):
                 self.lose(role, why)
             case Unplaced(role, why):
-                self.await_placing(role, why)
+                self.lose(role, why)
+                self.unplaced.add(role)
             case Ready(role, again):
                 self.restore(role, again=again)
-            case Silent():
-                self.fall_silent(event)
+            case Silent(role):
+                if any(self._may_send(role, message) for message in self.code.messages_of[role]):
+                    self.silent[role] = event
             case Heard(role):
                 self.hear(role)
 
@@ -277,17 +279,6 @@ class State:
         able.discard(role)
         if not able:
             self.pending[message] = False
-
-    def await_placing(self, role: int, why: str) -> None:
-        """Note that a role has never been placed, so that it cannot answer yet."""
-        self.lose(role, why)
-        self.unplaced.add(role)
-
-    def fall_silent(self, event: Silent) -> None:
-        """Note that a role from which something may come gives no sign of life."""
-        role = event.role
-        if any(self._may_send(role, message) for message in self.code.messages_of[role]):
-            self.silent[event.role] = event
 
     def hear(self, role: int) -> None:
         """Note that a role gives a sign of life."""

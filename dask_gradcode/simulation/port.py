@@ -167,6 +167,7 @@ class VirtualPort:
             elif kind == _YIELDED:
                 return [Yielded(number, role, None if message < 0 else message)]
             else:
+                del self._expected[role, message]  # which may be told twice, after a drop
                 return [Arrived(number, role, message, self._payload(message, self._w[number]))]
 
     def _is_void(self, coming: tuple[float, int, int, int, int]) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 import dask
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -165,6 +165,7 @@ def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_right_error(
 DIVIDED = [code for code in FEW if code.divides]
 
 
+@settings(max_examples=30)
 @given(
     code=st.sampled_from(DIVIDED),
     policy=st.sampled_from(POLICIES),

@@ -239,6 +239,35 @@ def test_who_never_answers_a_yield_is_doubted_in_time_and_all_it_owes_is_asked_o
     fit.assert_done()
 
 
+def test_who_answers_every_yield_but_gets_no_further_is_helped_with_its_block_in_the_end() -> None:
+    fit = late_owner()
+    fit.sends(0, 1, 5, at=LATE)
+    assert fit.yields(0, running=6, at=LATE) == []  # it should soon be done
+    at = LATE
+    for _ in range(3):
+        at = fit.look_at
+        assert fit.tell(at, None) == [Yield(0)]
+        if orders := fit.yields(0, running=6, at=at + 0.001):
+            break
+    assert orders == [Ask(2, (6,))]
+    assert at < LATE + 1.0  # while a block takes a quarter of a second
+    fit.sends(2, 6, at=at + 0.25)
+    fit.assert_done()
+
+
+def test_what_somebody_is_at_is_dropped_if_it_has_come_from_others() -> None:
+    fit = Fit(RING)
+    fit.begin()
+    for role in (1, 2):
+        fit.sends(role, 7 * role, at=1.0)
+    fit.tell(LATE, None)
+    fit.tell(fit.look_at, None)  # 0 and 3 are doubted
+    assert fit.sends(1, 0, at=1.6) == [Drop(0, (0,))]
+    assert fit.yields(0, running=6, at=1.61) == [Drop(0, (6,))]  # sent before it read that
+    fit.sends(0, 21, at=2.0)
+    fit.assert_done()
+
+
 def test_two_helpers_that_are_late_are_told_to_yield_in_turn() -> None:
     fit = late_owner()
     fit.tell(fit.look_at, None)  # 1 and 2 compute two blocks each, all of share 0

@@ -79,7 +79,7 @@ class Balanced(Helping):
         for block, worker in enumerate(self._workers):
             if worker in ready:
                 blocks.setdefault(worker, []).append(block)
-        return [Ask(role, self._merged(blocks[role])) for role in sorted(blocks)]
+        return [Ask(role, self._blocks.merged(blocks[role])) for role in sorted(blocks)]
 
     def _try_idle(self, orders: Sequence[Order], state: State, now: float) -> list[Ask]:
         """Ask those who are asked for nothing for a block, which others compute as well."""
@@ -88,7 +88,7 @@ class Balanced(Helping):
         for role in state.ready():
             if role not in asked:
                 block = self._owners.index(role)
-                tried.append(Ask(role, (self._smallest(block),)))
+                tried.append(Ask(role, (self._blocks.smallest(block),)))
                 self._expect(tried[-1], now, inf)
                 self._doubted.add(role)
         return tried
@@ -104,7 +104,7 @@ class Balanced(Helping):
         if not self._owners:
             self._owners = [0] * code.n_blocks
             for role in range(code.n_workers):
-                for block in self._blocks_in(code.first(role)):
+                for block in self._blocks.within(code.first(role)):
                     self._owners[block] = role
         bound = code.n_blocks / sum(1.0 / pace for pace in paces)
         if self._lasts(self._owners, paces) <= WORTH_IT * bound:

@@ -17,11 +17,11 @@ Where blocks arrive that somebody else owes, that is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from math import inf
+from typing import NamedTuple
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.codes.forest import above, leaves
 from dask_gradcode.rounds.events import (
     Arrived,
     Event,
@@ -34,6 +34,7 @@ from dask_gradcode.rounds.events import (
 )
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.plans.base import Planner
+from dask_gradcode.rounds.plans.blocks import Blocks
 from dask_gradcode.rounds.plans.speeds import Speeds
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
@@ -50,7 +51,12 @@ ANSWERS_WITHIN = 0.005
 """Seconds in which whoever is told to yield should answer, or the time of a block if longer."""
 
 
-_NONE: frozenset[int] = frozenset()
+class _Slow(NamedTuple):
+    """Somebody who has yielded."""
+
+    blocks: frozenset[int]  # that it is at
+    since: float  # when that was said first
+    ends: float  # when it should be done
 
 
 class Helping(Planner):
@@ -66,15 +72,13 @@ class Helping(Planner):
 
     def __init__(self, code: GradientCode, hurry: bool = True) -> None:
         self._code, self._hurry = code, hurry
-        self._speeds = Speeds(code.n_workers)
-        self._leaf: dict[int, int] = {}  # by block, the smallest message with it
+        self._blocks, self._speeds = Blocks(code), Speeds(code.n_workers)
         self._began = 0.0
         self._left: set[int] = set()  # blocks that are not in
         self._due: dict[int, float] = {}  # when those who owe something should have sent it
         self._told: dict[int, float] = {}  # until when those who were told to yield may answer
         self._doubted: set[int] = set()
-        # those who have yielded: the blocks that they are at, and until when that should be done
-        self._slow: dict[int, tuple[frozenset[int], float]] = {}
+        self._slow: dict[int, _Slow] = {}  # those who have yielded
         self._first: dict[int, float] = {}  # how long each should take for what it was asked first
         self._n_done = 0  # how many of these roles have sent them
         self._n_seen = 0  # how many answers
@@ -98,7 +102,7 @@ class Helping(Planner):
         }
         if len(orders) == self._code.n_workers:
             return [*orders]
-        asked = self._blocks_in(message for order in orders for message in order.messages)
+        asked = self._blocks.within(message for order in orders for message in order.messages)
         return [*orders, *self._give(self._left - asked, state, now)]
 
     def _ask_first(self, state: State) -> list[Ask]:
@@ -117,7 +121,7 @@ class Helping(Planner):
             case Arrived(_, role, message):
                 orders = self._take(role, message, state, now)
             case Yielded(_, role, running):
-                self._pause(role, running, state, now)
+                orders = self._pause(role, running, state, now)
             case Ready(role) | Lost(role) | Failed(_, role):
                 self._forget(role)
             case Silent(role):
@@ -157,16 +161,24 @@ class Helping(Planner):
             self._learn(role, now)
         return self._drop(state, now) if self._helped else []
 
-    def _pause(self, role: int, running: int | None, state: State, now: float) -> None:
+    def _pause(self, role: int, running: int | None, state: State, now: float) -> list[Order]:
         """Take in that a role has given up all but the block that it is at, say in the middle."""
-        if state.owed(role) - {running}:
-            return  # it has been asked for more since it was told to yield
+        self._doubted.discard(role)
+        if not state.owed(role) - {running}:  # else it has been asked for more since it was told
+            self._slow_down(role, running, now)
+        return self._drop(state, now) if self._helped else []
+
+    def _slow_down(self, role: int, running: int | None, now: float) -> None:
+        before = self._slow.get(role)
         self._speeds.pause(role, now)
         self._forget(role)
-        if running is not None:
-            ends = now + 0.5 * self._speeds.pace(role)
-            self._expect(Ask(role, (running,)), now, now + PATIENCE * (ends - now) + AT_LEAST)
-            self._slow[role] = frozenset(self._blocks_in([running])), ends
+        if running is None:
+            return
+        blocks = frozenset(self._blocks.within([running]))
+        since = before.since if before and before.blocks == blocks else now
+        left = max(0.5 * self._speeds.pace(role), now - since)
+        self._expect(Ask(role, (running,)), now, now + PATIENCE * left + AT_LEAST)
+        self._slow[role] = _Slow(blocks, since, now + left)
 
     def _learn(self, role: int, now: float) -> None:
         """Once half of those who were asked first have answered, it is known what is late."""
@@ -184,7 +196,7 @@ class Helping(Planner):
         orders: list[Order] = []
         for role in list(state.asked):
             owed = state.owed(role)
-            done = tuple(m for m in sorted(owed) if self._left.isdisjoint(self._blocks_in([m])))
+            done = tuple(m for m in sorted(owed) if self._left.isdisjoint(self._blocks.within([m])))
             if done and self._is_there(role, state):
                 orders.append(Drop(role, done))
                 if len(done) == len(owed):
@@ -225,8 +237,10 @@ class Helping(Planner):
         found = set(self._left)
         for role in state.asked:
             if self._is_believed(role, state):
-                slow, _ = self._slow.get(role, (_NONE, inf))
-                found -= self._blocks_in(state.owed(role)) - slow
+                slow = self._slow.get(role)
+                found -= self._blocks.within(state.owed(role)).difference(
+                    slow.blocks if slow else ()
+                )
         return found
 
     def _is_there(self, role: int, state: State) -> bool:
@@ -256,7 +270,7 @@ class Helping(Planner):
         known = self._hurry and self._speeds.usual() > 0.0
         finish = max(free.values(), default=now)
         due = now + PATIENCE * (finish - now) + AT_LEAST if known else inf
-        orders = [Ask(role, self._merged(given[role])) for role in sorted(given)]
+        orders = [Ask(role, self._blocks.merged(given[role])) for role in sorted(given)]
         for order in orders:
             self._expect(order, now, due)
         return orders
@@ -268,44 +282,18 @@ class Helping(Planner):
             for role in state.holders(block)
             if self._is_there(role, state)
             and role not in self._told
-            and block not in self._blocks_in(state.owed(role))
+            and block not in self._blocks.within(state.owed(role))
         ]
         return [role for role in able if role not in self._doubted] or able
 
     def _in_slow_work(self, block: int) -> float:
         """Return when a block should be done by somebody who is slow, inf if by nobody."""
-        ends = (end for blocks, end in self._slow.values() if block in blocks)
+        ends = (slow.ends for slow in self._slow.values() if block in slow.blocks)
         return min(ends, default=inf)
 
     def _expect(self, order: Ask, now: float, due: float) -> int:
         """Note what a role has been asked for and until when; return how many blocks it is."""
-        n_blocks = len(self._blocks_in(order.messages))
+        n_blocks = len(self._blocks.within(order.messages))
         self._due[order.role] = max(due, self._due.get(order.role, 0.0))
         self._speeds.ask(order.role, n_blocks, now)
         return n_blocks
-
-    def _merged(self, blocks: Iterable[int]) -> tuple[int, ...]:
-        """Return the fewest messages that are sums over just these blocks."""
-        left, messages = set(blocks), list[int]()
-        for block in sorted(left):
-            if block in left:
-                *_, largest = (
-                    message
-                    for message in above(self._code, self._smallest(block))
-                    if left.issuperset(self._blocks_in([message]))
-                )
-                messages.append(largest)
-                left -= self._blocks_in([largest])
-        return tuple(messages)
-
-    def _smallest(self, block: int) -> int:
-        """Return the smallest message with a block."""
-        if not self._leaf:
-            code = self._code
-            roots = (message for role in range(code.n_workers) for message in code.first(role))
-            for message in (leaf for root in roots for leaf in leaves(code, root)):
-                self._leaf.update(dict.fromkeys(code.messages[message].blocks, message))
-        return self._leaf[block]
-
-    def _blocks_in(self, messages: Iterable[int]) -> set[int]:
-        return {block for message in messages for block in self._code.messages[message].blocks}
