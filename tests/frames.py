@@ -37,7 +37,7 @@ headers = st.builds(
     header,
     mark=st.sampled_from([b"GC", b"GC", b"GC", b"GE"]),
     version=st.sampled_from([VERSION, VERSION, VERSION, VERSION + 1]),
-    kind=st.integers(0, 7),
+    kind=st.integers(0, 9),
     round=numbers,
     number=st.one_of(sizes, numbers),
     size=sizes,
@@ -49,7 +49,7 @@ places = st.lists(st.integers(0, 1 << 20), max_size=6)
 UNREADABLE = {
     "rubbish": (b"GET / HTTP/1.1\r\nHost: worker\r\n\r\n", r"begins with b'GC', but b'GET / HT"),
     "version": (header(version=VERSION + 1), "the same version of dask_gradcode"),
-    "kind": (header(kind=77), "kind 77 came where one of JOB, BEGIN, ASK is expected"),
+    "kind": (header(kind=77), "kind 77 came where one of JOB, BEGIN, ASK, YIELD, DROP is expected"),
     "direction": (header(kind=Kind.ANSWER), "kind 3 came where one of JOB, BEGIN, ASK"),
     "huge": (header(kind=Kind.JOB, size=HUGE), f"frame JOB of {HUGE} bytes"),
     "negative": (header(kind=Kind.JOB, size=-1), "frame JOB of -1 bytes"),
@@ -57,4 +57,6 @@ UNREADABLE = {
     "too-many-asks": (header(kind=Kind.BEGIN, number=3, size=16), "does not fit its number 3"),
     "asks-below-none": (header(kind=Kind.BEGIN, number=-1, size=16), "does not fit its number"),
     "asks": (header(kind=Kind.ASK, number=2, size=8), "frame ASK of 8 bytes"),
+    "drops": (header(kind=Kind.DROP, number=2, size=8), "frame DROP of 8 bytes"),
+    "yields": (header(kind=Kind.YIELD, size=8), "frame YIELD of 8 bytes"),
 }

@@ -53,6 +53,7 @@ class Forest(Generic[T]):
     ) -> None:
         self._code, self._add, self._top = code, add, top
         self.sums: dict[int, T] = {}
+        self._parts: set[int] = set()  # those that may still be added to something
 
     def put(self, message: int, value: T) -> int | None:
         """Take in the sum of a message.
@@ -72,18 +73,29 @@ class Forest(Generic[T]):
         if self.has(message):
             return None
         code, sums = self._code, self.sums
-        for part in below(code, message):
-            sums.pop(part, None)
+        for part in below(code, message) if self._parts else ():
+            if part in self._parts:
+                del sums[part]
+                self._parts.remove(part)
         while message != self._top and (parent := code.parent(message)) is not None:
             left, right = code.children(parent)
             sibling = right if message == left else left
             if sibling not in sums:
                 break
             other = sums.pop(sibling)
+            self._parts.discard(sibling)
             pair = (value, other) if message == left else (other, value)
             message, value = parent, self._add(*pair)
         sums[message] = value
+        if message != self._top and code.parent(message) is not None:
+            self._parts.add(message)
         return message
+
+    def clear(self) -> dict[int, T]:
+        """Return the sums, and forget them."""
+        found, self.sums = self.sums, {}
+        self._parts.clear()
+        return found
 
     def has(self, message: int) -> bool:
         """Say whether a message is among the sums, or a part of one of them."""

@@ -84,7 +84,7 @@ class Climb:
             The largest sums, by message.
         """
         assert self.running is not None
-        there, self._sums.sums = self._sums.sums, {}
+        there = self._sums.clear()
         self.message, self._leaves = self.running, iter(())
         return there
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from math import inf
 
@@ -44,8 +44,9 @@ def shortest(
     >>> shortest([(0, 1), (0, 1), (1, 2), (1, 2), (2, 0), (2, 0)], [0, 0, 1, 1, 2, 2], [3, 1, 1])
     (3.0, [0, 1, 1, 1, 2, 2])
     """
-    n_blocks = len(holders)
-    times = sorted({k * pace for pace in paces if pace < inf for k in range(1, n_blocks + 1)})
+    held = Counter(worker for who in holders for worker in who)
+    times = sorted({k * paces[worker] for worker, n in held.items() for k in range(1, n + 1)})
+    times = [seconds for seconds in times if seconds < inf]
     low, high = 0, len(times) - 1
     found: list[int] | None = None
     while low <= high:

@@ -11,7 +11,7 @@ from dask_gradcode.rounds.orders import Ask, Order
 from dask_gradcode.rounds.plans.assignment import shortest
 from dask_gradcode.rounds.plans.base import Planner, Policy
 from dask_gradcode.rounds.plans.hedging import Hedging
-from dask_gradcode.rounds.plans.helping import Helping
+from dask_gradcode.rounds.plans.helping import AT_LEAST, Helping
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
 
@@ -21,7 +21,8 @@ WORTH_IT = 1.05
 """How many times as long rounds must last without it for blocks to be given to others."""
 
 LOOK_EVERY = 5
-"""Rounds after which those who are asked for nothing get one block: they may have become faster."""
+"""Rounds after which those who are asked for nothing get one block, as they may have become faster,
+and after which blocks are divided anew at the earliest: that takes the client's time."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Balancing(Policy):
     >>> slow, code = Slowdown(3.0, workers=[1]), DeclusteredRepetition(4, 1)
     >>> history = simulate(code, slow, plan=Balancing(), work=4.0, n_rounds=3)
     >>> [round(record.seconds, 2) for record in history]
-    [1.53, 1.25, 1.25]
+    [1.4, 1.25, 1.25]
     """
 
     def start(self, code: GradientCode) -> Planner:
@@ -63,6 +64,7 @@ class Balanced(Helping):
         super().__init__(code)
         self._n_rounds = 0
         self._owners: list[int] = []  # by block, made when it is needed
+        self._look_again_at = 0  # the round in which it is next worth while to divide anew
         self._workers: Sequence[int] = ()  # by block, who is asked for it; nothing: its owner
 
     def begin(self, state: State, now: float) -> list[Order]:
@@ -98,21 +100,27 @@ class Balanced(Helping):
 
     def end(self, record: RoundRecord) -> None:
         super().end(record)
-        code, paces = self._code, [self._speeds.pace(i) for i in range(self._code.n_workers)]
-        if not all(paces):
-            return
+        paces = [self._speeds.pace(role) for role in range(self._code.n_workers)]
+        if all(paces):
+            self._divide(paces)
+
+    def _divide(self, paces: Sequence[float]) -> None:
+        """Give blocks to others than before, if rounds will be clearly shorter for it."""
         if not self._owners:
-            self._owners = [0] * code.n_blocks
-            for role in range(code.n_workers):
-                for block in self._blocks.within(code.first(role)):
-                    self._owners[block] = role
-        bound = code.n_blocks / sum(1.0 / pace for pace in paces)
-        if self._lasts(self._owners, paces) <= WORTH_IT * bound:
+            self._owners = self._blocks.owners()
+        bound = len(self._owners) / sum(1.0 / pace for pace in paces)
+        if not self._is_better(bound, self._lasts(self._owners, paces)):
             self._workers = ()
-        elif self._lasts(self._workers or self._owners, paces) > WORTH_IT * bound:
-            seconds, workers = shortest(code.holders, self._owners, paces)
-            if self._lasts(self._workers or self._owners, paces) > WORTH_IT * seconds:
+            return
+        now = self._lasts(self._workers or self._owners, paces)
+        if self._is_better(bound, now) and self._n_rounds >= self._look_again_at:
+            self._look_again_at = self._n_rounds + LOOK_EVERY
+            seconds, workers = shortest(self._code.holders, self._owners, paces)
+            if self._is_better(seconds, now):
                 self._workers = workers
+
+    def _is_better(self, seconds: float, now: float) -> bool:
+        return now > WORTH_IT * seconds and now - seconds > AT_LEAST
 
     def _lasts(self, workers: Sequence[int], paces: Sequence[float]) -> float:
         """Return how long a round should last in which these compute the blocks."""

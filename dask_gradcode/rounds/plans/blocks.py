@@ -28,11 +28,26 @@ class Blocks:
 
     def __init__(self, code: GradientCode) -> None:
         self._code = code
+        self._known: dict[int, frozenset[int]] = {}  # blocks by message
         self._leaf: dict[int, int] = {}  # by block, made when it is needed
 
     def within(self, messages: Iterable[int]) -> set[int]:
         """Return the blocks of messages."""
-        return {block for message in messages for block in self._code.messages[message].blocks}
+        return set().union(*map(self._of, messages))
+
+    def owners(self) -> list[int]:
+        """Return by block who computes it unasked."""
+        found = [0] * self._code.n_blocks
+        for role in range(self._code.n_workers):
+            for block in self.within(self._code.first(role)):
+                found[block] = role
+        return found
+
+    def _of(self, message: int) -> frozenset[int]:
+        found = self._known.get(message)
+        if found is None:
+            found = self._known[message] = frozenset(self._code.messages[message].blocks)
+        return found
 
     def merged(self, blocks: Iterable[int]) -> tuple[int, ...]:
         """Return the fewest messages that are sums over just these blocks."""
