@@ -483,3 +483,34 @@ def test_what_is_not_finite_waits_for_who_may_come_back_and_contradict_it() -> N
     assert fit.tell(2.0, Ready(1)) == [Ask(1, (0,))]
     fit.sends(1, 0, at=3.0)
     fit.assert_done()
+
+
+def test_what_is_put_aside_is_not_waited_for() -> None:
+    fit = Fit(RING)
+    fit.begin()
+    assert fit.tell(0.5, Arrived(0, 0, 0, np.full(3, np.nan))) == [Ask(1, (0,))]
+    fit.sends(2, 14, at=1.0)
+    fit.sends(3, 21, at=1.0)
+    assert fit.tell(fit.look_at, None) == [Yield(1)]
+
+
+def test_who_is_heard_again_is_asked_as_others_are() -> None:
+    fit = Fit(DeclusteredRepetition(4, 2, spread=1, n_leaves=4))
+    fit.begin()
+    for role in (1, 2, 3):
+        fit.sends(role, 7 * role, at=1.0)
+    fit.tell(1.01, Silent(1, "no heartbeat"), Heard(1))
+    asked = blocks_asked(fit, fit.tell(1.02, Lost(0, "it is dead")))
+    assert {*asked} == {1, 2}
+
+
+def test_what_nobody_could_be_asked_for_is_asked_for_with_the_next_answer() -> None:
+    fit = Fit(RING)
+    fit.begin()
+    fit.sends(2, 14, at=1.0)
+    fit.sends(3, 21, at=1.0)
+    assert fit.tell(LATE, None) == [Yield(0), Yield(1)]
+    assert fit.tell(1.16, Lost(0, "it is dead")) == []  # the other one may be about to answer
+    assert fit.sends(1, 7, at=1.17) == [Ask(1, (0,))]
+    fit.sends(1, 0, at=2.0)
+    fit.assert_done()
