@@ -108,6 +108,9 @@ class FakeTransport:
     def _blocks_in(self, messages: Collection[int]) -> set[int]:
         return {block for i in messages for block in self.world.code.messages[i].blocks}
 
+    def in_tasks(self) -> Sequence[int]:
+        return ()
+
     def withheld(self) -> Sequence[int]:
         return ()
 

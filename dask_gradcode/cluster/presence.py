@@ -120,17 +120,18 @@ class Presence:
         everywhere = self._roles.addresses
         addresses = {role: everywhere[role] for role in self._attached}
         gone, frozen = self.liveness.absent(addresses.values())
+        paused = self.liveness.paused(addresses.values())
         assert self._transport is not None
-        by_tasks = self._transport.name == "tasks"
-        paused = self.liveness.paused(addresses.values()) if by_tasks else {}
+        in_tasks = set(self._transport.in_tasks())
         news: list[Event] = []
         for role, address in addresses.items():
+            stopped = paused.get(address) if role in in_tasks else None
             if address in gone:
                 self._detach(role)
                 news.append(Lost(role, f"{address}: {gone[address]}"))
-            elif address in paused or address in frozen:
-                why = f"{address}: {paused.get(address) or frozen[address]}"
-                busy = address not in paused and self._may_be_busy(address)
+            elif stopped or address in frozen:
+                why = f"{address}: {stopped or frozen[address]}"
+                busy = not stopped and self._may_be_busy(address)
                 self._silent.add(role)
                 news.append(Silent(role, why, may_be_busy=busy))
             elif role in self._silent:

@@ -12,8 +12,9 @@ from distributed import Client, LocalCluster
 
 from dask_gradcode import place
 from dask_gradcode.cluster.client.session import workers_of
+from dask_gradcode.codes import Uncoded
 from dask_gradcode.rounds import InsufficientWorkersError
-from helpers import assert_same_model, logistic_data, reference, tight, wait_until
+from helpers import Interfering, assert_same_model, logistic_data, reference, tight, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -60,7 +61,7 @@ def test_placing_on_paused_workers_says_so() -> None:
         assert_same_model(tight().fit(X, Y), reference().fit(X, Y))
 
 
-@pytest.mark.parametrize("transport", ["auto", "tasks"])
+@pytest.mark.parametrize("transport", ["auto", "stream", "tasks"])
 def test_rounds_on_paused_workers_say_so(transport: str) -> None:
     with cluster(pause=0.95) as client, place(X, Y) as data:
         pause_at(client, 0.01)
@@ -68,6 +69,23 @@ def test_rounds_on_paused_workers_say_so(transport: str) -> None:
             tight(transport=transport).fit(data)
         pause_at(client, 0.95)
         assert_same_model(tight(transport=transport).fit(data), reference().fit(X, Y))
+
+
+def test_rounds_that_need_one_worker_that_is_paused_say_so() -> None:
+    """The stream is open to the other one, which can be reached."""
+    with cluster(pause=0.95) as client, place(X, Y, code=Uncoded(2)) as data:
+        pause_at(client, 0.01, n=1)
+        with soon(), pytest.raises(InsufficientWorkersError, match=PAUSED):
+            tight().fit(data)
+        pause_at(client, 0.95)
+        assert_same_model(tight().fit(data), reference().fit(X, Y))
+
+
+def test_workers_that_are_paused_in_mid_fit_go_on_where_they_have_begun() -> None:
+    with cluster(pause=0.95) as client, place(X, Y, code=Uncoded(2)) as data:
+        pausing = Interfering(act=lambda: pause_at(client, 0.01))
+        model = tight(transport="stream", solver=pausing).fit(data)
+        assert_same_model(model, reference().fit(X, Y))
 
 
 def test_a_round_that_lasts_too_long_names_paused_workers() -> None:

@@ -61,6 +61,10 @@ class Transport(Protocol):
         """Return the roles that get what they are asked for only once they answer an older ask."""
         ...
 
+    def in_tasks(self) -> Collection[int]:
+        """Return the roles that answer only once their workers begin a task."""
+        ...
+
     def poll(self, timeout: float | None) -> Sequence[Event]:
         """Return what has happened, after waiting for something or ``timeout`` seconds."""
         ...

@@ -133,6 +133,9 @@ class StreamTransport:
     def withheld(self) -> Collection[int]:
         return ()
 
+    def in_tasks(self) -> Collection[int]:
+        return [role for role, link in self._links.items() if link.sock is None]
+
     def poll(self, timeout: float | None) -> Sequence[Event]:
         events = self._endings()
         end = None if timeout is None else time.monotonic() + timeout

@@ -141,6 +141,9 @@ class TaskTransport:
     def withheld(self) -> Collection[int]:
         return [role for role, state in self._roles.items() if state.waiting]
 
+    def in_tasks(self) -> Collection[int]:
+        return self._roles.keys()
+
     def poll(self, timeout: float | None) -> Sequence[Event]:
         events: list[Event] = []
         for letter in self._mailbox.take(timeout):
