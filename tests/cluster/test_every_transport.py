@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,6 +267,31 @@ def test_the_user_gets_the_original_error_and_where_it_was_raised(
             for note in told.value.__notes__
             for address in data.addresses.values()
         )
+
+
+@every_transport
+@pytest.mark.parametrize("is_cause", [False, True])
+def test_an_error_from_far_down_is_told_as_any_other(
+    data: Placement, make: Any, is_cause: bool
+) -> None:
+    """Its traceback is longer than what can be pickled, which Dask's client does not survive."""
+
+    def endless(w: Vector, block: Block) -> tuple[float, Vector]:
+        return endless(w, block)
+
+    def work(w: Vector, block: Block) -> tuple[float, Vector]:
+        try:
+            return endless(w, block)
+        except RecursionError as error:
+            if is_cause:
+                raise ValueError("too deep") from error
+            raise
+
+    with ClusterObjective(data, work, transport=make.__name__) as objective:
+        with pytest.raises(ValueError if is_cause else RecursionError) as told:
+            objective(np.zeros(2))
+        assert any("raised on worker tcp://" in note for note in told.value.__notes__)
+        assert "in endless" in "".join(traceback.format_exception(told.value))
 
 
 @every_transport

@@ -250,8 +250,9 @@ def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     """Compute a message on a worker; the body of a message task."""
     try:
         return _compute(shard, order, w)
-    except (SystemExit, KeyboardInterrupt) as error:  # Dask would have it end the worker
-        raise harmless(error) from error
+    except BaseException as error:  # SystemExit would end the worker, for one
+        told = harmless(error)
+    raise told
 
 
 def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:

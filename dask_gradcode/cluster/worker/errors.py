@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import TracebackType
 from typing import Any
 
 from distributed.protocol.pickle import dumps
@@ -10,8 +11,15 @@ from distributed.protocol.pickle import dumps
 __all__ = ["harmless", "pack_error", "unpack_error"]
 
 
+_DEEPEST = 100
+"""Frames of a traceback that travels: pickle takes a few calls for each, and has a limit."""
+
+
 def harmless(error: BaseException) -> BaseException:
     """Return the error, or one that names it where it would end the process that raises it.
+
+    A traceback too deep to be pickled, such as that of an endless recursion, is cut: Dask's client
+    would no longer hear its scheduler after one.
 
     Examples
     --------
@@ -20,7 +28,22 @@ def harmless(error: BaseException) -> BaseException:
     """
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         return RuntimeError(f"{error!r} was raised on a worker")
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        _cut(link.__traceback__)
+        link = link.__cause__ or link.__context__
     return error
+
+
+def _cut(traceback: TracebackType | None) -> None:
+    """Leave no more frames of a traceback than can travel: those of the callers."""
+    for _ in range(_DEEPEST):
+        if traceback is None:
+            return
+        last, traceback = traceback, traceback.tb_next
+    last.tb_next = None
 
 
 def pack_error(error: BaseException) -> bytes:
