@@ -10,13 +10,14 @@ import numpy as np
 from dask.base import compute, persist
 from distributed import Client
 
-from dask_gradcode.checks import as_rows, refuse_missing
+from dask_gradcode.checks import NUMBERS, as_rows, kind_of_targets, refuse_missing
 from dask_gradcode.cluster.client.computing import say_where_it_lies
 from dask_gradcode.cluster.data.chunk import expected_of
 from dask_gradcode.cluster.data.frames import FrameRows
 from dask_gradcode.cluster.data.lazy import as_column, as_dask_array, held_to_shape, is_dask
 from dask_gradcode.containers import check_containers
 from dask_gradcode.losses import Loss
+from dask_gradcode.typing import Vector
 
 __all__ = ["lazily", "mean_agreement", "share_explained"]
 
@@ -117,9 +118,22 @@ class _ByRows:
 def mean_agreement(y: Any, predicted: Any, sample_weight: Any) -> float:
     """Return the weighted share of rows in which two 1-D arrays agree, dask or not."""
     y, predicted, weight = _aligned(y, predicted, sample_weight, numeric=False)
-    agree = (y == predicted).astype(np.float64)
+    agree = da.map_blocks(_agreement, y, predicted, dtype=np.float64, meta=np.empty(0))
     right, whole = compute((agree * weight).sum(), weight.sum())
     return float(right / whole)
+
+
+def _agreement(y: Any, predicted: Any) -> Vector:
+    """Return 1.0 where labels are those predicted, else 0.0; refuse what cannot be compared."""
+    if len(y):
+        kinds = [kind_of_targets(labels) for labels in (y, predicted)]
+        if kinds[0] not in ("binary", "multiclass"):
+            mix = " and ".join(kinds)
+            raise ValueError(f"Classification metrics can't handle a mix of {mix} targets")
+        if len({labels.dtype.kind in NUMBERS for labels in (y, predicted)}) > 1:
+            raise ValueError("Mix of label input types (string and number)")
+    agree: Vector = np.asarray(y == predicted, dtype=np.float64)
+    return agree
 
 
 def share_explained(

@@ -140,6 +140,31 @@ def test_labels_that_a_fit_refuses_are_not_scored(name: str) -> None:
             model.score(*holders(TARGETS[name])[holder])
 
 
+@pytest.mark.parametrize(
+    ("fitted", "scored", "text"),
+    [
+        (Y, Y.astype(str), "Mix of label input types"),
+        (Y.astype(str), Y, "Mix of label input types"),
+        (Y, Y + 0.5, "a mix of continuous and binary targets"),
+        (Y, Y.astype(object), "a mix of unknown and binary targets"),
+    ],
+)
+def test_labels_of_another_kind_than_the_models_are_not_scored(
+    fitted: Any, scored: Any, text: str
+) -> None:
+    with pytest.raises(ValueError, match=text):
+        reference().fit(X, fitted).score(X, scored)
+    model = tight().fit(X, fitted)
+    array = da.from_array(X, chunks=(50, 3))
+    for rows, labels in (
+        (X, scored),
+        (array, scored),
+        (array, da.from_array(scored, chunks=40)),
+    ):
+        with pytest.raises(ValueError, match=text):
+            model.score(rows, labels)
+
+
 def test_weights_below_zero_are_refused_by_a_fit_and_taken_by_a_score() -> None:
     weight = np.where(np.arange(120) == 70, -1.0, 1.0)
     frame = pd.DataFrame(X, columns=NAMES).assign(y=Y, weight=weight)
