@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from dask_gradcode.codes import GradientCode
@@ -90,18 +90,15 @@ class Agenda:
 
     def drop(self, messages: Collection[int], now: float) -> list[tuple[int, float]]:
         """Give up messages; return when the others are done that are done sooner for it."""
-        return list(self._dropped(messages, now))
-
-    def _dropped(self, messages: Collection[int], now: float) -> Iterator[tuple[int, float]]:
         done = [step for step in self._steps if step.end <= now]
         left = [step for step in self._steps if step.end > now]
         kept = [step for step in left if step.message not in messages]
         if len(kept) == len(left):
-            return
+            return []
         at = now
         for step in kept:
             # the one that is running goes on
             at = step.end if step is left[0] else at + step.took
             done.append(step._replace(end=at))
         self._steps, self._free_at = done, at
-        yield from {step.message: step.end for step in done if step.end > now}.items()
+        return list({step.message: step.end for step in done if step.end > now}.items())

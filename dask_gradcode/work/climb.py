@@ -75,6 +75,27 @@ class Climb:
         self._sums.put(self.running, payload)
         self.running = next(self._leaves, None)
 
+    def finish(self, compute: Callable[[int], Vector | None]) -> Vector | None:
+        """Compute all leaves that are left, and return the message's payload.
+
+        Parameters
+        ----------
+        compute : callable
+            ``compute(leaf)`` returns the payload of a message without children, which is then
+            written to; or None if told to stop.
+
+        Returns
+        -------
+        ndarray of shape (n_entries,) or None
+            None if told to stop.
+        """
+        while self.running is not None:
+            payload = compute(self.running)
+            if payload is None:
+                return None
+            self.take(payload)
+        return self.payload
+
     def cut(self) -> dict[int, Vector]:
         """Want no more than the leaf that is running, and return all that is there.
 
@@ -106,8 +127,7 @@ def compute_message(
     message : int
         Its index in ``code.messages``.
     compute : callable
-        ``compute(leaf)`` returns the payload of a message without children, which is then written
-        to; or None if told to stop.
+        As for :meth:`Climb.finish`.
 
     Returns
     -------
@@ -121,10 +141,4 @@ def compute_message(
     >>> compute_message(code, 3, lambda leaf: np.array([float(leaf)]))
     array([9.])
     """
-    climb = Climb(code, message)
-    while climb.running is not None:
-        payload = compute(climb.running)
-        if payload is None:
-            return None
-        climb.take(payload)
-    return climb.payload
+    return Climb(code, message).finish(compute)

@@ -146,14 +146,14 @@ class Visitor:
             return over or self._climb is not climb  # it has been dropped
 
         def compute(should_stop: Callable[[], bool]) -> Vector | None:
-            while climb.running is not None:
-                leaf, out = job.messages[climb.running], climb.room(size)
-                payload = shard.compute(job.code, leaf, work, w, should_stop, out)
+            def of_leaf(leaf: int) -> Vector | None:
+                out = climb.room(size)
+                payload = shard.compute(job.code, job.messages[leaf], work, w, should_stop, out)
                 if payload is None:
                     self._spare.append(out)
-                    return None
-                climb.take(payload)
-            return climb.payload
+                return payload
+
+            return climb.finish(of_leaf)
 
         return paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
 
