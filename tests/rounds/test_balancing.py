@@ -201,7 +201,7 @@ def can_be_done(holders: list[list[int]], paces: list[float], seconds: float) ->
 
 def asked(n_roles: int = 2, n_blocks: int = 4) -> Speeds:
     speeds = Speeds(n_roles)
-    speeds.begin(now=10.0)
+    speeds.begin()
     for role in range(n_roles):
         speeds.ask(role, n_blocks, now=10.0)
     return speeds
@@ -241,7 +241,7 @@ def test_of_who_is_busy_at_the_end_it_is_known_that_it_is_no_faster() -> None:
     speeds.end(now=18.0)
     assert [speeds.pace(role) for role in range(3)] == [1.0, 2.0, 2.0]
     for _ in range(REMEMBERED):
-        speeds.begin(now=20.0)
+        speeds.begin()
         speeds.ask(1, 4, now=20.0)
         speeds.end(now=22.0)  # which says less than what is known
     assert speeds.pace(1) == 2.0
@@ -251,7 +251,7 @@ def test_a_speed_is_the_median_of_the_last_rounds() -> None:
     speeds = Speeds(1)
     paces = [1.0, 1.5, 1.2, 1.4, 1.1, 1.3, 1.25]
     for pace in paces:
-        speeds.begin(now=0.0)
+        speeds.begin()
         speeds.ask(0, 2, now=0.0)
         speeds.done(0, 2)
         speeds.rest(0, now=2 * pace)
@@ -262,7 +262,7 @@ def test_a_speed_is_the_median_of_the_last_rounds() -> None:
 def test_who_has_woken_is_known_by_what_it_does_since() -> None:
     speeds = Speeds(1)
     for pace in (8.0, 8.0, 8.0, 3.0):
-        speeds.begin(now=0.0)
+        speeds.begin()
         speeds.ask(0, 1, now=0.0)
         speeds.done(0, 1)
         speeds.rest(0, now=pace)

@@ -94,7 +94,7 @@ class Helping(Planner):
         self._began, self._left = now, set(range(self._code.n_blocks))
         self._due, self._told, self._doubted, self._slow = {}, {}, set(), {}
         self._n_done, self._n_seen, self._helped = 0, 0, False
-        self._speeds.begin(now)
+        self._speeds.begin()
         self.look_at = None
         orders = self._ask_first(state)
         self._first = {

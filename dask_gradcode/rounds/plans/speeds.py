@@ -30,7 +30,7 @@ class Speeds:
     Examples
     --------
     >>> speeds = Speeds(2)
-    >>> speeds.begin(now=0.0)
+    >>> speeds.begin()
     >>> for role in range(2):
     ...     speeds.ask(role, n_blocks=4, now=0.0)
     >>> speeds.done(0, n_blocks=4)
@@ -56,7 +56,7 @@ class Speeds:
             setattr(other, name, getattr(self, name).copy())
         return other
 
-    def begin(self, now: float) -> None:
+    def begin(self) -> None:
         """Note that a round begins; nobody is busy with it."""
         self._paused.clear()
         for found in (self._now, self._since, self._asked, self._done):
