@@ -14,7 +14,7 @@ from dask_gradcode.rounds import Engine, Logbook, Policy, WaitRule
 from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Evaluation, Payload, Vector
-from dask_gradcode.work import Block, WorkLike, as_work, compute_message, compute_payload
+from dask_gradcode.work import Block, Piece, WorkLike, as_work, compute_message, pieces_of
 
 __all__ = ["SimulatedObjective", "simulate"]
 
@@ -180,9 +180,9 @@ class SimulatedObjective:
     def _payload(self, index: int, w: Vector) -> Payload:
         code = self._code
 
-        def compute(leaf: int) -> Vector | None:
-            return compute_payload(code, code.messages[leaf], self._blocks, self._work, w)
+        def cut(leaf: int) -> list[Piece]:
+            return pieces_of(code, code.messages[leaf], self._blocks, self._work, w)
 
-        payload = compute_message(code, index, compute)
+        payload = compute_message(code, index, cut)
         assert payload is not None  # nobody told it to stop
         return payload

@@ -6,16 +6,21 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 
 from dask_gradcode.work.base import Block, Work
 from dask_gradcode.work.climb import Climb, compute_message
+from dask_gradcode.work.crew import ALONE, Crew
 from dask_gradcode.work.kinds import BlockFunction, WorkLike, as_work
-from dask_gradcode.work.payload import compute_payload
+from dask_gradcode.work.payload import Piece, compute_payload, pieces_of
 
 __all__ = [
+    "ALONE",
     "Block",
     "BlockFunction",
     "Climb",
+    "Crew",
+    "Piece",
     "Work",
     "WorkLike",
     "as_work",
     "compute_message",
     "compute_payload",
+    "pieces_of",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from dask_gradcode.kernels import add_value_and_gradient
+from dask_gradcode.kernels import add_value_and_gradient, runs_of_rows
 from dask_gradcode.losses import Loss
 from dask_gradcode.typing import Vector
 from dask_gradcode.work.base import Block, Work
@@ -66,6 +66,7 @@ class _OfLoss(Work):
     """A loss of a linear model: one pass over rows, in chunks."""
 
     loss: Loss
+    run: slice | None = field(default=None, repr=False)  # which rows
 
     @property
     def per_column(self) -> int:
@@ -75,6 +76,10 @@ class _OfLoss(Work):
     def is_foreign(self) -> bool:
         return False
 
+    def parts(self, block: Block, w: Vector) -> Sequence[Work]:
+        runs = runs_of_rows(block.X, self.loss.n_outputs, w.size)
+        return [replace(self, run=run) for run in runs] if len(runs) > 1 else (self,)
+
     def add(
         self,
         block: Block,
@@ -83,8 +88,9 @@ class _OfLoss(Work):
         out: Vector,
         should_stop: Callable[[], bool],
     ) -> bool:
+        X, y, weight = block.X, block.y, block.sample_weight
         return add_value_and_gradient(
-            self.loss, block.X, block.y, block.sample_weight, w, coefficient, out, should_stop
+            self.loss, X, y, weight, w, coefficient, out, should_stop, self.run
         )
 
 
