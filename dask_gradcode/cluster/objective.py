@@ -33,6 +33,7 @@ class ClusterObjective:
     work : Loss, callable or Work
         A loss of a linear model, or any function ``(w, block) -> (value, gradient)`` of sums over
         the rows of a :class:`~dask_gradcode.work.Block`, or a :class:`~dask_gradcode.work.Work`.
+        Workers compute with all their threads, several blocks at once.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional

@@ -60,7 +60,7 @@ def mpi_client(
     protocol : {"tcp", "tls"}, optional
         TLS takes the files that Dask's settings name (``distributed.comm.tls``).
     nthreads : int, default=1
-        Threads of each worker.
+        Threads of each worker, all of which compute.
     memory_limit : str, default="auto"
         Of each worker, as of ``dask worker``.
     timeout : float, default=60.0

@@ -40,7 +40,7 @@ class Cluster:
     protocol : str, optional
         ``"tcp"`` or ``"tls"``, with the files that Dask's own settings name.
     nthreads : int
-        Threads of each worker.
+        Threads of each worker, all of which compute.
     memory_limit : str
         As of ``dask worker``.
     nanny : bool

@@ -16,7 +16,9 @@ from dask_gradcode.work.base import Block, Work
 __all__ = ["BlockFunction", "WorkLike", "as_work"]
 
 BlockFunction = Callable[[Vector, Block], tuple[float, Vector]]
-"""``(w, block) -> (value, gradient)``, each a sum over the rows of the block."""
+"""``(w, block) -> (value, gradient)``, each a sum over the rows of the block.
+
+Where a worker has several threads it may be called for several blocks at once."""
 
 WorkLike = Loss | BlockFunction | Work
 """What users may say to be computed: a loss of a linear model, a function, or a work."""
