@@ -9,9 +9,11 @@ __all__ = ["documented"]
 _Class = TypeVar("_Class", bound=type)
 
 _FIRST = """\
-    code : {"auto", "fractional", "cyclic", "uncoded"} or GradientCode, default="auto"
-        Which worker holds which blocks. ``"auto"`` is fractional repetition where
-        ``n_stragglers + 1`` divides ``n_workers``, else cyclic repetition.
+    code : {"auto", "declustered", "fractional", "cyclic", "uncoded"} or GradientCode, \
+            default="auto"
+        Which worker holds which blocks. ``"auto"`` is declustered repetition where a round's time
+        is computing (the rule is that of :func:`dask_gradcode.place`); else fractional repetition
+        where ``n_stragglers + 1`` divides ``n_workers``, or cyclic repetition.
     n_stragglers : int, default=None
         How many workers may be silent in a round. None: the code object's, else 1 (0 on a single
         worker). Data and work grow ``n_stragglers + 1`` times.

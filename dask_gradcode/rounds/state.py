@@ -50,6 +50,8 @@ class State:
         Roles that were lost and can answer again.
     placed : set of int
         Roles that had never been placed and can answer.
+    hurried : set of int
+        Roles that have been told to yield.
     n_complete : int
         How many roles have sent all that they compute unasked, and nothing that cannot be right.
     decodable : bool
@@ -79,6 +81,7 @@ class State:
         self.unplaced: set[int] = set()
         self.restored: set[int] = set()
         self.placed: set[int] = set()
+        self.hurried: set[int] = set()
         self.n_complete = 0
         self.decodable = False
         self._decoder = code.decoder()
@@ -183,6 +186,7 @@ class State:
 
     def tell(self, role: int) -> None:
         """Note that a role has been told to yield: what it is asked for later, it does not."""
+        self.hurried.add(role)
         self._told.setdefault(role, deque()).append(self.owed(role))
 
     def cut(self, role: int, running: int | None) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dask_gradcode.codes import GradientCode, make_code
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from dask_gradcode.cluster.data.cuts import XFacts
+from dask_gradcode.cluster.data.lazy import is_dask
+from dask_gradcode.codes import GradientCode, Size, make_code
 from dask_gradcode.codes.auto import usual_stragglers
 
-__all__ = ["choose_code"]
+__all__ = ["choose_code", "likely_size", "size_of"]
 
 
 def choose_code(
@@ -14,6 +22,7 @@ def choose_code(
     n_stragglers: int | None,
     seed: int | None,
     available: int,
+    size: Size | None = None,
 ) -> GradientCode:
     """Return the code that a user's parameters stand for.
 
@@ -25,6 +34,8 @@ def choose_code(
         As given by the user.
     available : int
         How many workers the cluster has: used where ``n_workers`` is None.
+    size : Size, optional
+        Of the data, as far as it is known.
 
     Raises
     ------
@@ -46,4 +57,19 @@ def choose_code(
     n = available if n_workers is None else n_workers
     if n_stragglers is None:
         n_stragglers = usual_stragglers(code, n)
-    return make_code(code, n, n_stragglers, 0 if seed is None else seed)
+    return make_code(code, n, n_stragglers, 0 if seed is None else seed, size)
+
+
+def likely_size(X: Any) -> Size | None:
+    """Return the size of features before any has been computed; None if it cannot be known yet."""
+    n_rows, n_features = X.shape
+    if is_dask(X):
+        known = isinstance(X._meta, np.ndarray) and not np.isnan(n_rows)
+        return Size(int(n_rows), int(n_rows) * n_features, n_features) if known else None
+    return Size(n_rows, X.nnz if scipy.sparse.issparse(X) else X.size, n_features)
+
+
+def size_of(chunks: Sequence[XFacts]) -> Size:
+    """Return the size of features of which every chunk is known."""
+    n_rows = sum(chunk.n_rows for chunk in chunks)
+    return Size(n_rows, sum(chunk.n_values for chunk in chunks), chunks[0].n_features)
