@@ -138,7 +138,7 @@ def test_triangles_mark_who_was_helped_and_who_helped() -> None:
     }
     assert {worker for _, worker in marks["was helped"]} == {1}
     shown = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert shown[-2:] == ["was helped", "helped"]
+    assert shown[-2:] == ["helped", "was helped"]
 
 
 def test_two_messages_a_worker_are_one_row() -> None:

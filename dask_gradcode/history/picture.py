@@ -104,15 +104,22 @@ def draw_arrivals(history: History, ax: Any) -> Any:
 def _draw_moves(history: History, ax: Any) -> list[Any]:
     """Mark whose blocks others computed, and who did; return what the legend shows."""
     pairs = [(move.round, move.owner, move.worker) for move in history.moves]
+    size = float(np.clip(200 / max(1, len(history)), 2.0, 6.0))  # of a mark, in points
     found = []
     for place, marker, colour, label in (
-        (1, "v", "#b3202c", "was helped"),
         (2, "^", "#1b5e20", "helped"),
+        (1, "v", "#b3202c", "was helped"),
     ):
         points = sorted({(pair[0], pair[place]) for pair in pairs})
         if points:
             found += ax.plot(
-                *zip(*points, strict=True), marker, color=colour, mec="white", ms=6, label=label
+                *zip(*points, strict=True),
+                marker,
+                color=colour,
+                mec="white",
+                mew=size / 8,
+                ms=size,
+                label=label,
             )
     return found
 
