@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.sparse
 
 from dask_gradcode.cluster.data.cuts import XFacts
 from dask_gradcode.cluster.data.lazy import is_dask
-from dask_gradcode.codes import GradientCode, Size, make_code
+from dask_gradcode.codes import DeclusteredRepetition, GradientCode, Size, make_code
 from dask_gradcode.codes.auto import usual_stragglers
 
 __all__ = ["choose_code", "likely_size", "size_of"]
@@ -21,7 +22,7 @@ def choose_code(
     n_workers: int | None,
     n_stragglers: int | None,
     seed: int | None,
-    available: int,
+    hosts: Sequence[str],
     size: Size | None = None,
 ) -> GradientCode:
     """Return the code that a user's parameters stand for.
@@ -32,8 +33,9 @@ def choose_code(
         A name, or the code itself.
     n_workers, n_stragglers, seed : int or None
         As given by the user.
-    available : int
-        How many workers the cluster has: used where ``n_workers`` is None.
+    hosts : sequence of str
+        The hosts of the cluster's workers, those of the code's in order: all workers are used where
+        ``n_workers`` is None.
     size : Size, optional
         Of the data, as far as it is known.
 
@@ -54,10 +56,24 @@ def choose_code(
         return code
     if not isinstance(code, str):
         raise TypeError(f"code must be a name or a GradientCode, got {code!r}.")
-    n = available if n_workers is None else n_workers
+    n = len(hosts) if n_workers is None else n_workers
     if n_stragglers is None:
         n_stragglers = usual_stragglers(code, n)
-    return make_code(code, n, n_stragglers, 0 if seed is None else seed, size)
+    made = make_code(code, n, n_stragglers, 0 if seed is None else seed, size)
+    return _apart(made, hosts) if isinstance(made, DeclusteredRepetition) else made
+
+
+def _apart(code: DeclusteredRepetition, hosts: Sequence[str]) -> DeclusteredRepetition:
+    """Return a code with fewer parts where else some blocks would lie on one host alone."""
+    if code.n_workers > len(hosts):
+        return code
+
+    def n_alone(code: DeclusteredRepetition) -> int:
+        return sum(len({hosts[i] for i in holders}) == 1 for holders in code.holders)
+
+    assert isinstance(code.spread, int)
+    spreads = (2**k for k in reversed(range(code.spread.bit_length())))
+    return min((replace(code, spread=spread) for spread in spreads), key=n_alone)
 
 
 def likely_size(X: Any) -> Size | None:

@@ -151,7 +151,8 @@ def place_data(
         imports = Imports(lent)
         stack.callback(imports.release)
         addresses, starting = _workers(lent, imports)
-        said = code, n_workers, n_stragglers, random_state, len(addresses)
+        on = hosts_of(lent)
+        said = code, n_workers, n_stragglers, random_state, [on.get(a, a) for a in addresses]
         chosen = choose_code(*said, likely_size(X))
         _check_enough(lent, addresses, chosen)
         _check_rows(X.shape[0], chosen)
