@@ -95,10 +95,8 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         with ExitStack() as stack:
             checkpoint = self._checkpoint(solver, stack)
             found = self._objective(X, y, sample_weight, wait, stack)
-            problem, loss = found.problem, found.problem.loss
-            layout = Layout(
-                self.n_features_in_, loss.n_outputs, loss.n_own, bool(self.fit_intercept)
-            )
+            problem = found.problem
+            layout = self._layout(problem, self.n_features_in_)
             self.history_ = History(self.code_, found.transport, logs=found.logs)
             memory, coordinates = self._begin(checkpoint, found, layout)
             penalty = coordinates.penalty(problem.l1)
@@ -108,7 +106,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
                 alpha=problem.alpha,
                 n_penalised=layout.n_slopes,
             )
-            seen = coordinates.objective(smooth)
+            seen = problem.anchored(coordinates.objective(smooth), layout)
             recorder = Recorder(seen, self.history_, penalty, coordinates.size)
             # The solver's vectors are short: BLAS threads would spin on the workers' cores, or wait
             # for them.
@@ -167,6 +165,13 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             )
         check_verbose(self.verbose)
         return solver, wait
+
+    def _check_size(self, problem: Problem, n_features: int) -> None:
+        self._solver().check_size(self._layout(problem, n_features).size)
+
+    def _layout(self, problem: Problem, n_features: int) -> Layout:
+        loss = problem.loss
+        return Layout(n_features, loss.n_outputs, loss.n_own, bool(self.fit_intercept))
 
     def _begin(
         self, checkpoint: Checkpoint | None, found: Sum, layout: Layout

@@ -82,6 +82,15 @@ class TakesAnyInput(BaseEstimator):
         """Return what to minimise, or raise for targets that cannot be used."""
         raise NotImplementedError
 
+    def _check_size(self, problem: Problem, n_features: int) -> None:
+        """Raise for a model that is too large for the solver."""
+
+    def _checked_problem(self, targets: Targets, n_features: int) -> Problem:
+        """Return what to minimise, or raise before anything is placed."""
+        problem = self._problem(targets)
+        self._check_size(problem, n_features)
+        return problem
+
     def _objective(
         self, X: Any, y: Any, sample_weight: Any, wait: WaitRule, stack: ExitStack
     ) -> Sum:
@@ -95,7 +104,7 @@ class TakesAnyInput(BaseEstimator):
 
         stack.enter_context(span(f"{type(self).__name__}.fit"))
         data = self._placed(X, y, sample_weight, stack)
-        problem = self._problem(data.targets)
+        problem = self._checked_problem(data.targets, data.n_features)
         self.code_ = data.code
         objective = stack.enter_context(
             ClusterObjective(data, problem.loss, wait=wait, transport=self.transport)
@@ -112,7 +121,7 @@ class TakesAnyInput(BaseEstimator):
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
         X, y = self._validate(X, y)
         targets = self._describe(y, sample_weight)
-        problem = self._problem(targets)
+        problem = self._checked_problem(targets, X.shape[1])
         if sample_weight is not None:
             sample_weight = np.broadcast_to(np.asarray(sample_weight, dtype=float), y.shape)
         self.code_ = Uncoded(1)
@@ -169,7 +178,8 @@ class TakesAnyInput(BaseEstimator):
         else:
             if not is_dask(X):
                 X, y = self._validate(X, y)
-                self._problem(self._describe(y, sample_weight))  # raises before any work is sent
+                # raises before any work is sent
+                self._checked_problem(self._describe(y, sample_weight), X.shape[1])
             data = stack.enter_context(
                 place_data(
                     X,
@@ -181,7 +191,7 @@ class TakesAnyInput(BaseEstimator):
                     random_state=self._seed(),
                     client=self.client,
                     estimator=type(self).__name__,
-                    check=self._problem,
+                    check=lambda targets: self._checked_problem(targets, X.shape[1]),
                 )
             )
         if is_dask(X) or data is X:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from dask_gradcode.kernels import add_value_and_gradient
+from dask_gradcode.kernels import add_hessian, add_value_and_gradient
 from dask_gradcode.losses import Loss
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
-from dask_gradcode.work.base import Block, Work
+from dask_gradcode.work.base import Block, SecondOrderWork, Work
 
 __all__ = ["BlockFunction", "WorkLike", "as_work"]
 
@@ -62,10 +63,18 @@ def as_work(work: WorkLike) -> Work:
 
 
 @dataclass(frozen=True)
-class _OfLoss(Work):
+class _OfLoss(SecondOrderWork):
     """A loss of a linear model: one pass over rows, in chunks."""
 
     loss: Loss
+
+    def with_hessian(self) -> Work:
+        if not self.loss.has_curvature:
+            raise TypeError(
+                f"{self.loss!r} has no second derivatives, which solver='newton-cholesky' needs. "
+                "Use solver='lbfgs'."
+            )
+        return _OfLossWithHessian(self.loss)
 
     @property
     def per_column(self) -> int:
@@ -84,6 +93,26 @@ class _OfLoss(Work):
         should_stop: Callable[[], bool],
     ) -> bool:
         return add_value_and_gradient(
+            self.loss, block.X, block.y, block.sample_weight, w, coefficient, out, should_stop
+        )
+
+
+@dataclass(frozen=True)
+class _OfLossWithHessian(_OfLoss):
+    """A loss with its second derivatives: value and gradient have the bits of the loss alone."""
+
+    def statistic(self, w: Vector) -> Statistic:
+        return Statistic.at(w, order=2)
+
+    def add(
+        self,
+        block: Block,
+        w: Vector,
+        coefficient: float,
+        out: Vector,
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        return super().add(block, w, coefficient, out, should_stop) and add_hessian(
             self.loss, block.X, block.y, block.sample_weight, w, coefficient, out, should_stop
         )
 
