@@ -33,6 +33,7 @@ def add_hessian(
     coefficient: float,
     total: Vector,
     should_stop: Callable[[], bool] = never,
+    shift: Vector | None = None,
 ) -> bool:
     """Add a multiple of a loss's Hessian over some rows to ``total``.
 
@@ -54,6 +55,9 @@ def add_hessian(
         A payload; the Hessian is added to it in place, the rest stays as it is.
     should_stop : callable, optional
         Asked between chunks of rows.
+    shift : ndarray of shape (n_features,), optional
+        The Hessian is that of dense columns from which this was taken: by ``coef`` and ``intercept
+        + shift @ coef``.
 
     Returns
     -------
@@ -95,6 +99,8 @@ def add_hessian(
         curvature = curvature.reshape(len(z), n_outputs, n_outputs)
         if sample_weight is not None:
             curvature = curvature * sample_weight[chunk, None, None]
+        if shift is not None:
+            rows.centre(shift)
         for k in range(n_outputs):
             for m in range(k, n_outputs):
                 pair = np.ascontiguousarray(curvature[:, k, m])

@@ -58,6 +58,10 @@ class DenseRows:
         else:
             dgemm(1.0, r.T, self._X.T, beta=1.0, c=out.T, trans_b=True, overwrite_c=True)
 
+    def centre(self, shift: Vector) -> None:
+        """Take a constant from each column."""
+        self._X = self._X - shift
+
     def add_gram(self, weight: Vector, out: Matrix) -> None:
         """Add ``X' diag(weight) X``, which is symmetric."""
         # Of weights of one sign NumPy has BLAS compute half of the product only (syrk).
@@ -112,6 +116,9 @@ class SparseRows:
             sparsetools.csc_matvecs(
                 n_features, n_rows, out.shape[1], *self._csr, r.ravel(), out.ravel()
             )
+
+    def centre(self, shift: Vector) -> None:
+        raise ValueError("Sparse columns cannot be centred: their zeros would need to be stored.")
 
     def add_gram(self, weight: Vector, out: Matrix) -> None:
         """Add ``X' diag(weight) X``, which is symmetric."""

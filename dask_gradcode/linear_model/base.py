@@ -34,7 +34,9 @@ from dask_gradcode.optimizers import (
     Solution,
 )
 from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import as_work, of_order
 
 __all__ = ["CodedEstimator"]
 
@@ -106,7 +108,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
                 alpha=problem.alpha,
                 n_penalised=layout.n_slopes,
             )
-            seen = problem.anchored(coordinates.objective(smooth), layout)
+            seen = problem.anchored(coordinates.objective(smooth, found.about), layout)
             recorder = Recorder(seen, self.history_, penalty, coordinates.size)
             # The solver's vectors are short: BLAS threads would spin on the workers' cores, or wait
             # for them.
@@ -167,7 +169,14 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         return solver, wait
 
     def _check_size(self, problem: Problem, n_features: int) -> None:
-        self._solver().check_size(self._layout(problem, n_features).size)
+        solver = self._solver()
+        solver.check_size(self._layout(problem, n_features).size)
+        of_order(as_work(problem.loss), solver.order)
+
+    def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
+        if self._solver().order == 1 or not self.fit_intercept or issparse(X):
+            return None
+        return problem.coordinates(self._layout(problem, X.shape[1]), spread).shift
 
     def _layout(self, problem: Problem, n_features: int) -> Layout:
         loss = problem.loss

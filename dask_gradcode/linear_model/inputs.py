@@ -28,8 +28,8 @@ from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.rounds import Logbook, WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets, describe_targets
-from dask_gradcode.typing import Objective
-from dask_gradcode.work import Block
+from dask_gradcode.typing import Objective, Vector
+from dask_gradcode.work import Block, Centred, WorkLike
 
 __all__ = ["Sum", "TakesAnyInput", "is_dask"]
 
@@ -52,6 +52,8 @@ class Sum:
         Returns the facts by which the data is known again.
     logs : Logbook
         What happens in the rounds.
+    about : ndarray of shape (n_features,) or None
+        What is taken from columns in Hessians.
     """
 
     objective: Objective
@@ -60,12 +62,17 @@ class Sum:
     spread: Spread
     describe: Callable[[], dict[str, Fact]]
     logs: Logbook
+    about: Vector | None
 
 
 def is_dask(array: Any) -> bool:
     """Say whether something is a dask collection, without loading Dask to find out."""
     dask = sys.modules.get("dask")
     return dask is not None and bool(dask.is_dask_collection(array))
+
+
+def _work(problem: Problem, about: Vector | None) -> WorkLike:
+    return problem.loss if about is None else Centred(problem.loss, about)
 
 
 class TakesAnyInput(BaseEstimator):
@@ -84,6 +91,10 @@ class TakesAnyInput(BaseEstimator):
 
     def _check_size(self, problem: Problem, n_features: int) -> None:
         """Raise for a model that is too large for the solver."""
+
+    def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
+        """Return what shall be taken from the columns of rows like ``X`` in Hessians, if any."""
+        raise NotImplementedError
 
     def _checked_problem(self, targets: Targets, n_features: int) -> Problem:
         """Return what to minimise, or raise before anything is placed."""
@@ -106,8 +117,10 @@ class TakesAnyInput(BaseEstimator):
         data = self._placed(X, y, sample_weight, stack)
         problem = self._checked_problem(data.targets, data.n_features)
         self.code_ = data.code
+        about = self._about(problem, data.spread, data.roles.meta)
+        work = _work(problem, about)
         objective = stack.enter_context(
-            ClusterObjective(data, problem.loss, wait=wait, transport=self.transport)
+            ClusterObjective(data, work, wait=wait, transport=self.transport)
         )
         return Sum(
             objective,
@@ -116,6 +129,7 @@ class TakesAnyInput(BaseEstimator):
             data.spread,
             lambda: describe_data(data.targets, data.moments),
             objective.logs,
+            about,
         )
 
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
@@ -127,14 +141,17 @@ class TakesAnyInput(BaseEstimator):
         self.code_ = Uncoded(1)
         self._warn_of_what_is_not_used(self.code_)
         block = Block(X, targets.encode(y), sample_weight)
-        objective = InProcessObjective(self.code_, {0: block}, problem.loss, wait)
+        spread = Spread.of(X, sample_weight)
+        about = self._about(problem, spread, X)
+        objective = InProcessObjective(self.code_, {0: block}, _work(problem, about), wait)
         return Sum(
             objective,
             problem,
             "in-process",
-            Spread.of(X, sample_weight),
+            spread,
             lambda: describe_data(targets, Moments.of(project(X))),
             objective.logs,
+            about,
         )
 
     def _warn_of_what_is_not_used(self, used: GradientCode) -> None:

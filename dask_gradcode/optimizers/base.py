@@ -69,6 +69,8 @@ class Optimizer(ABC):
         Whether it breaks down on approximate sums, as line searches with curvature do.
     resumes_exactly : bool
         Whether it goes on from a memory through the same iterates, bit for bit.
+    order : {1, 2}
+        Up to which order it asks for derivatives.
     most_parameters : int or None
         How many parameters it takes at most; None: any number.
 
@@ -90,6 +92,7 @@ class Optimizer(ABC):
 
     needs_exact: ClassVar[bool] = False
     resumes_exactly: ClassVar[bool] = False
+    order: ClassVar[int] = 1
     most_parameters: ClassVar[int | None] = None
 
     @abstractmethod

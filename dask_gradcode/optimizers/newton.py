@@ -30,6 +30,9 @@ _SUFFICIENT = 2.0**-11
 
 _MAX_HALVINGS = 20
 
+_ROUNDING = 1e-9
+"""By how much of a value rounding may change it, generously: of columns far from zero it does."""
+
 
 @dataclass(frozen=True)
 class NewtonCholesky(Optimizer):
@@ -60,6 +63,7 @@ class NewtonCholesky(Optimizer):
 
     needs_exact: ClassVar[bool] = True
     resumes_exactly: ClassVar[bool] = True
+    order: ClassVar[int] = 2
     most_parameters: ClassVar[int | None] = 4095
 
     def minimize(
@@ -92,27 +96,39 @@ class _Run:
 
     def __init__(self, objective: Objective, w0: Vector, memory: Memory) -> None:
         self._objective, self._memory = objective, memory
+        self._before = np.inf  # the largest entry of the gradient one iteration earlier
+        self._is_hidden = False  # what is left, by rounding
         if memory:
             self.n_iter, self.w, self.seen = recalled(memory)
+            self._before = memory.get("before", np.inf)
         else:
             self.n_iter, self.w = 0, w0.copy()
             self.seen = self._evaluate(self.w, 2)
 
     def until(self, max_iter: int, tol: float, callback: Callback | None) -> Solution | None:
         """Iterate until the gradient is small or the iterations are used up; None: L-BFGS shall."""
-        while not NO_PENALTY.is_optimal(self.w, self.seen, tol):
+        while not self._is_there(tol):
             if self.n_iter >= max_iter:
                 return self._solution(False, "The iteration limit was reached.")
             if self.seen.hessian is None:
                 self.seen = self._evaluate(self.w, 2)
             step = self._step()
-            if step is None or not self._search(step):
+            before = _largest(self.seen)
+            if step is None or not (self._search(step) or self._is_hidden):
                 return None
-            self.n_iter += 1
-            remember(self._memory, self.n_iter, self.w, self.seen)
+            if self._is_hidden:
+                is_there = NO_PENALTY.is_optimal(self.w, self.seen, tol)
+                return self._solution(is_there, "Rounding hides what is left.")
+            self.n_iter, self._before = self.n_iter + 1, before
+            remember(self._memory, self.n_iter, self.w, self.seen, before=before)
             if callback is not None:
                 callback(self.n_iter, self.w, self.seen)
         return self._solution(True, "The gradient is small.")
+
+    def _is_there(self, tol: float) -> bool:
+        """Say whether the gradient is small, or within its rounding and falls no more."""
+        largest = _largest(self.seen)
+        return largest <= tol or 0.5 * self._before < largest <= self.seen.rounding
 
     def _step(self) -> Vector | None:
         """Return Newton's step; None if the Hessian is singular."""
@@ -136,9 +152,12 @@ class _Run:
         for n_halvings in range(_MAX_HALVINGS + 1):
             w = self.w + length * step
             there = self._evaluate(w, 1 if n_halvings else 2, is_trial=True)
-            if _is_enough(self.seen, there, length * slope):
+            if _is_enough(self.seen, there, length * step, length * slope):
                 self.w, self.seen = w, checked(there, self.n_iter + 1)
                 return True
+            if _are_alike(self.seen, there):  # and so they would be after a shorter step
+                self._is_hidden = True
+                return False
             length *= 0.5
         warnings.warn(
             f"Line search of Newton's method at iteration {self.n_iter + 1} did not converge after "
@@ -176,12 +195,19 @@ def _solved(hessian: Matrix, right: Vector) -> Vector | None:
     return step
 
 
-def _is_enough(old: Evaluation, new: Evaluation, promised: float) -> bool:
+def _largest(seen: Evaluation) -> float:
+    return float(np.abs(seen.gradient).max(initial=0.0))
+
+
+def _is_enough(old: Evaluation, new: Evaluation, step: Vector, promised: float) -> bool:
     """Say whether a step lowers the value by a share of what its slope promises."""
-    change = new.value - old.value
-    if change <= _SUFFICIENT * promised:
+    if new.value - old.value <= _SUFFICIENT * promised:
         return True
-    # Where rounding hides so small a difference, gradients tell.
-    if abs(change) > 16 * np.finfo(float).eps * abs(old.value):
-        return False
-    return float(np.abs(new.gradient).sum()) < float(np.abs(old.gradient).sum())
+    # Where rounding hides so small a difference, the mean slope tells it.
+    by_slope = 0.5 * float((old.gradient + new.gradient) @ step)
+    return _are_alike(old, new) and by_slope <= _SUFFICIENT * promised
+
+
+def _are_alike(old: Evaluation, new: Evaluation) -> bool:
+    """Say whether rounding may be all that two values differ by."""
+    return abs(new.value - old.value) <= _ROUNDING * abs(old.value)

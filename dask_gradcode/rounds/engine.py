@@ -76,14 +76,7 @@ class Port(Protocol):
     def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost | Unplaced | Ready]:
         """Begin a round, which supersedes every older one; say who is absent, who has come back.
 
-        Parameters
-        ----------
-        round : int
-            Its number.
-        w : ndarray of shape (n_parameters,)
-            The point.
-        order : {1, 2}
-            Up to which order derivatives are wanted.
+        ``order`` is up to which order derivatives are wanted: 1 or 2.
         """
         ...
 

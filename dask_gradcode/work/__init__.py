@@ -6,12 +6,13 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 
 from dask_gradcode.work.base import Block, SecondOrderWork, Work, of_order
 from dask_gradcode.work.climb import Climb, compute_message
-from dask_gradcode.work.kinds import BlockFunction, WorkLike, as_work
+from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
 from dask_gradcode.work.payload import compute_payload
 
 __all__ = [
     "Block",
     "BlockFunction",
+    "Centred",
     "Climb",
     "SecondOrderWork",
     "Work",
