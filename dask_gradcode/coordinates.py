@@ -10,7 +10,7 @@ coefficients are then shortened along the one direction in which they are alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1
 from dask_gradcode.spread import Spread, rounded
-from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, second_order
 
 __all__ = ["Coordinates"]
 
@@ -176,6 +176,20 @@ class Coordinates:
         layout.coef(mapped)[:] = self._stretched(coef * (self._slope / self.size), -1)
         return mapped
 
+    def hessian(self, hessian: Matrix, about: Vector | None = None) -> Matrix:
+        """Return the Hessian with respect to ``u``, given the one with respect to ``w``.
+
+        Parameters
+        ----------
+        hessian : ndarray of shape (n_parameters, n_parameters)
+            Symmetric.
+        about : ndarray of shape (n_features,), optional
+            If given, it is with respect to ``coef`` and ``intercept + about @ coef``.
+        """
+        to_here = self if about is None else replace(self, shift=self.shift - about)
+        half = np.array([to_here.gradient(row) for row in hessian])
+        return self.size * np.array([to_here.gradient(column) for column in half.T])
+
     def told_in(self, other: Coordinates, gradient: Vector) -> Vector:
         """Return a gradient of these coordinates as one of others."""
         return other.gradient(self._of_model(gradient))
@@ -207,16 +221,19 @@ class Coordinates:
         each = np.repeat(strength * self._slope[:, 0] / self.size, self.layout.n_outputs)
         return L1(each, self.layout.n_slopes)
 
-    def objective(self, objective: Objective) -> Objective:
-        """Return an objective of ``w`` as one of ``u``."""
+    def objective(self, objective: Objective, about: Vector | None = None) -> Objective:
+        """Return an objective of ``w``, whose Hessians are about something, as one of ``u``."""
+        return _Mapped(objective, self, about)
 
-        def mapped(u: Vector) -> Evaluation:
-            seen = objective(self.to_model(u))
-            gradient = self.gradient(seen.gradient)
-            rounding = seen.rounding * self._rounding
-            return Evaluation(seen.value / self.size, gradient, seen.record, rounding)
-
-        return mapped
+    def evaluation(self, seen: Evaluation, about: Vector | None = None) -> Evaluation:
+        """Return what was seen of ``w`` as what is seen of ``u``."""
+        return Evaluation(
+            seen.value / self.size,
+            self.gradient(seen.gradient),
+            seen.record,
+            seen.rounding * self._rounding,
+            None if seen.hessian is None else self.hessian(seen.hessian, about),
+        )
 
     @cached_property
     def _rounding(self) -> float:
@@ -226,3 +243,21 @@ class Coordinates:
         if not self.layout.has_intercept and length > 1.0:
             each = each + np.abs(direction) * (np.abs(direction) @ each)
         return float(each.max(initial=1.0)) * self.unit / self.size
+
+
+class _Mapped:
+    """An objective of the model's parameters, at a solver's points."""
+
+    def __init__(
+        self, objective: Objective, coordinates: Coordinates, about: Vector | None
+    ) -> None:
+        self._objective, self._coordinates, self._about = objective, coordinates, about
+
+    def __call__(self, u: Vector) -> Evaluation:
+        coordinates = self._coordinates
+        return coordinates.evaluation(self._objective(coordinates.to_model(u)))
+
+    def second_order(self, u: Vector) -> Evaluation:
+        coordinates = self._coordinates
+        seen = second_order(self._objective, coordinates.to_model(u))
+        return coordinates.evaluation(seen, self._about)

@@ -169,6 +169,8 @@ def warn_of(solution: Solution, left: float, estimator: Any, otherwise: str) -> 
         otherwise = (
             f"Increase the number of iterations to improve the convergence (max_iter={most})."
         )
+        if solver == "lbfgs" and "newton-cholesky" in estimator._solvers:
+            otherwise += " With few features solver='newton-cholesky' needs fewer, however scaled."
     warnings.warn(
         f"{solver if isinstance(solver, str) else repr(solver)} failed to converge after "
         f"{solution.n_iter} iteration(s):\n{solution.message}\n\nThe largest entry of the "

@@ -64,7 +64,8 @@ class Visit:
     def begin(self, w: Vector, *asks: int) -> None:
         self.round += 1
         self.link.forget(self.round)
-        self.link.begin(pack(Kind.BEGIN, self.round, len(asks), np.array(asks, dtype=np.int64), w))
+        head = np.array([*asks, 1], dtype=np.int64)  # and the order of derivatives
+        self.link.begin(pack(Kind.BEGIN, self.round, len(asks), head, w))
 
     def next(self) -> Frame:
         """Return the next frame."""
@@ -237,7 +238,7 @@ def test_who_asks_before_there_is_a_job_is_shown_out(desk: Desk, other: Visit) -
     sock, theirs = socket.socketpair()
     with sock:
         desk.accept(theirs)
-        sock.sendall(b"".join(map(bytes, pack(Kind.BEGIN, 0, 1, np.array([0]), np.zeros(2)))))
+        sock.sendall(b"".join(map(bytes, pack(Kind.BEGIN, 0, 1, np.array([0, 1]), np.zeros(2)))))
         reader = Reader(sock, TO_CLIENT)
         frame = None
         while frame is None:

@@ -67,7 +67,7 @@ def transport_for(data: Placement, make: Any, work: WorkLike) -> Iterator[Transp
 
 def begin(transport: Transport, number: int, w: Vector, asks: Mapping[int, Sequence[int]]) -> None:
     """Begin a round and ask for messages, in the order of this mapping."""
-    transport.begin(number, w)
+    transport.begin(number, w, 1)
     for role, messages in asks.items():
         transport.ask(role, messages)
 
