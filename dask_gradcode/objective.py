@@ -26,12 +26,13 @@ from dask_gradcode.rounds import (
 from dask_gradcode.typing import Evaluation, Objective, Vector, second_order
 from dask_gradcode.work import (
     Block,
+    Piece,
     Work,
     WorkLike,
     as_work,
     compute_message,
-    compute_payload,
     of_order,
+    pieces_of,
 )
 
 __all__ = ["Anchored", "InProcessObjective", "Penalised"]
@@ -131,13 +132,13 @@ class _Here:
     def events(self, until: float | None) -> Sequence[Event]:
         *_, role, index = heapq.heappop(self._asked)
         self._reached.setdefault(role, self.now())
-        payload = compute_message(self._code, index, self._compute)
+        payload = compute_message(self._code, index, self._cut)
         assert payload is not None  # nobody told it to stop
         return [Arrived(self._round, role, index, payload)]
 
-    def _compute(self, leaf: int) -> Vector | None:
+    def _cut(self, leaf: int) -> list[Piece]:
         message = self._code.messages[leaf]
-        return compute_payload(self._code, message, self._blocks, self._work, self._w)
+        return pieces_of(self._code, message, self._blocks, self._work, self._w)
 
     def reached(self) -> Mapping[int, float]:
         return self._reached

@@ -221,7 +221,7 @@ class Desk:
         else:
             leaf = code.messages[climb.running]
             payload = np.asarray(leaf.coefficients) @ sums(code, self._round)[list(leaf.blocks)]
-            climb.take(payload)
+            climb.take(climb.running, payload)
             if climb.running is not None:
                 return self._compute(climb)
             self._send(Arrived(self._round, self.role, climb.message, climb.payload.copy()))

@@ -177,6 +177,9 @@ class Stubborn:
     def statistic(self, w: Vector) -> Statistic:
         return Statistic.at(w)
 
+    def parts(self, block: Block, w: Vector) -> list[Stubborn]:
+        return [self]
+
     def add(self, block: Block, w: Vector, coefficient: float, out: Vector, *_: object) -> bool:
         return False
 

@@ -4,6 +4,7 @@ from dask_gradcode.kernels.blas import one_blas_thread
 from dask_gradcode.kernels.gradient import add_value_and_gradient, never
 from dask_gradcode.kernels.hessian import add_hessian
 from dask_gradcode.kernels.rows import CHUNK_VALUES, chunk_rows
+from dask_gradcode.kernels.runs import runs_of_rows
 
 __all__ = [
     "CHUNK_VALUES",
@@ -12,4 +13,5 @@ __all__ = [
     "chunk_rows",
     "never",
     "one_blas_thread",
+    "runs_of_rows",
 ]

@@ -35,6 +35,7 @@ def add_value_and_gradient(
     coefficient: float,
     total: Vector,
     should_stop: Callable[[], bool] = never,
+    run: slice | None = None,
 ) -> bool:
     """Add a multiple of a loss's value and gradient over some rows to ``total``.
 
@@ -57,6 +58,8 @@ def add_value_and_gradient(
         A payload; value and gradient are added to it in place.
     should_stop : callable, optional
         Asked between chunks of rows.
+    run : slice, optional
+        Which rows. None: all of them.
 
     Returns
     -------
@@ -79,17 +82,17 @@ def add_value_and_gradient(
     >>> total.round(3)
     array([ 1.386, -1.   ])
     """
-    n_rows, n_features = X.shape
-    layout = loss.layout(n_features, w.size)
+    first, last, _ = (run or slice(None)).indices(X.shape[0])
+    layout = loss.layout(X.shape[1], w.size)
     coef, intercept, own = layout.coef(w), layout.intercept(w), layout.own(w)
     n_outputs, statistic = layout.n_outputs, Statistic.at(w)
     total_value, gradient = statistic.value(total), statistic.gradient(total)
     part_of = SparseRows if issparse(X) else DenseRows
     step = chunk_rows(X, n_outputs)
-    for start in range(0, n_rows, step):
+    for start in range(first, last, step):
         if should_stop():
             return False
-        chunk = slice(start, min(start + step, n_rows))
+        chunk = slice(start, min(start + step, last))
         rows = part_of(X, chunk)
         z = rows.times(coef)
         if intercept.size:

@@ -34,6 +34,7 @@ def add_hessian(
     total: Vector,
     should_stop: Callable[[], bool] = never,
     shift: Vector | None = None,
+    run: slice | None = None,
 ) -> bool:
     """Add a multiple of a loss's Hessian over some rows to ``total``.
 
@@ -58,6 +59,8 @@ def add_hessian(
     shift : ndarray of shape (n_features,), optional
         The Hessian is that of dense columns from which this was taken: by ``coef`` and ``intercept
         + shift @ coef``.
+    run : slice, optional
+        Which rows. None: all of them.
 
     Returns
     -------
@@ -81,16 +84,17 @@ def add_hessian(
     array([[10., 14.],
            [14., 20.]])
     """
-    n_rows, n_features = X.shape
+    first, last, _ = (run or slice(None)).indices(X.shape[0])
+    n_features: int = X.shape[1]
     layout = loss.layout(n_features, w.size)
     coef, intercept, n_outputs = layout.coef(w), layout.intercept(w), layout.n_outputs
     part_of = SparseRows if issparse(X) else DenseRows
     step = max(chunk_rows(X, n_outputs), int(n_features * _ROWS_OF_A_COLUMN))
     hessian = np.zeros((layout.size, layout.size))
-    for start in range(0, n_rows, step):
+    for start in range(first, last, step):
         if should_stop():
             return False
-        chunk = slice(start, min(start + step, n_rows))
+        chunk = slice(start, min(start + step, last))
         rows = part_of(X, chunk)
         z = rows.times(coef)
         if intercept.size:

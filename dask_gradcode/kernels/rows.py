@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import dgemm, dgemv
 from scipy.sparse import csr_array, issparse
 
 from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Matrix, Rows, Vector
 
-__all__ = ["CHUNK_VALUES", "DenseRows", "SparseRows", "chunk_rows"]
+__all__ = ["CHUNK_VALUES", "DenseRows", "SparseRows", "chunk_rows", "pass_values"]
 
 CHUNK_VALUES = 2**18
 """Stored values of the features between two looks at ``should_stop``: under a millisecond's work,
@@ -34,11 +33,28 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     >>> chunk_rows(np.zeros((5, 256))), chunk_rows(csr_array((5, 1_000_000)))
     (1024, 32768)
     """
-    n_rows, n_features = X.shape
-    n_stored = X.nnz if issparse(X) else n_rows * n_features
-    n_values = max(n_stored, n_rows * n_outputs * _VALUES_OF_POINTWISE, 1)
-    rows: int = CHUNK_VALUES * n_rows // n_values
+    rows: int = CHUNK_VALUES * X.shape[0] // max(pass_values(X, n_outputs), 1)
     return max(rows, 1)
+
+
+def pass_values(X: Rows, n_outputs: int = 1) -> int:
+    """Return what a pass over some rows costs, in stored values.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array of shape (n_rows, n_features)
+    n_outputs : int, default=1
+        Coefficients of a column.
+
+    Examples
+    --------
+    >>> pass_values(np.zeros((5, 256))), pass_values(csr_array((5, 1_000_000)))
+    (1280, 40)
+    """
+    n_rows, n_features = X.shape
+    n_stored: int = X.nnz if issparse(X) else n_rows * n_features
+    n_pointwise: int = n_rows * n_outputs * _VALUES_OF_POINTWISE
+    return max(n_stored, n_pointwise)
 
 
 class DenseRows:
@@ -52,11 +68,8 @@ class DenseRows:
         return z
 
     def add_transposed(self, r: Matrix, out: Matrix) -> None:
-        # What is C-ordered is, transposed, the Fortran-ordered matrix that BLAS adds to in place.
-        if out.shape[1] == 1:
-            dgemv(1.0, self._X.T, r[:, 0], beta=1.0, y=out[:, 0], overwrite_y=True)
-        else:
-            dgemm(1.0, r.T, self._X.T, beta=1.0, c=out.T, trans_b=True, overwrite_c=True)
+        # SciPy's dgemv would add in place, but keeps Python's lock from all other threads.
+        out += self._X.T @ r
 
     def centre(self, shift: Vector) -> None:
         """Take a constant from each column."""

@@ -14,7 +14,15 @@ from dask_gradcode.rounds import Engine, Logbook, Policy, WaitRule
 from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Evaluation, Payload, Vector
-from dask_gradcode.work import Block, WorkLike, as_work, compute_message, compute_payload, of_order
+from dask_gradcode.work import (
+    Block,
+    Piece,
+    WorkLike,
+    as_work,
+    compute_message,
+    of_order,
+    pieces_of,
+)
 
 __all__ = ["SimulatedObjective", "simulate"]
 
@@ -184,9 +192,9 @@ class SimulatedObjective:
     def _payload(self, index: int, w: Vector, order: int) -> Payload:
         code, work = self._code, of_order(self._work, order)
 
-        def compute(leaf: int) -> Vector | None:
-            return compute_payload(code, code.messages[leaf], self._blocks, work, w)
+        def cut(leaf: int) -> list[Piece]:
+            return pieces_of(code, code.messages[leaf], self._blocks, work, w)
 
-        payload = compute_message(code, index, compute)
+        payload = compute_message(code, index, cut)
         assert payload is not None  # nobody told it to stop
         return payload

@@ -6,14 +6,18 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 
 from dask_gradcode.work.base import Block, SecondOrderWork, Work, of_order
 from dask_gradcode.work.climb import Climb, compute_message
+from dask_gradcode.work.crew import ALONE, Crew
 from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
-from dask_gradcode.work.payload import compute_payload
+from dask_gradcode.work.payload import Piece, compute_payload, pieces_of
 
 __all__ = [
+    "ALONE",
     "Block",
     "BlockFunction",
     "Centred",
     "Climb",
+    "Crew",
+    "Piece",
     "SecondOrderWork",
     "Work",
     "WorkLike",
@@ -21,4 +25,5 @@ __all__ = [
     "compute_message",
     "compute_payload",
     "of_order",
+    "pieces_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -109,6 +109,15 @@ class Work(Protocol):
         though alive, and it may keep ``w`` after it has returned.
         """
         return True
+
+    def parts(self, block: Block, w: Vector) -> Sequence[Work]:
+        """Return works whose sums over a block add up to this one's; here itself alone.
+
+        Each is given an array of its own, and they may be computed on several threads at once, as
+        different blocks may. What they are may depend on the block and on the size of ``w``, and on
+        nothing else: the bits of the sum depend on them.
+        """
+        return (self,)
 
     @abstractmethod
     def add(

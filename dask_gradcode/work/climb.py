@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.forest import Forest, leaves
+from dask_gradcode.kernels import never
 from dask_gradcode.typing import Vector
+from dask_gradcode.work.crew import ALONE, Crew
+from dask_gradcode.work.pairs import Pairs
+from dask_gradcode.work.payload import Piece
 
 __all__ = ["Climb", "compute_message"]
+
+
+class _Step(NamedTuple):
+    leaf: int
+    pairs: Pairs  # of the leaf
+    place: int  # among them
+    piece: Piece
 
 
 class Climb:
     """What there is of a message that is being computed.
 
-    Most messages have no children: they are their own only leaf.
+    Most messages have no children: they are their own only leaf. Leaves are begun in order; where
+    several threads compute, one may be done before another that was begun earlier.
 
     Parameters
     ----------
@@ -31,20 +43,19 @@ class Climb:
     ----------
     message : int
         What is wanted; less after ``cut``.
-    running : int or None
-        The leaf that is next, None once all are there.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from dask_gradcode.codes import DeclusteredRepetition
     >>> climb = Climb(DeclusteredRepetition(2, 1, n_leaves=4), message=0)
     >>> for value in (1.0, 2.0, 4.0):
-    ...     climb.take(np.array([value]))
+    ...     climb.take(climb.running, np.array([value]))
     >>> climb.cut()
     {1: array([3.]), 5: array([4.])}
     >>> climb.message, climb.running
     (6, 6)
-    >>> climb.take(np.array([8.0]))
+    >>> climb.take(6, np.array([8.0]))
     >>> climb.running, climb.payload
     (None, array([8.]))
     """
@@ -53,61 +64,88 @@ class Climb:
         self.message = message
         self._spare: list[Vector] = [] if spare is None else spare
         self._sums = Forest(code, self._added, message)
-        self._leaves = leaves(code, message)
-        self.running: int | None = next(self._leaves)
+        self._left = dict.fromkeys(leaves(code, message))
+        self._lock = threading.RLock()
+
+    @property
+    def running(self) -> int | None:
+        """The first leaf that is not there, None once all are."""
+        with self._lock:
+            return next(iter(self._left), None)
 
     @property
     def payload(self) -> Vector:
         """The message's payload, once nothing is running."""
         return self._sums.sums[self.message]
 
-    def room(self, size: int) -> Vector:
-        """Return an array for the next leaf's payload."""
-        while self._spare:
-            array = self._spare.pop()
-            if array.size == size:
-                return array
-        return np.empty(size)
+    def take(self, leaf: int, payload: Vector) -> None:
+        """Take in the payload of a leaf, unless it is no longer wanted."""
+        with self._lock:
+            if leaf in self._left:
+                self._sums.put(leaf, payload)
+                del self._left[leaf]
 
-    def take(self, payload: Vector) -> None:
-        """Take in the payload of the leaf that was running."""
-        assert self.running is not None
-        self._sums.put(self.running, payload)
-        self.running = next(self._leaves, None)
-
-    def finish(self, compute: Callable[[int], Vector | None]) -> Vector | None:
+    def finish(
+        self,
+        cut: Callable[[int], Sequence[Piece]],
+        should_stop: Callable[[], bool] = never,
+        crew: Crew = ALONE,
+    ) -> Vector | None:
         """Compute all leaves that are left, and return the message's payload.
 
         Parameters
         ----------
-        compute : callable
-            ``compute(leaf)`` returns the payload of a message without children, which is then
-            written to; or None if told to stop.
+        cut : callable
+            ``cut(leaf)`` returns the pieces of a message without children.
+        should_stop : callable, optional
+            Asked by the work, from time to time, on any thread.
+        crew : Crew, optional
+            Who computes. None but the caller if not given.
 
         Returns
         -------
         ndarray of shape (n_entries,) or None
             None if told to stop.
         """
-        while self.running is not None:
-            payload = compute(self.running)
-            if payload is None:
-                return None
-            self.take(payload)
-        return self.payload
+        return self.payload if crew.each(self._compute, self._steps(cut), should_stop) else None
 
     def cut(self) -> dict[int, Vector]:
-        """Want no more than the leaf that is running, and return all that is there.
+        """Want no more than the first leaf that is not there, and return all that is.
 
         Returns
         -------
         dict of int to ndarray
-            The largest sums, by message.
+            The largest sums, by message. None of them if nothing is left to compute.
         """
-        assert self.running is not None
-        there = self._sums.clear()
-        self.message, self._leaves = self.running, iter(())
-        return there
+        with self._lock:
+            if self.running is None:
+                return {}
+            self.message = self.running
+            self._left = {self.message: None}
+            return self._sums.clear()
+
+    def _steps(self, cut: Callable[[int], Sequence[Piece]]) -> Iterator[_Step]:
+        for leaf in [*self._left]:
+            if leaf in self._left:
+                pieces = cut(leaf)
+                pairs = Pairs(len(pieces), self._spare)
+                for place, piece in enumerate(pieces):
+                    yield _Step(leaf, pairs, place, piece)
+
+    def _compute(self, step: _Step, should_stop: Callable[[], bool]) -> bool:
+        leaf, pairs, place, piece = step
+        if leaf not in self._left:
+            return True
+        with self._lock:
+            out = pairs.room(piece.size)
+        if not piece.compute(out, lambda: should_stop() or leaf not in self._left):
+            self._spare.append(out)
+            return False
+        with self._lock:
+            payload = pairs.put(place, out)
+            if payload is not None:
+                self.take(leaf, payload)
+        return True
 
     def _added(self, left: Vector, right: Vector) -> Vector:
         left += right
@@ -116,7 +154,11 @@ class Climb:
 
 
 def compute_message(
-    code: GradientCode, message: int, compute: Callable[[int], Vector | None]
+    code: GradientCode,
+    message: int,
+    cut: Callable[[int], Sequence[Piece]],
+    should_stop: Callable[[], bool] = never,
+    crew: Crew = ALONE,
 ) -> Vector | None:
     """Compute the payload of a message, leaf by leaf.
 
@@ -126,7 +168,7 @@ def compute_message(
         Says which messages are children of which.
     message : int
         Its index in ``code.messages``.
-    compute : callable
+    cut, should_stop, crew
         As for :meth:`Climb.finish`.
 
     Returns
@@ -136,9 +178,15 @@ def compute_message(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from dask_gradcode.codes import DeclusteredRepetition
+    >>> from dask_gradcode.work import Block, as_work, pieces_of
     >>> code = DeclusteredRepetition(2, 1, n_leaves=2)
-    >>> compute_message(code, 3, lambda leaf: np.array([float(leaf)]))
-    array([9.])
+    >>> blocks = {i: Block(np.ones((i, 1)), np.zeros(i)) for i in range(code.n_blocks)}
+    >>> work = as_work(lambda w, block: (block.n_rows, w))
+    >>> def cut(leaf):
+    ...     return pieces_of(code, code.messages[leaf], blocks, work, np.array([0.5]))
+    >>> compute_message(code, 3, cut)
+    array([5., 1.])
     """
-    return Climb(code, message).finish(compute)
+    return Climb(code, message).finish(cut, should_stop, crew)

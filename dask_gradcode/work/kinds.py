@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from dask_gradcode.kernels import add_hessian, add_value_and_gradient
+from dask_gradcode.kernels import add_hessian, add_value_and_gradient, runs_of_rows
 from dask_gradcode.losses import Loss
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
@@ -67,6 +67,7 @@ class _OfLoss(SecondOrderWork):
     """A loss of a linear model: one pass over rows, in chunks."""
 
     loss: Loss
+    run: slice | None = field(default=None, repr=False, kw_only=True)  # which rows
 
     def with_hessian(self) -> Work:
         if not self.loss.has_curvature:
@@ -88,6 +89,10 @@ class _OfLoss(SecondOrderWork):
     def is_foreign(self) -> bool:
         return False
 
+    def parts(self, block: Block, w: Vector) -> Sequence[Work]:
+        runs = runs_of_rows(block.X, self.loss.n_outputs, w.size)
+        return [replace(self, run=run) for run in runs] if len(runs) > 1 else (self,)
+
     def add(
         self,
         block: Block,
@@ -96,8 +101,9 @@ class _OfLoss(SecondOrderWork):
         out: Vector,
         should_stop: Callable[[], bool],
     ) -> bool:
+        X, y, weight = block.X, block.y, block.sample_weight
         return add_value_and_gradient(
-            self.loss, block.X, block.y, block.sample_weight, w, coefficient, out, should_stop
+            self.loss, X, y, weight, w, coefficient, out, should_stop, self.run
         )
 
 
@@ -162,6 +168,7 @@ class _OfLossWithHessian(_OfLoss):
             out,
             should_stop,
             self.shift,
+            self.run,
         )
 
 

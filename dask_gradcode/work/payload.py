@@ -2,28 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.kernels import never, one_blas_thread
 from dask_gradcode.typing import Vector
 from dask_gradcode.work.base import Block, Work
+from dask_gradcode.work.pairs import Pairs
 
-__all__ = ["compute_payload"]
+__all__ = ["Piece", "compute_payload", "pieces_of"]
 
 
-def compute_payload(
-    code: GradientCode,
-    message: Message,
-    blocks: Mapping[int, Block],
-    work: Work,
-    w: Vector,
-    should_stop: Callable[[], bool] = never,
-    out: Vector | None = None,
-) -> Vector | None:
-    """Compute the payload of one message.
+class Piece(NamedTuple):
+    """A part of a message that has an array of its own, so that it can be computed apart.
+
+    Parameters
+    ----------
+    w : ndarray of shape (n_parameters,)
+        The point.
+    size : int
+        Entries of a payload.
+    sums : sequence of tuple
+        What is added up in the array: a block's index, the block, its coefficient, and the work.
+    """
+
+    w: Vector
+    size: int
+    sums: Sequence[tuple[int, Block, float, Work]]
+
+    def compute(self, out: Vector, should_stop: Callable[[], bool]) -> bool:
+        """Compute the piece.
+
+        Parameters
+        ----------
+        out : ndarray of shape (size,)
+            Where to put it.
+        should_stop : callable
+            Asked by the work, from time to time.
+
+        Returns
+        -------
+        bool
+            False if told to stop: ``out`` is then of no use.
+
+        Raises
+        ------
+        Exception
+            Whatever the work raises, with a note that names the block.
+        """
+        out[:] = 0.0
+        with one_blas_thread():
+            for index, block, coefficient, work in self.sums:
+                try:
+                    if not work.add(block, self.w, coefficient, out, should_stop):
+                        return False
+                except Exception as error:
+                    error.add_note(f"while computing block {index}")
+                    raise
+        return True
+
+
+def pieces_of(
+    code: GradientCode, message: Message, blocks: Mapping[int, Block], work: Work, w: Vector
+) -> list[Piece]:
+    """Return the pieces of a message, which :class:`Pairs` adds up.
+
+    What they are depends on the data alone, hence so do the bits of their sum, whoever computes
+    them, on however many threads. A block of which the work has several parts has a piece for each,
+    and so has a block on which a user's code is called. All others share one: to add up arrays
+    would take longer than to compute them.
 
     Parameters
     ----------
@@ -37,10 +85,56 @@ def compute_payload(
         What to compute on each block.
     w : ndarray of shape (n_parameters,)
         The point.
+
+    Returns
+    -------
+    list of Piece
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> from dask_gradcode.losses import Logistic
+    >>> from dask_gradcode.work import as_work
+    >>> code, work = FractionalRepetition(2, 1), as_work(Logistic())
+    >>> small, large = (Block(np.ones((n, 100)), np.zeros(n)) for n in (20, 20_000))
+    >>> w = np.zeros(100)
+    >>> len(pieces_of(code, code.messages[0], {0: small, 1: small}, work, w))
+    1
+    >>> len(pieces_of(code, code.messages[0], {0: small, 1: large}, work, w))
+    3
+    """
+    together: list[tuple[int, Block, float, Work]] = []
+    apart: list[tuple[int, Block, float, Work]] = []
+
+    def add(index: int, coefficient: float) -> None:
+        block = blocks[index]
+        parts = work.parts(block, w)
+        where = apart if work.is_foreign or len(parts) > 1 else together
+        where.extend((index, block, coefficient, part) for part in parts)
+
+    code.encode(message, add)
+    size = work.statistic(w).size
+    pieces = [Piece(w, size, [one]) for one in apart]
+    return [*pieces, Piece(w, size, together)] if together else pieces
+
+
+def compute_payload(
+    code: GradientCode,
+    message: Message,
+    blocks: Mapping[int, Block],
+    work: Work,
+    w: Vector,
+    should_stop: Callable[[], bool] = never,
+) -> Vector | None:
+    """Compute the payload of one message, on this thread.
+
+    Parameters
+    ----------
+    code, message, blocks, work, w
+        As for :func:`pieces_of`.
     should_stop : callable, optional
         Asked by the work, from time to time.
-    out : ndarray of shape (work.statistic(w).size,), optional
-        Where to put the payload. None: a new array.
 
     Returns
     -------
@@ -55,6 +149,7 @@ def compute_payload(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from dask_gradcode.codes import FractionalRepetition
     >>> from dask_gradcode.work import as_work
     >>> code = FractionalRepetition(2, 1)
@@ -64,20 +159,11 @@ def compute_payload(
     >>> compute_payload(code, code.messages[0], blocks, as_work(square), np.array([3.0]))
     array([18., 12.])
     """
-    total = np.empty(work.statistic(w).size) if out is None else out
-    total[:] = 0.0
-    wanted = True
-
-    def add(index: int, coefficient: float) -> None:
-        nonlocal wanted
-        if not wanted:
-            return
-        try:
-            wanted = work.add(blocks[index], w, coefficient, total, should_stop)
-        except Exception as error:
-            error.add_note(f"while computing block {index}")
-            raise
-
-    with one_blas_thread():
-        code.encode(message, add)
-    return total if wanted else None
+    pieces = pieces_of(code, message, blocks, work, w)
+    pairs, total = Pairs(len(pieces)), None
+    for place, piece in enumerate(pieces):
+        out = pairs.room(piece.size)
+        if not piece.compute(out, should_stop):
+            return None
+        total = pairs.put(place, out)
+    return total

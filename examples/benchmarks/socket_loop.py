@@ -21,7 +21,7 @@ from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.payloads import Statistic
-from dask_gradcode.work import WorkLike, as_work
+from dask_gradcode.work import WorkLike, as_work, compute_payload
 
 
 class SocketLoop:
@@ -61,9 +61,10 @@ class SocketLoop:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         width = shard.n_features if shard.columns is None else shard.columns.size
         w, message = np.empty(width), self.code.messages[self.code.messages_of[role][0]]
+        blocks = shard.seen_by(self.work)
         with one_blas_thread():
             while receive(sock, w):
-                sock.sendall(shard.compute(self.code, message, self.work, w))
+                sock.sendall(compute_payload(self.code, message, blocks, self.work, w))
 
     def round(self, w: np.ndarray) -> float:
         """Run one round and return its seconds."""

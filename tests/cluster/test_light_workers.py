@@ -33,7 +33,7 @@ from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.losses import Logistic
 from dask_gradcode.stragglers import FixedDelay
 from dask_gradcode.targets import Targets, describe_targets
-from dask_gradcode.work import as_work
+from dask_gradcode.work import as_work, compute_payload
 from helpers import local_cluster, logistic_data
 
 HEAVY = ("sklearn", "pandas", "scipy.stats", "scipy.optimize", "matplotlib", "dask.array")
@@ -42,13 +42,15 @@ LIGHT = """
 import json, pickle, sys
 import dask_gradcode.cluster.worker.desk, dask_gradcode.cluster.transport.tasks
 import dask_gradcode.linear_model.bare
+from dask_gradcode.work import compute_payload
 with open(sys.argv[1], "rb") as file:
     tasks, job, expected, X, y, w = pickle.load(file)
 describe_X, describe_y, pack_rows, build_shard, look_at, serve, plan = tasks
 assert describe_X(expected, X, "me").problem is describe_y(y, None, "me").problem is None
 shard = build_shard(plan, pack_rows(expected, X, 0, len(y)), y)
 look_at(shard)
-payload = shard.compute(job.code, job.messages[0], pickle.loads(job.work), w)
+work = pickle.loads(job.work)
+payload = compute_payload(job.code, job.messages[0], shard.seen_by(work), work, w)
 print(json.dumps([payload.tolist(), sorted(sys.modules)]))
 """
 
@@ -66,7 +68,7 @@ def test_a_fresh_python_reads_and_computes_a_job_without_heavy_imports(tmp_path:
     )
     payload, modules = json.loads(done.stdout)
     shard = build_shard(plan, Parcel(X), y)
-    expected = shard.compute(code, code.messages[0], as_work(Logistic()), w)
+    expected = compute_payload(code, code.messages[0], shard.blocks, as_work(Logistic()), w)
     assert payload == pytest.approx(expected)
     assert not set(HEAVY) & set(modules)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.cluster.data.stacked import StackedRows
-from dask_gradcode.codes import GradientCode, Message
-from dask_gradcode.kernels import never, one_blas_thread
+from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets
-from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, Work, compute_payload
+from dask_gradcode.work import Block, Work
 
 __all__ = [
     "Shard",
@@ -85,22 +83,13 @@ class Shard:
         """Bytes of the arrays, as Dask's memory manager shall count them."""
         return sum(block.nbytes for block in self.blocks.values())
 
-    def compute(
-        self,
-        code: GradientCode,
-        message: Message,
-        work: Work,
-        w: Vector,
-        should_stop: Callable[[], bool] = never,
-        out: Vector | None = None,
-    ) -> Vector | None:
-        """Return a message's payload, or None if told to stop.
+    def seen_by(self, work: Work) -> Mapping[int, Block]:
+        """Return the blocks as a work sees them.
 
-        Both ``w`` and the payload are restricted to ``columns`` for a work that has a number of
-        parameters for each.
+        One that has a number of parameters for each column gets ``columns`` only, and so much of
+        ``w``.
         """
-        blocks = self.whole if work.per_column is None else self.blocks
-        return compute_payload(code, message, blocks, work, w, should_stop, out)
+        return self.whole if work.per_column is None else self.blocks
 
 
 @sizeof.register(Shard)  # type: ignore[untyped-decorator]

@@ -20,13 +20,14 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.worker.crews import crew_of_worker
 from dask_gradcode.cluster.worker.delays import paced
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Payload, Vector
-from dask_gradcode.work import Work, compute_message, of_order
+from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
 
 __all__ = ["TaskTransport"]
 
@@ -264,16 +265,15 @@ def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     worker: Any = get_worker()
     fit, round_, _, role, _ = worker.get_current_task()
 
-    def compute(should_stop: Callable[[], bool]) -> Vector | None:
-        def of_leaf(leaf: int) -> Vector | None:
-            message = code.messages[leaf] if order.message is None else order.message
-            return shard.compute(code, message, work, w, should_stop)
+    blocks = shard.seen_by(work)
 
-        return compute_message(code, order.index, of_leaf)
+    def cut(leaf: int) -> list[Piece]:
+        message = code.messages[leaf] if order.message is None else order.message
+        return pieces_of(code, message, blocks, work, w)
 
-    with Released.told(stop.set):
+    with Released.told(stop.set), crew_of_worker() as crew:
         return paced(
-            compute,
+            lambda should_stop: compute_message(code, order.index, cut, should_stop, crew),
             stop.is_set,
             (fit, role),
             role,

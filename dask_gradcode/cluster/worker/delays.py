@@ -70,7 +70,7 @@ def paced(
         ``compute(should_stop)`` returns the payload, or None if it was told to stop, which it asks
         before each chunk of rows or each block.
     should_stop : callable
-        Whether this round is over.
+        Whether this round is over. Asked on all threads that compute, each of which is slowed down.
     who : hashable
         Whose rounds these are: one fit's role.
     role : int
@@ -103,27 +103,29 @@ class _Slowly:
     Parameters
     ----------
     should_stop : callable
-        Whether to stop; asked all the time, so that waiting ends with the round.
+        Whether to stop; asked all the time, so that waiting ends with the round. Any thread of
+        those that compute may ask; each is as slow as the others.
     slowdowns : sequence of callable
         How many times as long as usual computing takes; their product counts. Each may end.
     """
 
     def __init__(self, should_stop: Callable[[], bool], slowdowns: Sequence[_Slowdown]) -> None:
         self._should_stop, self._slowdowns = should_stop, slowdowns
-        self._since: float | None = None  # when computing went on; until first asked it has not
+        self._here = threading.local()  # since: when computing went on; none until asked
 
     def __call__(self) -> bool:
         stop = self.wait() or self._should_stop()
-        self._since = time.perf_counter()
+        self._here.since = time.perf_counter()
         return stop
 
     def wait(self) -> bool:
         """Wait for as long as computing should have taken; True if told to stop meanwhile."""
-        if self._since is None:
+        since: float | None = getattr(self._here, "since", None)
+        if since is None:
             return False
-        took = time.perf_counter() - self._since
+        took = time.perf_counter() - since
         while True:
-            until = self._since + took * prod(slowdown() for slowdown in self._slowdowns)
+            until = since + took * prod(slowdown() for slowdown in self._slowdowns)
             left = until - time.perf_counter()
             if left <= 0 or self._should_stop():
                 return left > 0

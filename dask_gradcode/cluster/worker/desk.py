@@ -14,9 +14,11 @@ from distributed import secede
 from distributed.core import Status
 
 from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.worker.crews import crew_of_worker
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.cluster.worker.visitor import Visitor
 from dask_gradcode.cluster.worker.wire import Closed
+from dask_gradcode.work import ALONE, Crew
 
 __all__ = ["HANDLER", "Desk", "detach", "install", "serve"]
 
@@ -34,14 +36,15 @@ def serve(shard: Shard, token: str) -> None:
     The body of one long task per role: it shows on the dashboard, and Dask does not take a worker
     for idle that holds pinned data.
     """
-    desk = Desk(shard)
-    with Released.told(desk.close):
-        _desks[token] = desk
-        secede()
-        try:
-            desk.run()
-        finally:
-            del _desks[token]
+    with crew_of_worker() as crew:
+        desk = Desk(shard, crew)
+        with Released.told(desk.close):
+            _desks[token] = desk
+            secede()
+            try:
+                desk.run()
+            finally:
+                del _desks[token]
 
 
 def install(dask_worker: Any) -> None:
@@ -69,7 +72,7 @@ def detach(comm: Any) -> socket.socket:
 
 
 class Desk:
-    """Serves all connections of one shard, in turn, on one thread.
+    """Serves all connections of one shard, in turn: one thread reads, and a crew computes.
 
     Whatever a visitor sends, and whatever comes of computing it, ends that visitor's connection at
     most.
@@ -78,10 +81,12 @@ class Desk:
     ----------
     shard : Shard
         The blocks to compute with.
+    crew : Crew, optional
+        Who computes. None but the thread that runs the desk if not given.
     """
 
-    def __init__(self, shard: Shard) -> None:
-        self._shard = shard
+    def __init__(self, shard: Shard, crew: Crew = ALONE) -> None:
+        self._shard, self._crew = shard, crew
         self._new: SimpleQueue[socket.socket | None] = SimpleQueue()
         self._bell, self._ear = socket.socketpair()
         self._selector = selectors.DefaultSelector()
@@ -130,7 +135,7 @@ class Desk:
                 self._open = False
                 continue
             try:
-                self._selector.register(sock, selectors.EVENT_READ, Visitor(sock))
+                self._selector.register(sock, selectors.EVENT_READ, Visitor(sock, self._crew))
             except Exception:  # no room for one more, or it has gone again
                 logger.exception("A connection cannot be served")
                 sock.close()

@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from threading import get_ident
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from dask_gradcode.cluster.worker.wire import (
 )
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Climb, Work, of_order
+from dask_gradcode.work import ALONE, Climb, Crew, Piece, Work, of_order, pieces_of
 
 __all__ = ["Job", "Visitor"]
 
@@ -62,6 +63,8 @@ class Visitor:
     ----------
     sock : socket.socket
         The connection.
+    crew : Crew, optional
+        Who computes. None but the thread that attends to the visitor if not given.
 
     Attributes
     ----------
@@ -70,11 +73,12 @@ class Visitor:
         has not taken an answer, before which nothing more is computed for it.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, crew: Crew = ALONE) -> None:
         sock.setblocking(False)  # a client that takes no answers keeps no other one waiting
         self.sock, self.wanted = sock, selectors.EVENT_READ
         # A w is no longer needed when the next one begins to come: work on it has been given up.
         self._reader, self._outbox = Reader(sock, TO_WORKER, reuse=True), Outbox(sock)
+        self._crew = crew
         self._job: Job | None = None
         self._works: Work | None = None  # of any order
         self._work: Work | None = None  # of the round's
@@ -139,22 +143,21 @@ class Visitor:
         assert self._job is not None
         assert self._work is not None
         job, work, round_, w = self._job, self._work, self._round, self._w
-        size = work.statistic(w).size
+        blocks, reader, over = shard.seen_by(work), get_ident(), False
 
         def superseded() -> bool:
-            self._read()
-            over = self._round != round_ or self._reader.begun() is Kind.BEGIN
-            return over or self._climb is not climb  # it has been dropped
+            nonlocal over
+            if get_ident() == reader and not over:  # the others go by what it has read
+                self._read()
+                over = self._round != round_ or self._reader.begun() is Kind.BEGIN
+                over = over or self._climb is not climb  # it has been dropped
+            return over
+
+        def cut(leaf: int) -> list[Piece]:
+            return pieces_of(job.code, job.messages[leaf], blocks, work, w)
 
         def compute(should_stop: Callable[[], bool]) -> Vector | None:
-            def of_leaf(leaf: int) -> Vector | None:
-                out = climb.room(size)
-                payload = shard.compute(job.code, job.messages[leaf], work, w, should_stop, out)
-                if payload is None:
-                    self._spare.append(out)
-                return payload
-
-            return climb.finish(of_leaf)
+            return climb.finish(cut, should_stop, self._crew)
 
         return paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
 
@@ -202,8 +205,9 @@ class Visitor:
                 self._work = of_order(self._works, order)
             except TypeError as error:
                 raise Unreadable(str(error)) from error
-            if self._work.is_foreign:
-                self._w = self._w.copy()  # it may keep it
+            if self._work.is_foreign or self._crew.n_threads > 1:
+                # It may be kept, or others may be at work on it when the next one begins to come.
+                self._w = self._w.copy()
         self._asked.clear()
         self._climb = None
         self._ask(asks)
