@@ -5,9 +5,9 @@
 Logistic regression with C = 1 on placed data, four worker processes of one thread, fractional
 repetition, s = 1: dense rows of 50 features, well scaled, with scales from 1e-3 to 1e3, and far
 from zero; and the paper's data if its file is given, whose one-hot features are too many for a
-Hessian unless only those are taken that occur in a thousand rows. "Gap" is how far the objective is above
-the lowest that any of them has found, relative to it; seconds are medians of fits in turns. Ratios
-are of newton-cholesky to lbfgs.
+Hessian unless only those are taken that occur in a thousand rows. "Gap" is how far the objective is
+above the lowest that any of them has found, relative to it; seconds are medians of fits in turns.
+Ratios are of newton-cholesky to lbfgs.
 """
 
 from __future__ import annotations
