@@ -27,6 +27,9 @@ _FINE = 2.0**-20
 """A shift is a multiple of this share of the scale: as good as the mean, and the same however rows
 are cut into chunks; for standardised columns it is 0."""
 
+_FAR = 100.0
+"""From so many scales on a column is far from zero: its Hessian would lose twice as many digits."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
@@ -187,8 +190,26 @@ class Coordinates:
             If given, it is with respect to ``coef`` and ``intercept + about @ coef``.
         """
         to_here = self if about is None else replace(self, shift=self.shift - about)
-        half = np.array([to_here.gradient(row) for row in hessian])
-        return self.size * np.array([to_here.gradient(column) for column in half.T])
+        return self.size * to_here._gradients(to_here._gradients(hessian).T)
+
+    def _gradients(self, rows: Matrix) -> Matrix:
+        """Return what ``gradient`` makes of each row of a matrix."""
+        layout, mapped = self.layout, rows * (self.unit / self.size)
+        n, n_slopes, n_outputs = layout.n_features, layout.n_slopes, layout.n_outputs
+        coef = rows[:, :n_slopes].reshape(len(rows), n, n_outputs)
+        if layout.has_intercept:
+            coef = coef - self.shift[:, None] * rows[:, None, n_slopes : n_slopes + n_outputs]
+        columns = np.moveaxis(coef, 1, 0).reshape(n, -1)  # of each row and output
+        columns = self._stretched(columns * (self._slope / self.size), -1)
+        whole = np.moveaxis(columns.reshape(n, len(rows), n_outputs), 0, 1)
+        mapped[:, :n_slopes] = whole.reshape(len(rows), n_slopes)
+        return mapped
+
+    @property
+    def about(self) -> Vector | None:
+        """What is taken from dense columns in Hessians, lest they lose digits: None for nothing."""
+        is_far = self.layout.has_intercept & (np.abs(self.shift) > _FAR * self.scale)
+        return np.where(is_far, self.shift, 0.0) if is_far.any() else None
 
     def told_in(self, other: Coordinates, gradient: Vector) -> Vector:
         """Return a gradient of these coordinates as one of others."""

@@ -137,10 +137,26 @@ def second_order(objective: Objective, w: Vector) -> Evaluation:
     w : ndarray of shape (n_parameters,)
         Where.
 
+    Returns
+    -------
+    Evaluation
+        With a Hessian.
+
     Raises
     ------
     TypeError
         If it tells no second derivatives.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.losses import Squared
+    >>> from dask_gradcode.objective import InProcessObjective
+    >>> from dask_gradcode.work import Block
+    >>> block = Block(np.array([[1.0], [2.0]]), np.zeros(2))
+    >>> objective = InProcessObjective(Uncoded(1), {0: block}, Squared())
+    >>> second_order(objective, np.zeros(1)).hessian
+    array([[5.]])
     """
     if not isinstance(objective, SecondOrderObjective):
         raise TypeError(

@@ -71,9 +71,11 @@ def in_process_coef(
     problem = Problem(Logistic(), scale=1 / len(y), alpha=1 / len(y), curvature=0.25)
     layout = Layout(X.shape[1], n_outputs=1, n_own=0, has_intercept=True)
     coordinates = problem.coordinates(layout, Spread.of(X))
-    work, about = Centred(problem.loss, coordinates.shift), coordinates.shift
+    about = coordinates.about
     objective = Penalised(
-        InProcessObjective(code, blocks, work),
+        InProcessObjective(
+            code, blocks, problem.loss if about is None else Centred(problem.loss, about)
+        ),
         scale=problem.scale,
         alpha=problem.alpha,
         n_penalised=layout.n_slopes,

@@ -142,6 +142,8 @@ def test_a_hessian_about_the_means_loses_no_digits(layout: Layout) -> None:
     n = layout.n_slopes  # intercepts are in units of 5, too
     expected[n:] *= 5.0
     expected[:, n:] *= 5.0
-    about = there.shift
+    about = there.about
+    assert about is not None
+    assert_array_equal(about, there.shift * [1.0, 0.0, 1.0])  # where zero is 1e3 scales away
     found = there.hessian(linear_hessian(layout, X - about), about)
     assert_allclose(found, expected / 7.0, rtol=1e-9, atol=1e-9)

@@ -120,15 +120,7 @@ class ClusterObjective:
 
     @one_blas_thread()
     def second_order(self, w: Vector) -> Evaluation:
-        """Run one round, for a Hessian, too.
-
-        Raises
-        ------
-        TypeError
-            If the work has no second derivatives.
-        Exception
-            As a call does.
-        """
+        """Run one round, for a Hessian, too; raises TypeError if the work has none."""
         return self._run(self._engine.second_order, w)
 
     def _run(self, evaluate: Callable[[Vector], Evaluation], w: Vector) -> Evaluation:

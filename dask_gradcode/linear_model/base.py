@@ -174,9 +174,9 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         of_order(as_work(problem.loss), solver.order)
 
     def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
-        if self._solver().order == 1 or not self.fit_intercept or issparse(X):
+        if self._solver().order == 1 or issparse(X):
             return None
-        return problem.coordinates(self._layout(problem, X.shape[1]), spread).shift
+        return problem.coordinates(self._layout(problem, X.shape[1]), spread).about
 
     def _layout(self, problem: Problem, n_features: int) -> Layout:
         loss = problem.loss

@@ -208,7 +208,7 @@ class TakesAnyInput(BaseEstimator):
                     random_state=self._seed(),
                     client=self.client,
                     estimator=type(self).__name__,
-                    check=lambda targets: self._checked_problem(targets, X.shape[1]),
+                    check=self._checked_problem,
                 )
             )
         if is_dask(X) or data is X:

@@ -76,7 +76,19 @@ class Port(Protocol):
     def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost | Unplaced | Ready]:
         """Begin a round, which supersedes every older one; say who is absent, who has come back.
 
-        ``order`` is up to which order derivatives are wanted: 1 or 2.
+        Parameters
+        ----------
+        round : int
+            Its number.
+        w : ndarray of shape (n_parameters,)
+            The point.
+        order : {1, 2}
+            Up to which order derivatives are wanted.
+
+        Returns
+        -------
+        sequence of Lost, Unplaced or Ready
+            Who is absent, who has come back.
         """
         ...
 
@@ -182,19 +194,12 @@ class Engine:
         return self._evaluate(w, 1)
 
     def second_order(self, w: Vector) -> Evaluation:
-        """Run one round and return value, gradient and Hessian.
-
-        Raises
-        ------
-        TypeError
-            If the work has no second derivatives.
-        """
+        """Run one round for value, gradient and Hessian; TypeError if the work has none."""
         return self._evaluate(w, 2)
 
     def _evaluate(self, w: Vector, order: int) -> Evaluation:
-        statistic = self._statistic(w, order)
         round_ = self.run(w, order)
-        seen = evaluation(round_, statistic)
+        seen = evaluation(round_, self._statistic(w, order))
         self.conclude(round_, seen.record)
         return seen
 

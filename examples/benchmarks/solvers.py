@@ -2,12 +2,12 @@
 
     python examples/benchmarks/solvers.py [--rows 100000] [--data train.csv]
 
-Logistic regression with C = 1 on placed data, four worker processes of one thread, fractional
-repetition, s = 1: dense rows of 50 features, well scaled, with scales from 1e-3 to 1e3, and far
-from zero; and the paper's data if its file is given, whose one-hot features are too many for a
-Hessian unless only those are taken that occur in a thousand rows. "Gap" is how far the objective is
-above the lowest that any of them has found, relative to it; seconds are medians of fits in turns.
-Ratios are of newton-cholesky to lbfgs.
+Logistic regression with C = 1 on placed data: four worker processes of one thread, fractional
+repetition, s = 1. Dense rows of 50 features, well scaled, with scales from 1e-3 to 1e3, and far
+from zero; and those features of the paper's data that occur in a hundred rows, if its file is
+given. "Gap" is how far the objective is above the lowest that any solver has found, relative to it;
+seconds are medians of fits in turns. The budgets are ratios of newton-cholesky to L-BFGS on the
+columns as they are, which is scikit-learn's; our "lbfgs" has them centred and scaled.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.kernels import one_blas_thread
 
 SOLVERS = ("lbfgs", "newton-cholesky", "nesterov")
-BUDGETS = {"rounds": 0.1, "seconds": 1 / 3}  # of badly scaled features
+BUDGETS = "budgets 0.10 and 0.33 where features are badly scaled"
 N_FEATURES, TOL, MAX_ITER = 50, 1e-7, 2000
-FREQUENT = 1000
+FREQUENT = 100
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def data_sets(n_rows: int, path: Path | None) -> Iterator[tuple[str, Any, Any]]:
     yield "scales 1e-3 to 1e3", X * np.logspace(-3, 3, N_FEATURES), y
     yield "mean 1e6", X + 1e6, y
     if path is not None:
-        X, y = amazon.load(path)
+        X, _, y, _ = amazon.load(path)
         frequent = np.bincount(X.indices, minlength=X.shape[1]) >= FREQUENT
         yield "the paper's data, frequent features", X[:, np.flatnonzero(frequent)], y
 
@@ -88,12 +88,11 @@ def compare(X: Any, y: Any, client: Client, repeats: int) -> None:
     print(f"{'solver':18s}{'rounds':>8s}{'seconds':>10s}{'gap':>10s}")
     for name, (lost, n_rounds) in found.items():
         print(f"{name:18s}{n_rounds:8d}{took[name]:10.3f}{lost / least - 1.0:10.1e}")
-    ratios = {
-        "rounds": found["newton-cholesky"][1] / found["lbfgs"][1],
-        "seconds": took["newton-cholesky"] / took["lbfgs"],
-    }
-    for name, ratio in ratios.items():
-        print(f"newton-cholesky / lbfgs, {name}: {ratio:.2f} (budget {BUDGETS[name]:.2f})")
+    for name in ("lbfgs", "scikit-learn"):
+        rounds = found["newton-cholesky"][1] / found[name][1]
+        ratio = took["newton-cholesky"] / took[name]
+        print(f"newton-cholesky / {name}: rounds {rounds:.3f}, seconds {ratio:.2f}")
+    print(f"({BUDGETS}, against scikit-learn)")
 
 
 def value(X: Any, y: Any, model: Any) -> float:

@@ -85,8 +85,9 @@ def test_newtons_coefficients_have_the_same_bits_whoever_is_frozen(
 ) -> None:
     code = FractionalRepetition(4, 1)
     model = CodedLogisticRegression(solver="newton-cholesky", tol=1e-8, transport=transport)
-    expected = in_process_coef(X, Y, code, tol=1e-8, solver=NewtonCholesky())
-    with place(X, Y, code=code) as data:
+    rows = X + 1e4 * (np.arange(8) % 2)  # of some columns Hessians are about their means
+    expected = in_process_coef(rows, Y, code, tol=1e-8, solver=NewtonCholesky())
+    with place(rows, Y, code=code) as data:
         for role in (1, 2):
             with frozen(pid_of(client, data.addresses[role])):
                 model.fit(data)

@@ -133,11 +133,12 @@ def place_data(
     random_state: int | None,
     client: Client | str | None,
     estimator: str,
-    check: Callable[[Targets], object] | None = None,
+    check: Callable[[Targets, int], object] | None = None,
 ) -> Placement:
     """Place data in the name of an estimator, which its error texts then mention.
 
-    ``check`` raises for targets that the estimator cannot use, before rows travel.
+    ``check`` raises for targets that the estimator cannot use, or for so many features, before rows
+    travel.
     """
     check_containers(X=X, y=y, sample_weight=sample_weight)
     feature_names = _feature_names(X)
@@ -168,12 +169,12 @@ def place_data(
         logger.info("%d rows, %d values stored: coded by %r.", size.n_rows, size.n_values, chosen)
         _check_rows(sum(lengths["X"]), chosen)
         targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
+        n_features = x_facts[0].n_features
         if check is not None:
-            check(targets)
+            check(targets, n_features)
         uid, before = uuid.uuid4().hex[:12], imports.before
         builder = Builder(lent, uid, chosen, source, lengths, borders, targets, addresses, before)
         deliveries = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
-        n_features = x_facts[0].n_features
         data = Placement(lent, chosen, deliveries, targets, borders, n_features, feature_names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.roles.release)
