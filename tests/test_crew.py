@@ -32,9 +32,9 @@ def helpers() -> list[threading.Thread]:
 def test_every_item_is_done_once(n_threads: int, n_items: int) -> None:
     done: list[int] = []
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         done.append(item)
-        return not should_stop()
+        should_stop()
 
     with closing(Crew(n_threads)) as crew:
         for _ in range(3):
@@ -47,9 +47,8 @@ def test_every_item_is_done_once(n_threads: int, n_items: int) -> None:
 def test_as_many_items_as_there_are_threads_are_done_at_once() -> None:
     meeting = threading.Barrier(4)
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         meeting.wait(LONG)  # nobody comes through alone
-        return True
 
     with closing(Crew(4)) as crew:
         assert crew.each(do, iter(range(8)), never)
@@ -59,9 +58,8 @@ def test_as_many_items_as_there_are_threads_are_done_at_once() -> None:
 def test_no_thread_is_started_for_one_item_nor_where_there_is_but_one() -> None:
     seen: list[threading.Thread] = []
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         seen.append(threading.current_thread())
-        return True
 
     with closing(Crew(2)) as crew:
         crew.each(do, iter(range(1)), never)
@@ -72,10 +70,9 @@ def test_no_thread_is_started_for_one_item_nor_where_there_is_but_one() -> None:
 def test_a_helper_sees_the_context_of_its_caller(crew: Crew) -> None:
     meeting, seen = threading.Barrier(2), list[str]()
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         meeting.wait(LONG)
         seen.append(WHO.get())
-        return True
 
     for who in ("first", "second"):
         WHO.set(who)
@@ -87,12 +84,11 @@ def test_who_is_told_to_stop_has_no_helper_at_work_any_more(crew: Crew) -> None:
     meeting, ended = threading.Barrier(2), list[int]()
     both = threading.Event()
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         meeting.wait(LONG)
         both.set()
         wait_until(should_stop)
         ended.append(item)
-        return False
 
     assert not crew.each(do, iter(range(9)), both.is_set)
     assert sorted(ended) == [0, 1]
@@ -101,14 +97,13 @@ def test_who_is_told_to_stop_has_no_helper_at_work_any_more(crew: Crew) -> None:
 def test_a_caller_that_has_nothing_left_to_do_still_looks(crew: Crew) -> None:
     caller, alone, meeting = threading.get_ident(), threading.Event(), threading.Barrier(2)
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         meeting.wait(LONG)
         if threading.get_ident() == caller:
             alone.set()
-            return True
+            return
         alone.wait(LONG)
         wait_until(should_stop)
-        return False
 
     def only_the_caller_knows() -> bool:
         return threading.get_ident() == caller and alone.is_set()
@@ -124,26 +119,24 @@ def test_an_error_on_any_thread_stops_the_others_and_is_raised(
     caller, meeting = threading.get_ident(), threading.Barrier(2)
     ended: list[int] = []
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         meeting.wait(LONG)
         if (threading.get_ident() == caller) is of_caller:
             raise error("mine")
         wait_until(should_stop)
         ended.append(item)
-        return False
 
     with pytest.raises(error, match="mine"):
         crew.each(do, iter(range(9)), never)
     assert len(ended) == 1
-    assert crew.each(lambda item, should_stop: True, iter(range(9)), never)  # it can go on
+    assert crew.each(lambda item, should_stop: None, iter(range(9)), never)  # it can go on
 
 
 def test_an_error_of_looking_is_raised_on_whichever_thread_it_comes(crew: Crew) -> None:
     caller, meeting = threading.get_ident(), threading.Barrier(2)
 
-    def do(item: int, should_stop: Callable[[], bool]) -> bool:
+    def do(item: int, should_stop: Callable[[], bool]) -> None:
         meeting.wait(LONG)
-        return True
 
     def look() -> bool:
         if threading.get_ident() != caller:
@@ -161,24 +154,23 @@ def test_an_error_of_the_items_is_raised(n_threads: int) -> None:
         raise KeyError("no more")
 
     with closing(Crew(n_threads)) as crew, pytest.raises(KeyError, match="no more"):
-        crew.each(lambda item, should_stop: True, items(), never)
+        crew.each(lambda item, should_stop: None, items(), never)
 
 
 def test_a_helper_leaves_when_another_caller_comes(crew: Crew) -> None:
     meeting, both, last = threading.Barrier(2), threading.Event(), threading.Event()
     first: list[int] = []
 
-    def of_first(item: int, should_stop: Callable[[], bool]) -> bool:
+    def of_first(item: int, should_stop: Callable[[], bool]) -> None:
         if item < 2:
             meeting.wait(LONG)
             both.wait(LONG)  # the helper is in the middle of an item when the second one comes
         else:
             first.append(threading.get_ident())
-        return True
 
-    def of_second(item: int, should_stop: Callable[[], bool]) -> bool:
+    def of_second(item: int, should_stop: Callable[[], bool]) -> None:
         both.set()
-        return last.wait(LONG)
+        last.wait(LONG)
 
     def call_second() -> None:
         crew.each(of_second, iter(range(1)), never)

@@ -12,7 +12,7 @@ from dask_gradcode.kernels import never
 from dask_gradcode.typing import Vector
 from dask_gradcode.work.crew import ALONE, Crew
 from dask_gradcode.work.pairs import Pairs
-from dask_gradcode.work.payload import Piece
+from dask_gradcode.work.payload import Piece, add_up
 
 __all__ = ["Climb", "compute_message"]
 
@@ -43,6 +43,8 @@ class Climb:
     ----------
     message : int
         What is wanted; less after ``cut``.
+    running : int or None
+        The first leaf that is not there, None once all are.
 
     Examples
     --------
@@ -66,12 +68,7 @@ class Climb:
         self._sums = Forest(code, self._added, message)
         self._left = dict.fromkeys(leaves(code, message))
         self._lock = threading.RLock()
-
-    @property
-    def running(self) -> int | None:
-        """The first leaf that is not there, None once all are."""
-        with self._lock:
-            return next(iter(self._left), None)
+        self.running: int | None = next(iter(self._left))
 
     @property
     def payload(self) -> Vector:
@@ -84,6 +81,7 @@ class Climb:
             if leaf in self._left:
                 self._sums.put(leaf, payload)
                 del self._left[leaf]
+                self.running = next(iter(self._left), None)
 
     def finish(
         self,
@@ -107,7 +105,15 @@ class Climb:
         ndarray of shape (n_entries,) or None
             None if told to stop.
         """
-        return self.payload if crew.each(self._compute, self._steps(cut), should_stop) else None
+        if crew.n_threads > 1:
+            done = crew.each(self._compute, self._steps(cut), should_stop)
+            return self.payload if done else None
+        while self.running is not None:
+            payload = add_up(cut(self.running), self._spare, should_stop)
+            if payload is None:
+                return None
+            self.take(self.running, payload)
+        return self.payload
 
     def cut(self) -> dict[int, Vector]:
         """Want no more than the first leaf that is not there, and return all that is.
@@ -132,20 +138,19 @@ class Climb:
                 for place, piece in enumerate(pieces):
                     yield _Step(leaf, pairs, place, piece)
 
-    def _compute(self, step: _Step, should_stop: Callable[[], bool]) -> bool:
+    def _compute(self, step: _Step, should_stop: Callable[[], bool]) -> None:
         leaf, pairs, place, piece = step
         if leaf not in self._left:
-            return True
+            return
         with self._lock:
             out = pairs.room(piece.size)
         if not piece.compute(out, lambda: should_stop() or leaf not in self._left):
             self._spare.append(out)
-            return False
+            return
         with self._lock:
             payload = pairs.put(place, out)
             if payload is not None:
                 self.take(leaf, payload)
-        return True
 
     def _added(self, left: Vector, right: Vector) -> Vector:
         left += right

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 _LOOK_EVERY = 0.001  # seconds between two looks of a caller that waits for its helpers
 
-Do = Callable[[T, Callable[[], bool]], bool]
+Do = Callable[[T, Callable[[], bool]], None]
 
 
 class Crew:
@@ -34,7 +34,6 @@ class Crew:
     >>> crew, done = Crew(2), []
     >>> def do(item, should_stop):
     ...     done.append(item)
-    ...     return True
     >>> crew.each(do, iter(range(5)), lambda: False)
     True
     >>> sorted(done)
@@ -56,7 +55,7 @@ class Crew:
         Parameters
         ----------
         do : callable
-            ``do(item, should_stop)`` returns False if told to stop, else True.
+            ``do(item, should_stop)`` returns early if told to stop.
         items : iterator
             None of them is None. Advanced by one thread at a time.
         should_stop : callable
@@ -72,8 +71,6 @@ class Crew:
         BaseException
             The first that ``do`` or ``items`` raised, which stops all others.
         """
-        if self.n_threads == 1:
-            return all(do(item, should_stop) for item in items)
         job = _Job(do, items, should_stop)
         with self._at_work():
             while job.step(self._invite):

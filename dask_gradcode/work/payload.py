@@ -11,7 +11,7 @@ from dask_gradcode.typing import Vector
 from dask_gradcode.work.base import Block, Work
 from dask_gradcode.work.pairs import Pairs
 
-__all__ = ["Piece", "compute_payload", "pieces_of"]
+__all__ = ["Piece", "add_up", "compute_payload", "pieces_of"]
 
 
 class Piece(NamedTuple):
@@ -159,11 +159,28 @@ def compute_payload(
     >>> compute_payload(code, code.messages[0], blocks, as_work(square), np.array([3.0]))
     array([18., 12.])
     """
-    pieces = pieces_of(code, message, blocks, work, w)
-    pairs, total = Pairs(len(pieces)), None
+    return add_up(pieces_of(code, message, blocks, work, w), [], should_stop)
+
+
+def add_up(
+    pieces: Sequence[Piece], spare: list[Vector], should_stop: Callable[[], bool]
+) -> Vector | None:
+    """Compute pieces one after another, and return their sum; None if told to stop.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        All of a message.
+    spare : list of ndarray
+        As for :class:`Pairs`.
+    should_stop : callable
+        As for :meth:`Piece.compute`.
+    """
+    pairs, total = Pairs(len(pieces), spare), None
     for place, piece in enumerate(pieces):
         out = pairs.room(piece.size)
         if not piece.compute(out, should_stop):
+            spare.append(out)
             return None
         total = pairs.put(place, out)
     return total

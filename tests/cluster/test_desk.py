@@ -33,13 +33,12 @@ from dask_gradcode.cluster.worker.wire import (
     Unreadable,
     pack,
 )
-from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, WorkLike, as_work
+from dask_gradcode.work import Block, as_work
 from frames import HUGE, UNREADABLE, anything, cut, header, places
 from helpers import count_rows, wait_until
+from visits import CODE, Visit, visit_for
 
-CODE = FractionalRepetition(2, 1)  # a message is the sum of both blocks
 SHARD = Shard(0, {block: Block(np.ones((3, 1)), np.zeros(3)) for block in (0, 1)})
 
 begun, gate = threading.Event(), threading.Event()
@@ -49,54 +48,6 @@ def gated(w: Vector, block: Block) -> tuple[float, Vector]:
     begun.set()
     gate.wait()
     return count_rows(w, block)
-
-
-class Visit:
-    """A client's connection to a desk, as the stream has it."""
-
-    def __init__(self, desk: Desk, link: Link) -> None:
-        self.link = link
-        self.sock, theirs = socket.socketpair()
-        desk.accept(theirs)
-        link.connect(self.sock)
-        self.round = -1
-
-    def begin(self, w: Vector, *asks: int) -> None:
-        self.round += 1
-        self.link.forget(self.round)
-        head = np.array([*asks, 1], dtype=np.int64)  # and the order of derivatives
-        self.link.begin(pack(Kind.BEGIN, self.round, len(asks), head, w))
-
-    def next(self) -> Frame:
-        """Return the next frame."""
-        with selectors.DefaultSelector() as selector:
-            while True:
-                selector.register(self.sock, self.link.wanted)
-                selector.select()
-                selector.unregister(self.sock)
-                self.link.flush()
-                for frame in self.link.read():
-                    return frame
-
-    def works(self) -> None:
-        """Check that a round goes well."""
-        self.begin(np.zeros(2), 0)
-        answer = self.next()
-        assert (answer.kind, answer.round, answer.number) == (Kind.ANSWER, self.round, 0)
-        np.testing.assert_array_equal(answer.body.view(np.float64), [6.0, 0.0, 0.0])
-
-    def error(self) -> BaseException:
-        """Return the error that is told in a message's place."""
-        frame = self.next()
-        assert (frame.kind, frame.round, frame.number) == (Kind.ERROR, self.round, 0)
-        return unpack_error(frame.body.data)
-
-    def close(self) -> None:
-        self.sock.close()
-
-
-def visit_for(desk: Desk, work: WorkLike = count_rows) -> Visit:
-    return Visit(desk, Link(0, "here", CODE, dumps(as_work(work))))
 
 
 @pytest.fixture(scope="module")
