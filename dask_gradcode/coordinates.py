@@ -10,7 +10,7 @@ coefficients are then shortened along the one direction in which they are alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,13 +19,16 @@ import numpy as np
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1
 from dask_gradcode.spread import Spread, rounded
-from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, second_order
 
 __all__ = ["Coordinates"]
 
 _FINE = 2.0**-20
 """A shift is a multiple of this share of the scale: as good as the mean, and the same however rows
 are cut into chunks; for standardised columns it is 0."""
+
+_FAR = 100.0
+"""From so many scales on a column is far from zero: its Hessian would lose twice as many digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +179,38 @@ class Coordinates:
         layout.coef(mapped)[:] = self._stretched(coef * (self._slope / self.size), -1)
         return mapped
 
+    def hessian(self, hessian: Matrix, about: Vector | None = None) -> Matrix:
+        """Return the Hessian with respect to ``u``, given the one with respect to ``w``.
+
+        Parameters
+        ----------
+        hessian : ndarray of shape (n_parameters, n_parameters)
+            Symmetric.
+        about : ndarray of shape (n_features,), optional
+            If given, it is with respect to ``coef`` and ``intercept + about @ coef``.
+        """
+        to_here = self if about is None else replace(self, shift=self.shift - about)
+        return self.size * to_here._gradients(to_here._gradients(hessian).T)
+
+    def _gradients(self, rows: Matrix) -> Matrix:
+        """Return what ``gradient`` makes of each row of a matrix."""
+        layout, mapped = self.layout, rows * (self.unit / self.size)
+        n, n_slopes, n_outputs = layout.n_features, layout.n_slopes, layout.n_outputs
+        coef = rows[:, :n_slopes].reshape(len(rows), n, n_outputs)
+        if layout.has_intercept:
+            coef = coef - self.shift[:, None] * rows[:, None, n_slopes : n_slopes + n_outputs]
+        columns = np.moveaxis(coef, 1, 0).reshape(n, -1)  # of each row and output
+        columns = self._stretched(columns * (self._slope / self.size), -1)
+        whole = np.moveaxis(columns.reshape(n, len(rows), n_outputs), 0, 1)
+        mapped[:, :n_slopes] = whole.reshape(len(rows), n_slopes)
+        return mapped
+
+    @property
+    def about(self) -> Vector | None:
+        """What is taken from dense columns in Hessians, lest they lose digits: None for nothing."""
+        is_far = self.layout.has_intercept & (np.abs(self.shift) > _FAR * self.scale)
+        return np.where(is_far, self.shift, 0.0) if is_far.any() else None
+
     def told_in(self, other: Coordinates, gradient: Vector) -> Vector:
         """Return a gradient of these coordinates as one of others."""
         return other.gradient(self._of_model(gradient))
@@ -207,16 +242,19 @@ class Coordinates:
         each = np.repeat(strength * self._slope[:, 0] / self.size, self.layout.n_outputs)
         return L1(each, self.layout.n_slopes)
 
-    def objective(self, objective: Objective) -> Objective:
-        """Return an objective of ``w`` as one of ``u``."""
+    def objective(self, objective: Objective, about: Vector | None = None) -> Objective:
+        """Return an objective of ``w``, whose Hessians are about something, as one of ``u``."""
+        return _Mapped(objective, self, about)
 
-        def mapped(u: Vector) -> Evaluation:
-            seen = objective(self.to_model(u))
-            gradient = self.gradient(seen.gradient)
-            rounding = seen.rounding * self._rounding
-            return Evaluation(seen.value / self.size, gradient, seen.record, rounding)
-
-        return mapped
+    def evaluation(self, seen: Evaluation, about: Vector | None = None) -> Evaluation:
+        """Return what was seen of ``w`` as what is seen of ``u``."""
+        return Evaluation(
+            seen.value / self.size,
+            self.gradient(seen.gradient),
+            seen.record,
+            seen.rounding * self._rounding,
+            None if seen.hessian is None else self.hessian(seen.hessian, about),
+        )
 
     @cached_property
     def _rounding(self) -> float:
@@ -226,3 +264,21 @@ class Coordinates:
         if not self.layout.has_intercept and length > 1.0:
             each = each + np.abs(direction) * (np.abs(direction) @ each)
         return float(each.max(initial=1.0)) * self.unit / self.size
+
+
+class _Mapped:
+    """An objective of the model's parameters, at a solver's points."""
+
+    def __init__(
+        self, objective: Objective, coordinates: Coordinates, about: Vector | None
+    ) -> None:
+        self._objective, self._coordinates, self._about = objective, coordinates, about
+
+    def __call__(self, u: Vector) -> Evaluation:
+        coordinates = self._coordinates
+        return coordinates.evaluation(self._objective(coordinates.to_model(u)))
+
+    def second_order(self, u: Vector) -> Evaluation:
+        coordinates = self._coordinates
+        seen = second_order(self._objective, coordinates.to_model(u))
+        return coordinates.evaluation(seen, self._about)

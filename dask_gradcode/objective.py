@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,10 +23,19 @@ from dask_gradcode.rounds import (
     Round,
     WaitRule,
 )
-from dask_gradcode.typing import Evaluation, Objective, Vector
-from dask_gradcode.work import Block, Piece, Work, WorkLike, as_work, compute_message, pieces_of
+from dask_gradcode.typing import Evaluation, Objective, Vector, second_order
+from dask_gradcode.work import (
+    Block,
+    Piece,
+    Work,
+    WorkLike,
+    as_work,
+    compute_message,
+    of_order,
+    pieces_of,
+)
 
-__all__ = ["InProcessObjective", "Penalised"]
+__all__ = ["Anchored", "InProcessObjective", "Penalised"]
 
 
 class InProcessObjective:
@@ -66,7 +76,7 @@ class InProcessObjective:
         rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
         work = as_work(work)
         port = _Here(code, blocks, work)
-        self._engine = Engine(code, port, wait, Everybody(), rows, work.statistic)
+        self._engine = Engine(code, port, wait, Everybody(), rows, work)
 
     @property
     def logs(self) -> Logbook:
@@ -77,12 +87,17 @@ class InProcessObjective:
         """Run one round."""
         return self._engine(w)
 
+    def second_order(self, w: Vector) -> Evaluation:
+        """Run one round, for a Hessian, too."""
+        return self._engine.second_order(w)
+
 
 class _Here:
     """A port to this process: computes a message whenever the round waits for one."""
 
     def __init__(self, code: GradientCode, blocks: Mapping[int, Block], work: Work) -> None:
-        self._code, self._blocks, self._work = code, blocks, work
+        self._code, self._blocks = code, blocks
+        self._works = self._work = work
         weights = code.decode(np.ones(len(code.messages), dtype=bool)).weights
         # Messages that decoding would use come first, each of them once.
         order = np.argsort(weights == 0.0, kind="stable")
@@ -99,8 +114,9 @@ class _Here:
     def patience(self) -> Patience:
         return Patience()  # who is silent stays silent
 
-    def begin(self, round: int, w: Vector) -> Sequence[Lost]:
+    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost]:
         self._round, self._w, self._asked = round, w, []
+        self._work = of_order(self._works, order)
         self._met.clear()
         self._reached = {}
         return []
@@ -165,9 +181,70 @@ class Penalised:
 
     def __call__(self, w: Vector) -> Evaluation:
         """Evaluate the sum, scale it and add the penalty."""
-        seen = self._objective(w)
+        return self._penalised(w, self._objective(w))
+
+    def second_order(self, w: Vector) -> Evaluation:
+        """Evaluate with a Hessian."""
+        return self._penalised(w, second_order(self._objective, w))
+
+    def _penalised(self, w: Vector, seen: Evaluation) -> Evaluation:
         slopes = w[: self._n_penalised]
         gradient = self._scale * seen.gradient
         gradient[: self._n_penalised] += self._alpha * slopes
         value = self._scale * seen.value + 0.5 * self._alpha * float(slopes @ slopes)
-        return Evaluation(value, gradient, seen.record, self._scale * seen.rounding)
+        hessian = seen.hessian
+        if hessian is not None:
+            hessian = self._scale * hessian
+            diagonal = np.einsum("ii->i", hessian)  # a view
+            diagonal[: self._n_penalised] += self._alpha
+        return Evaluation(value, gradient, seen.record, self._scale * seen.rounding, hessian)
+
+
+class Anchored:
+    """An objective that stays the same where all outputs of a column change alike, held there.
+
+    Of several classes only differences count, so without a penalty the Hessian is singular: here it
+    is not, and yet Newton's step is the shortest of those that it would allow. Values and gradients
+    stay as they are.
+
+    Parameters
+    ----------
+    objective : Objective
+        Parameters of a column are neighbours in its points, as are intercepts.
+    n_outputs : int
+        How many there are of each.
+    first : int, default=0
+        The first parameter for which that holds: those before it have a penalty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.losses import Multinomial
+    >>> block = Block(np.array([[1.0], [3.0]]), np.array([0.0, 1.0]))
+    >>> loss = Multinomial((0.0, 1.0))
+    >>> objective = InProcessObjective(Uncoded(1), {0: block}, loss)
+    >>> objective.second_order(np.zeros(2)).hessian
+    array([[ 2.5, -2.5],
+           [-2.5,  2.5]])
+    >>> Anchored(objective, n_outputs=2).second_order(np.zeros(2)).hessian
+    array([[ 3.75, -1.25],
+           [-1.25,  3.75]])
+    """
+
+    def __init__(self, objective: Objective, *, n_outputs: int, first: int = 0) -> None:
+        self._objective, self._n_outputs, self._first = objective, n_outputs, first
+
+    def __call__(self, w: Vector) -> Evaluation:
+        """Evaluate."""
+        return self._objective(w)
+
+    def second_order(self, w: Vector) -> Evaluation:
+        """Evaluate with a Hessian."""
+        seen, n = second_order(self._objective, w), self._n_outputs
+        assert seen.hessian is not None
+        hessian = seen.hessian.copy()
+        for start in range(self._first, w.size, n):
+            block = hessian[start : start + n, start : start + n]
+            block += np.trace(block) / n**2  # as much curvature as in other directions
+        return replace(seen, hessian=hessian)

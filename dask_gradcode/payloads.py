@@ -1,31 +1,37 @@
 """What a message carries, and where: no other module knows the layout of a payload.
 
 A payload is one vector, because that is what codes add and what travels. It has *sections*: today
-the value and the gradient. A section is read and written through the view that :class:`Statistic`
-gives of it, so that a further one is a further field here, and nothing elsewhere.
+the value, the gradient and, where a round is of second order, the upper triangle of the Hessian. A
+section is read and written through :class:`Statistic` alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dask_gradcode.typing import Vector
+from dask_gradcode.typing import Matrix, Vector
 
 __all__ = ["Statistic"]
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """What is summed over rows: a value, then its gradient.
+    """What is summed over rows: a value, then its gradient, then perhaps its Hessian.
+
+    Of the Hessian, which is symmetric, there are the rows of its upper triangle, one after the
+    other.
 
     Parameters
     ----------
     n_parameters : int
         Entries of the gradient.
+    order : {1, 2}, default=1
+        Up to which order there are derivatives: 2 is with a Hessian.
 
     Examples
     --------
@@ -38,22 +44,26 @@ class Statistic:
     """
 
     n_parameters: int
+    order: int = 1
 
     @classmethod
-    def at(cls, w: Vector) -> Statistic:
+    def at(cls, w: Vector, order: int = 1) -> Statistic:
         """Return what there is of a function with one value at a point.
 
         Parameters
         ----------
         w : ndarray of shape (n_parameters,)
             The point.
+        order : {1, 2}, default=1
+            Up to which order there are derivatives.
         """
-        return cls(w.size)
+        return cls(w.size, order)
 
     @property
     def size(self) -> int:
         """Length of a payload."""
-        return 1 + self.n_parameters
+        p = self.n_parameters
+        return 1 + p + (p * (p + 1) // 2 if self.order > 1 else 0)
 
     def value(self, payload: Vector) -> Vector:
         """Return the view of the value.
@@ -74,6 +84,53 @@ class Statistic:
         """Return the view of the gradient, of shape (n_parameters,)."""
         return payload[1 : 1 + self.n_parameters]
 
+    def hessian(self, payload: Vector) -> Matrix:
+        """Return the Hessian, new and whole.
+
+        Parameters
+        ----------
+        payload : ndarray of shape (size,)
+            What was summed, with a triangle.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters, n_parameters)
+            Symmetric.
+        """
+        whole = np.empty((self.n_parameters, self.n_parameters))
+        for i, row in enumerate(self._triangle(payload)):
+            whole[i, i:] = whole[i:, i] = row
+        return whole
+
+    def add_hessian(self, payload: Vector, hessian: Matrix) -> None:
+        """Add to the Hessian in a payload.
+
+        Parameters
+        ----------
+        payload : ndarray of shape (size,)
+            What is summed, with a triangle; changed in place.
+        hessian : ndarray of shape (n_parameters, n_parameters)
+            Only its upper triangle is read.
+
+        Examples
+        --------
+        >>> statistic = Statistic(n_parameters=2, order=2)
+        >>> payload = np.zeros(statistic.size)
+        >>> statistic.add_hessian(payload, np.array([[4.0, 5.0], [5.0, 6.0]]))
+        >>> payload
+        array([0., 0., 0., 4., 5., 6.])
+        """
+        for i, row in enumerate(self._triangle(payload)):
+            row += hessian[i, i:]
+
+    def _triangle(self, payload: Vector) -> Iterator[Vector]:
+        """Yield the views of the triangle's rows."""
+        p = self.n_parameters
+        stop = 1 + p
+        for length in range(p, 0, -1):
+            start, stop = stop, stop + length
+            yield payload[start:stop]
+
     def entries(self, parameters: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
         """Return where the payload of some parameters lies in that of all.
 
@@ -84,15 +141,21 @@ class Statistic:
 
         Returns
         -------
-        ndarray of int32, or of int64 where that is too small, shape (Statistic(n_some).size,)
-            For each entry of the one payload its place in the other, ascending.
+        ndarray of shape (Statistic(n_some, order).size,)
+            For each entry of the one payload its place in the other, ascending: int32, or int64
+            where that is too small.
 
         Examples
         --------
         >>> Statistic(n_parameters=5).entries(np.array([1, 4]))
         array([0, 2, 5], dtype=int32)
         """
-        entries = np.concatenate([[0], 1 + parameters])
+        p, some = self.n_parameters, parameters.astype(np.intp)
+        parts = [np.zeros(1, dtype=np.intp), 1 + some]
+        if self.order > 1:  # the row of parameter i, from its diagonal on, begins here
+            begins = 1 + p + some * (2 * p + 1 - some) // 2
+            parts += [begins[k] - some[k] + some[k:] for k in range(some.size)]
+        entries: NDArray[np.integer[Any]] = np.concatenate(parts)
         return entries.astype(np.int32 if self.size < 2**31 else np.int64)
 
     def part(self, i: int, n: int) -> slice:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-__all__ = ["Evaluation", "Mask", "Matrix", "Objective", "Part", "Payload", "Rows", "Vector"]
+__all__ = [
+    "Evaluation",
+    "Mask",
+    "Matrix",
+    "Objective",
+    "Part",
+    "Payload",
+    "Rows",
+    "SecondOrderObjective",
+    "Vector",
+    "second_order",
+]
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -61,6 +72,8 @@ class Evaluation:
     rounding : float, default=0.0
         How far rounding alone may move an entry of the gradient; an optimizer that stalls below it
         has converged.
+    hessian : ndarray of shape (n_parameters, n_parameters), optional
+        Its second derivatives, where they were asked for.
 
     Examples
     --------
@@ -73,6 +86,7 @@ class Evaluation:
     gradient: Vector
     record: Any = None
     rounding: float = 0.0
+    hessian: Matrix | None = None
 
 
 class Objective(Protocol):
@@ -90,3 +104,63 @@ class Objective(Protocol):
     def __call__(self, w: Vector, /) -> Evaluation:
         """Evaluate at ``w``, of shape (n_parameters,)."""
         ...
+
+
+@runtime_checkable
+class SecondOrderObjective(Objective, Protocol):
+    """An objective that also tells second derivatives, for those who ask.
+
+    Examples
+    --------
+    >>> class Bowl:
+    ...     def __call__(self, w: Vector) -> Evaluation:
+    ...         return Evaluation(float(w @ w), 2 * w)
+    ...
+    ...     def second_order(self, w: Vector) -> Evaluation:
+    ...         return Evaluation(float(w @ w), 2 * w, hessian=2 * np.eye(w.size))
+    >>> isinstance(Bowl(), SecondOrderObjective)
+    True
+    """
+
+    def second_order(self, w: Vector, /) -> Evaluation:
+        """Evaluate at ``w``, with a Hessian."""
+        ...
+
+
+def second_order(objective: Objective, w: Vector) -> Evaluation:
+    """Evaluate an objective with a Hessian.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate.
+    w : ndarray of shape (n_parameters,)
+        Where.
+
+    Returns
+    -------
+    Evaluation
+        With a Hessian.
+
+    Raises
+    ------
+    TypeError
+        If it tells no second derivatives.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.losses import Squared
+    >>> from dask_gradcode.objective import InProcessObjective
+    >>> from dask_gradcode.work import Block
+    >>> block = Block(np.array([[1.0], [2.0]]), np.zeros(2))
+    >>> objective = InProcessObjective(Uncoded(1), {0: block}, Squared())
+    >>> second_order(objective, np.zeros(1)).hessian
+    array([[5.]])
+    """
+    if not isinstance(objective, SecondOrderObjective):
+        raise TypeError(
+            f"Second derivatives are needed, and {objective!r} has no method second_order(w). Use "
+            "LBFGS(), which is solver='lbfgs'."
+        )
+    return objective.second_order(w)

@@ -52,7 +52,7 @@ CODES: dict[str, GradientCode] = {
     "cyclic": CyclicRepetition(4, 2),
     "declustered": DeclusteredRepetition(4, 1),
 }
-BOUND = 60.0
+BOUND = 280.0
 """Seconds after which a role that has not been placed again counts as lost."""
 
 

@@ -67,7 +67,7 @@ class FakeTransport:
     def interrupt(self) -> None:
         self._interrupted = True
 
-    def begin(self, round: int, w: Vector) -> None:
+    def begin(self, round: int, w: Vector, order: int) -> None:
         assert round > self.round
         assert not self.is_closed
         self.round = round

@@ -54,7 +54,7 @@ UNREADABLE = {
     "huge": (header(kind=Kind.JOB, size=HUGE), f"frame JOB of {HUGE} bytes"),
     "negative": (header(kind=Kind.JOB, size=-1), "frame JOB of -1 bytes"),
     "odd": (header(kind=Kind.BEGIN, size=13), "frame BEGIN of 13 bytes"),
-    "too-many-asks": (header(kind=Kind.BEGIN, number=3, size=16), "does not fit its number 3"),
+    "too-many-asks": (header(kind=Kind.BEGIN, number=3, size=24), "does not fit its number 3"),
     "asks-below-none": (header(kind=Kind.BEGIN, number=-1, size=16), "does not fit its number"),
     "asks": (header(kind=Kind.ASK, number=2, size=8), "frame ASK of 8 bytes"),
     "drops": (header(kind=Kind.DROP, number=2, size=8), "frame DROP of 8 bytes"),

@@ -25,10 +25,10 @@ from dask_gradcode.codes import GradientCode, Message, SpanDecoder
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.losses import Layout, Logistic
 from dask_gradcode.objective import InProcessObjective, Penalised
-from dask_gradcode.optimizers import LBFGS, Solution
+from dask_gradcode.optimizers import LBFGS, Optimizer, Solution
 from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
-from dask_gradcode.work import Block
+from dask_gradcode.work import Block, Centred
 
 __all__ = [
     "Interfering",
@@ -59,7 +59,9 @@ def logistic_data(n_samples: int = 600, n_features: int = 5, seed: int = 0) -> t
     return X, y
 
 
-def in_process_coef(X: Matrix, y: Any, code: GradientCode, *, tol: float) -> Vector:
+def in_process_coef(
+    X: Matrix, y: Any, code: GradientCode, *, tol: float, solver: Optimizer | None = None
+) -> Vector:
     """Return coefficients and intercept of the same coded fit, computed without a cluster."""
     borders = [len(y) * i // code.n_blocks for i in range(code.n_blocks + 1)]
     blocks = {
@@ -69,15 +71,18 @@ def in_process_coef(X: Matrix, y: Any, code: GradientCode, *, tol: float) -> Vec
     problem = Problem(Logistic(), scale=1 / len(y), alpha=1 / len(y), curvature=0.25)
     layout = Layout(X.shape[1], n_outputs=1, n_own=0, has_intercept=True)
     coordinates = problem.coordinates(layout, Spread.of(X))
+    about = coordinates.about
     objective = Penalised(
-        InProcessObjective(code, blocks, problem.loss),
+        InProcessObjective(
+            code, blocks, problem.loss if about is None else Centred(problem.loss, about)
+        ),
         scale=problem.scale,
         alpha=problem.alpha,
         n_penalised=layout.n_slopes,
     )
     start = coordinates.to_solver(np.zeros(layout.size))
-    seen = coordinates.objective(objective)
-    return coordinates.to_model(LBFGS().minimize(seen, start, tol=tol, max_iter=500).w)
+    seen, solver = coordinates.objective(objective, about), solver or LBFGS()
+    return coordinates.to_model(solver.minimize(seen, start, tol=tol, max_iter=500).w)
 
 
 def tight(**parameters: Any) -> CodedLogisticRegression:

@@ -17,9 +17,9 @@ BLANK = np.nan
 
 
 def record(number: int, arrived_at: list[float], **changes: Any) -> RoundRecord:
-    """Return the record of a round in which each worker sent one message of its number, at most."""
+    """Return the record of a round in which each worker sent one message of ``CODE``, at most."""
     pairs = sorted((at, role) for role, at in enumerate(arrived_at) if np.isfinite(at))
-    answers = [Answer(role, role, at, used=True) for at, role in pairs]
+    answers = [Answer(role, role // 2, at, used=True) for at, role in pairs]
     facts: dict[str, Any] = {
         "round": number,
         "value": 10.0 - number,

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.losses import Layout
 from dask_gradcode.spread import Spread
-from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.typing import Evaluation, Matrix, Vector
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3)) * [1e3, 1.0, 1e-4] + [1e6, 0.0, 1.0]
@@ -115,3 +115,35 @@ def test_what_a_checkpoint_holds_is_the_same_coordinates() -> None:
     twin = Coordinates.recalled(LAYOUTS[1], there.state)
     u = RNG.normal(size=LAYOUTS[1].size)
     assert_array_equal(twin.to_model(u), there.to_model(u))
+
+
+def linear_hessian(layout: Layout, rows: Matrix) -> Matrix:
+    """The Hessian of half the squares of ``rows @ coef + intercept``, the same for each output."""
+    if layout.has_intercept:
+        rows = np.column_stack([rows, np.ones(len(rows))])
+    return np.kron(rows.T @ rows, np.eye(layout.n_outputs))
+
+
+@pytest.mark.parametrize("layout", [one for one in LAYOUTS if not one.n_own], ids=repr)
+def test_the_hessian_is_mapped_by_the_chain_rule(layout: Layout) -> None:
+    there = coordinates(layout)
+    jacobian = np.column_stack([there.to_model(u) for u in np.eye(layout.size)])
+    hessian = linear_hessian(layout, X)
+    expected = jacobian.T @ hessian @ jacobian / 7.0
+    tolerance = 1e-3 * np.abs(np.diag(expected)).max()  # X has columns 1e3 deviations from zero
+    assert_allclose(there.hessian(hessian), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("layout", [one for one in LAYOUTS if not one.n_own and one.has_intercept])
+def test_a_hessian_about_the_means_loses_no_digits(layout: Layout) -> None:
+    there = coordinates(layout)
+    scaled = 5.0 * (X - there.shift) / there.scale
+    expected = linear_hessian(layout, scaled)
+    n = layout.n_slopes  # intercepts are in units of 5, too
+    expected[n:] *= 5.0
+    expected[:, n:] *= 5.0
+    about = there.about
+    assert about is not None
+    assert_array_equal(about, there.shift * [1.0, 0.0, 1.0])  # where zero is 1e3 scales away
+    found = there.hessian(linear_hessian(layout, X - about), about)
+    assert_allclose(found, expected / 7.0, rtol=1e-9, atol=1e-9)

@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_rgba
 from numpy.testing import assert_array_equal
 
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
 from dask_gradcode.history import History
 from dask_gradcode.rounds import Answer
 from dask_gradcode.simulation import simulate
-from dask_gradcode.stragglers import ParetoDelay
+from dask_gradcode.stragglers import ParetoDelay, Slowdown
 from helpers import OwnThenNext
 from histories import BLANK, CODE, record, two_rounds
 
@@ -125,6 +125,20 @@ def test_who_never_answered_has_the_colour_of_the_reason(n_more: int) -> None:
         "no answer: not needed": [(0, 3), (2, 3)],
         "no answer: not placed yet": [(2, 1)],
     }
+
+
+def test_triangles_mark_who_was_helped_and_who_helped() -> None:
+    slow = Slowdown(20.0, workers=[1])
+    history = simulate(DeclusteredRepetition(6, 1), slow, n_rounds=4)
+    ax = history.plot_arrivals()
+    marks = {line.get_label(): {*zip(*line.get_data(), strict=True)} for line in ax.lines}
+    assert marks == {
+        "was helped": {(move.round, move.owner) for move in history.moves},
+        "helped": {(move.round, move.worker) for move in history.moves},
+    }
+    assert {worker for _, worker in marks["was helped"]} == {1}
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown[-2:] == ["helped", "was helped"]
 
 
 def test_two_messages_a_worker_are_one_row() -> None:

@@ -14,11 +14,26 @@ from scipy.sparse import csr_array
 from code_lists import FEW
 from dask_gradcode.cluster.data.stacked import StackedRows
 from dask_gradcode.codes import DeclusteredRepetition, GradientCode, Uncoded
-from dask_gradcode.kernels import CHUNK_VALUES, add_value_and_gradient, runs, runs_of_rows
+from dask_gradcode.kernels import (
+    CHUNK_VALUES,
+    add_hessian,
+    add_value_and_gradient,
+    runs,
+    runs_of_rows,
+)
 from dask_gradcode.losses import Huber, Logistic, Loss, Multinomial, Poisson, Squared
 from dask_gradcode.objective import InProcessObjective
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, Crew, WorkLike, as_work, compute_message, pieces_of
+from dask_gradcode.work import (
+    Block,
+    Crew,
+    WorkLike,
+    as_work,
+    compute_message,
+    of_order,
+    pieces_of,
+)
 from helpers import name_of
 
 CREWS = [Crew(n) for n in (1, 2, 4)]
@@ -109,6 +124,31 @@ def test_the_runs_of_a_block_add_up_to_it(loss: Loss, form: Callable[[Any], Any]
     assert len(pieces_of(code, code.messages[1], {1: block}, as_work(loss), w)) in (4, 8)
     alone, *others = [payload(code, 1, {1: block}, loss, crew) for crew in CREWS]
     assert_allclose(alone, whole, rtol=1e-12)
+    for other in others:
+        assert_array_equal(other, alone)
+
+
+@pytest.mark.parametrize("form", [dense, stacked, sparse])
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.has_curvature], ids=repr)
+@pytest.mark.usefixtures("short_runs")
+def test_a_hessian_has_the_same_bits_too_and_leaves_those_of_the_gradient(
+    loss: Loss, form: Callable[[Any], Any]
+) -> None:
+    code, work, w = Uncoded(2), of_order(as_work(loss), 2), point(loss)
+    block, statistic = blocks_of(code, form)[1], Statistic.at(w, order=2)
+    whole = np.zeros(statistic.size)
+    assert add_hessian(loss, block.X, block.y, block.sample_weight, w, 1.0, whole)
+
+    def of_both(crew: Crew) -> Vector:
+        pieces = pieces_of(code, code.messages[1], {1: block}, work, w)
+        assert len(pieces) in (4, 8)
+        found = compute_message(code, 1, lambda leaf: pieces, crew=crew)
+        assert found is not None
+        return found
+
+    alone, *others = map(of_both, CREWS)
+    assert_allclose(statistic.hessian(alone), statistic.hessian(whole), rtol=1e-12, atol=1e-12)
+    assert_array_equal(alone[: 1 + w.size], payload(code, 1, {1: block}, loss, CREWS[0]))
     for other in others:
         assert_array_equal(other, alone)
 

@@ -35,7 +35,8 @@ class Visit:
     def begin(self, w: Vector, *asks: int) -> None:
         self.round += 1
         self.link.forget(self.round)
-        self.link.begin(pack(Kind.BEGIN, self.round, len(asks), np.array(asks, dtype=np.int64), w))
+        head = np.array([*asks, 1], dtype=np.int64)  # and the order of derivatives
+        self.link.begin(pack(Kind.BEGIN, self.round, len(asks), head, w))
 
     def next(self) -> Frame:
         """Return the next frame."""

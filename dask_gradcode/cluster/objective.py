@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dask_gradcode.cluster.placement.placement import Placement
@@ -81,7 +81,7 @@ class ClusterObjective:
         self._incomplete = False  # the first round began without some of the roles
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
-        self._engine = Engine(data.code, self._port, wait, plan, data.block_rows, work.statistic)
+        self._engine = Engine(data.code, self._port, wait, plan, data.block_rows, work)
         logger.info("%r: messages travel as %s", data, self.transport)
 
     @property
@@ -117,11 +117,19 @@ class ClusterObjective:
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """
+        return self._run(self._engine, w)
+
+    @one_blas_thread()
+    def second_order(self, w: Vector) -> Evaluation:
+        """Run one round, for a Hessian, too; raises TypeError if the work has none."""
+        return self._run(self._engine.second_order, w)
+
+    def _run(self, evaluate: Callable[[Vector], Evaluation], w: Vector) -> Evaluation:
         self._data.check_open()
         if self._is_first:
             self._warn_if_incomplete()
         with self._interrupts():
-            seen = self._engine(w)
+            seen = evaluate(w)
         self._tell_if_complete(seen.record)
         self._tell()
         return seen
@@ -165,7 +173,7 @@ class ClusterObjective:
             "history_.events says from which round on it is complete."
         )
         logger.warning(text)
-        warnings.warn(text, stacklevel=4)  # of whoever called for the round
+        warnings.warn(text, stacklevel=5)  # of whoever called for the round
 
     def _tell_if_complete(self, record: RoundRecord) -> None:
         """Say once that all roles are placed, after a beginning without some of them."""

@@ -133,11 +133,11 @@ class ClusterPort:
     def patience(self) -> Patience:
         return Patience(seconds("gradcode.timeouts.recover"), seconds("gradcode.timeouts.round"))
 
-    def begin(self, round: int, w: Vector) -> Sequence[Lost | Unplaced | Ready]:
+    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost | Unplaced | Ready]:
         self._reopen_if_interrupted()
         news = self._presence.begin()
         self._asked.clear()
-        self.transport.begin(round, w)
+        self.transport.begin(round, w, order)
         return news
 
     def send(self, orders: Sequence[Order]) -> None:

@@ -11,6 +11,7 @@ from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.codes.fractional import FractionalRepetition
 from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.partial import PartialStragglers
+from dask_gradcode.codes.size import Size
 from dask_gradcode.codes.span import SpanDecoder
 from dask_gradcode.codes.uncoded import Uncoded
 
@@ -24,6 +25,7 @@ __all__ = [
     "Judge",
     "Message",
     "PartialStragglers",
+    "Size",
     "SpanDecoder",
     "Uncoded",
     "make_code",

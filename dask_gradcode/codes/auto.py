@@ -7,18 +7,25 @@ from contextlib import suppress
 
 from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.cyclic import CyclicRepetition
+from dask_gradcode.codes.declustered import DeclusteredRepetition
 from dask_gradcode.codes.fractional import FractionalRepetition
 from dask_gradcode.codes.partial import PartialStragglers
+from dask_gradcode.codes.size import Size
 from dask_gradcode.codes.uncoded import Uncoded
 
 __all__ = ["AUTO", "CODES", "make_code", "name_of", "usual_stragglers"]
 
 CODES: Mapping[str, type[GradientCode]] = {
+    "declustered": DeclusteredRepetition,
     "fractional": FractionalRepetition,
     "cyclic": CyclicRepetition,
     "uncoded": Uncoded,
 }
 """The codes that have a name."""
+
+USUAL_LEAVES = 8
+"""Blocks of a share of declustered repetition where data are large; examples/guide/declustered.md
+has the reasons."""
 
 AUTO = "auto"
 """Stands for the best exact code."""
@@ -49,14 +56,17 @@ def usual_stragglers(name: str, n_workers: int) -> int:
     return 0 if CODES.get(name) is Uncoded or n_workers == 1 else 1
 
 
-def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> GradientCode:
+def make_code(
+    name: str, n_workers: int, n_stragglers: int, seed: int = 0, size: Size | None = None
+) -> GradientCode:
     """Return the code of that name.
 
     Parameters
     ----------
-    name : {"auto", "fractional", "cyclic", "uncoded"}
-        "auto" is fractional repetition where ``n_stragglers + 1`` divides ``n_workers``, as it is
-        exact to the last bit and often done sooner; else cyclic repetition; and no code where
+    name : {"auto", "declustered", "fractional", "cyclic", "uncoded"}
+        "auto" is declustered repetition where a round's time is computing, which the size of the
+        data says; else fractional repetition where ``n_stragglers + 1`` divides ``n_workers``, as
+        it is exact to the last bit and often done sooner; else cyclic repetition; and no code where
         ``n_stragglers`` is 0.
     n_workers : int
         Number of workers.
@@ -64,6 +74,9 @@ def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> Gr
         Number of silent workers after which decoding is still exact.
     seed : int, default=0
         Seed of the coefficients of a cyclic code; the others have none.
+    size : Size, optional
+        Of the data. Shares of declustered repetition have fewer leaves where data are small.
+        None: it is not known.
 
     Returns
     -------
@@ -81,6 +94,8 @@ def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> Gr
     FractionalRepetition(n_workers=6, n_stragglers=1)
     >>> make_code("auto", 7, 1)
     CyclicRepetition(n_workers=7, n_stragglers=1, seed=0)
+    >>> make_code("auto", 6, 1, size=Size(n_rows=10**6, n_values=10**8, n_features=100))
+    DeclusteredRepetition(n_workers=6, n_stragglers=1, spread=4, n_leaves=8)
     """
     if name != AUTO and name not in CODES:
         *others, last = map(repr, (AUTO, *CODES))
@@ -91,11 +106,23 @@ def make_code(name: str, n_workers: int, n_stragglers: int, seed: int = 0) -> Gr
             f"Uncoded needs all workers, got n_stragglers={n_stragglers}.\n"
             "Use n_stragglers=0, or another code."
         )
-    if kind is Uncoded or (name == AUTO and n_stragglers == 0):
+    if name == AUTO and n_stragglers:
+        kind = _best(n_workers, n_stragglers, size)
+    if kind is None or kind is Uncoded:
         return Uncoded(n_workers)
+    if kind is DeclusteredRepetition:
+        n_leaves = USUAL_LEAVES if size is None else size.leaves(n_workers, USUAL_LEAVES)
+        return DeclusteredRepetition(n_workers, n_stragglers, n_leaves=n_leaves)
     if kind is FractionalRepetition:
         return FractionalRepetition(n_workers, n_stragglers)
-    if name == AUTO:
-        with suppress(ValueError):
-            return FractionalRepetition(n_workers, n_stragglers)
     return CyclicRepetition(n_workers, n_stragglers, seed)
+
+
+def _best(n_workers: int, n_stragglers: int, size: Size | None) -> type[GradientCode]:
+    """Return the best exact code that tolerates stragglers."""
+    if size is not None and size.is_computing(n_workers):
+        return DeclusteredRepetition
+    with suppress(ValueError):
+        FractionalRepetition(n_workers, n_stragglers)
+        return FractionalRepetition
+    return CyclicRepetition

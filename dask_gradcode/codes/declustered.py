@@ -124,6 +124,17 @@ class DeclusteredRepetition(GradientCode):
         return Trees(self.n_workers, self.n_leaves)
 
     def senders(self, message: int) -> tuple[int, ...]:
+        found = self._senders.get(message)
+        if found is None:
+            found = self._senders[message] = self._sent(message)
+        return found
+
+    @cached_property
+    def _senders(self) -> dict[int, tuple[int, ...]]:
+        """Of the messages whose senders have been asked for."""
+        return {}
+
+    def _sent(self, message: int) -> tuple[int, ...]:
         share, leaves = self.messages.leaves(message)
         first, last = self._part(leaves[0]), self._part(leaves[-1])
         parts = self._holders_of_parts[share][first : last + 1]

@@ -53,7 +53,8 @@ class Forest(Generic[T]):
     ) -> None:
         self._code, self._add, self._top = code, add, top
         self.sums: dict[int, T] = {}
-        self._parts: set[int] = set()  # those that may still be added to something
+        # those that may still be added to something, by the root above them
+        self._parts: dict[int, set[int]] = {}
 
     def put(self, message: int, value: T) -> int | None:
         """Take in the sum of a message.
@@ -70,25 +71,27 @@ class Forest(Generic[T]):
         int or None
             The largest message that is complete by it; None if it was known before.
         """
-        if self.has(message):
-            return None
         code, sums = self._code, self.sums
-        for part in below(code, message) if self._parts else ():
-            if part in self._parts:
+        line = tuple(above(code, message))
+        if not sums.keys().isdisjoint(line):
+            return None
+        parts = self._parts.setdefault(line[-1], set())
+        if parts:
+            for part in parts.intersection(below(code, message)):
                 del sums[part]
-                self._parts.remove(part)
+                parts.remove(part)
         while message != self._top and (parent := code.parent(message)) is not None:
             left, right = code.children(parent)
             sibling = right if message == left else left
             if sibling not in sums:
                 break
             other = sums.pop(sibling)
-            self._parts.discard(sibling)
+            parts.discard(sibling)
             pair = (value, other) if message == left else (other, value)
             message, value = parent, self._add(*pair)
         sums[message] = value
-        if message != self._top and code.parent(message) is not None:
-            self._parts.add(message)
+        if message != self._top and message != line[-1]:
+            parts.add(message)
         return message
 
     def clear(self) -> dict[int, T]:
@@ -110,11 +113,12 @@ def above(code: GradientCode, message: int) -> Iterator[int]:
         found = code.parent(found)
 
 
-def below(code: GradientCode, message: int) -> Iterator[int]:
-    """Yield all messages that are parts of a message."""
-    for child in code.children(message):
-        yield child
-        yield from below(code, child)
+def below(code: GradientCode, message: int) -> list[int]:
+    """Return all messages that are parts of a message."""
+    found = list(code.children(message))
+    for part in found:
+        found += code.children(part)  # which then are gone through, too
+    return found
 
 
 def leaves(code: GradientCode, message: int) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -36,10 +37,15 @@ class Trees(Sequence[Message]):
     n_shares: int
     n_leaves: int
 
-    @property
+    @cached_property
     def n_nodes(self) -> int:
         """Of each tree."""
         return 2 * self.n_leaves - 1
+
+    @cached_property
+    def _known(self) -> dict[int, Message]:
+        """Those that have been asked for."""
+        return {}
 
     def leaves(self, message: int) -> tuple[int, range]:
         """Return the share of a message, and which of its leaves are under it."""
@@ -95,9 +101,13 @@ class Trees(Sequence[Message]):
         return map(self._made, range(len(self)))
 
     def _made(self, index: int) -> Message:
-        share, leaves = self.leaves(index)
-        start = share * self.n_leaves + leaves.start
-        return Message(tuple(range(start, start + len(leaves))), (1.0,) * len(leaves))
+        found = self._known.get(index)
+        if found is None:
+            share, leaves = self.leaves(index)
+            start = share * self.n_leaves + leaves.start
+            blocks = tuple(range(start, start + len(leaves)))
+            found = self._known[index] = Message(blocks, (1.0,) * len(leaves))
+        return found
 
 
 class Covered(Decoder):

@@ -3,5 +3,6 @@
 from dask_gradcode.history.changes import Change
 from dask_gradcode.history.history import History
 from dask_gradcode.history.recorder import Recorder
+from dask_gradcode.history.work import Move, moves
 
-__all__ = ["Change", "History", "Recorder"]
+__all__ = ["Change", "History", "Move", "Recorder", "moves"]

@@ -43,9 +43,12 @@ def history_card(history: History) -> str:
     n = Counter(event.what for event in events)
     n_before = sum(bool(record.unplaced) for record in history)
     n_rough = sum(not record.exact for record in history)
+    n_moved = sum(len(move.blocks) for move in history.moves)
     numbers |= {
         "time in rounds": f"{sum(seconds):.3g} s",
         "a round": f"median {median(seconds):.3g} s, longest {max(seconds):.3g} s",
+        "work": f"{history.work:.3g} times that of uncoded rounds",
+        **({"moved": f"{n_moved:,} blocks, to others than their owners"} if n_moved else {}),
         "late": f"{sum(len(r.late) for r in history) / len(history):.3g} workers a round",
         "lost": f"{n['lost']:,} ({n['restored']:,} restored)",
         **({"not all placed yet": f"in {n_before:,} rounds"} if n_before else {}),

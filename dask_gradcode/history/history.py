@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,10 @@ import numpy as np
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history.card import history_card
 from dask_gradcode.history.changes import Change, changes
+from dask_gradcode.history.columns import as_columns
+from dask_gradcode.history.line import in_a_line
 from dask_gradcode.history.picture import draw_arrivals, draw_times, pyplot
+from dask_gradcode.history.work import Move, computed, moves, speeds
 from dask_gradcode.rounds import RoundLog, RoundRecord
 from dask_gradcode.typing import Matrix
 
@@ -80,8 +81,9 @@ class History:
         Returns
         -------
         str
-            Rounds and their seconds, how many workers were late, lost and restored, for how long
-            not all were placed, and whether every sum was exact.
+            Rounds and their seconds; how much work the answers were, by that of uncoded rounds, and
+            how much of it moved from its owner to others; how many workers were late, lost and
+            restored, for how long not all were placed, and whether every sum was exact.
 
         Examples
         --------
@@ -89,27 +91,7 @@ class History:
         >>> History(Uncoded(2), "in-process").summary()
         'no rounds with Uncoded(n_workers=2), in-process'
         """
-        how = f"with {self.code!r}, {self.transport}".replace("  #", ";")
-        if not len(self):
-            return f"no rounds {how}"
-        seconds = [record.seconds for record in self]
-        counted = Counter(event.what for event in self.events)
-        n_late = sum(len(record.late) for record in self)
-        n_before = sum(bool(record.unplaced) for record in self)
-        before = [f"not all placed in {n_before} rounds"] if n_before else []
-        facts = [
-            f"{len(self)} rounds in {sum(seconds):.3g} s "
-            f"(median {median(seconds):.3g} s, longest {max(seconds):.3g} s)",
-            f"{n_late / len(self):.3g} workers late a round",
-            f"{counted['lost']} lost and {counted['restored']} restored",
-            *before,
-            self._exactness(),
-        ]
-        return f"{', '.join(facts)}; {how}"
-
-    def _exactness(self) -> str:
-        n_rough = sum(not record.exact for record in self)
-        return f"{n_rough} sums approximate" if n_rough else "every sum exact"
+        return in_a_line(self)
 
     @property
     def arrivals(self) -> Matrix:
@@ -127,6 +109,50 @@ class History:
         return np.array(rows).reshape(len(rows), self.code.n_workers)
 
     @property
+    def speeds(self) -> Matrix:
+        """How fast each worker was, of shape (n_rounds, n_workers).
+
+        In blocks a second: what a worker had sent by the seconds since the start of the round, at
+        the message after which that was most; NaN where it sent none.
+
+        Examples
+        --------
+        >>> from dask_gradcode.codes import Uncoded
+        >>> History(Uncoded(2), "in-process").speeds.shape
+        (0, 2)
+        """
+        rows = [speeds(self.code, record) for record in self]
+        return np.array(rows).reshape(len(rows), self.code.n_workers)
+
+    @property
+    def moves(self) -> list[Move]:
+        """Which blocks were computed by others than those that own them, and by whom.
+
+        Examples
+        --------
+        >>> from dask_gradcode.codes import Uncoded
+        >>> History(Uncoded(2), "in-process").moves
+        []
+        """
+        return moves(self.code, self.records)
+
+    @property
+    def work(self) -> float:
+        """How much was computed for the messages that came, by the work of uncoded rounds.
+
+        What workers began and gave up is not known, and not in it. NaN if there are no rounds.
+
+        Examples
+        --------
+        >>> from dask_gradcode.codes import DeclusteredRepetition
+        >>> from dask_gradcode.simulation import simulate
+        >>> from dask_gradcode.stragglers import FixedDelay
+        >>> simulate(DeclusteredRepetition(4, 1), FixedDelay(0.0)).work
+        1.0
+        """
+        return computed(self.code, self.records) if len(self) else float("nan")
+
+    @property
     def columns(self) -> dict[str, list[Any]]:
         """The records as columns: what ``to_frame`` shows, without pandas.
 
@@ -134,24 +160,11 @@ class History:
         others count workers: ``n_used`` those decoded from; of those that had not answered when the
         round ended ``n_late`` those that straggle, ``n_lost`` those that could not answer any more,
         ``n_not_needed`` those that the others made up for, and ``n_unplaced`` those not placed yet;
-        ``n_restored`` those that could answer again, and ``n_spared`` those that were not asked.
+        ``n_restored`` those that could answer again, ``n_spared`` those that were not asked, and
+        ``n_hurried`` those that were told to yield. ``n_moved`` is how many blocks others computed
+        than those that own them, ``speeds`` a list of each worker's blocks a second.
         """
-        return {
-            "round": [r.round for r in self],
-            "seconds": [r.seconds for r in self],
-            "value": [r.value for r in self],
-            "grad_norm": [r.grad_norm for r in self],
-            "n_used": [int(r.used.sum()) for r in self],
-            "n_late": [len(r.late) for r in self],
-            "n_lost": [len(r.lost) for r in self],
-            "n_restored": [len(r.restored) for r in self],
-            "n_spared": [len(r.spared) for r in self],
-            "n_not_needed": [len(r.not_needed) for r in self],
-            "n_unplaced": [len(r.unplaced) for r in self],
-            "residual": [r.residual for r in self],
-            "amplification": [r.amplification for r in self],
-            "exact": [r.exact for r in self],
-        }
+        return as_columns(self)
 
     @property
     def events(self) -> list[Change]:

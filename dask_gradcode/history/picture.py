@@ -80,7 +80,9 @@ def draw_arrivals(history: History, ax: Any) -> Any:
 
     n_rounds, n_workers = len(history), history.code.n_workers
     seen = np.ma.masked_invalid(history.arrivals.T)
-    _draw_words(history, ax)
+    marks = [*_draw_words(history, ax), *_draw_moves(history, ax)]
+    if marks:
+        ax.legend(handles=marks, **_ABOVE)
     if seen.count():
         # The late are often a hundred times later than the others.
         norm = LogNorm() if seen.min() > 0 else None
@@ -99,8 +101,34 @@ def draw_arrivals(history: History, ax: Any) -> Any:
     return ax
 
 
-def _draw_words(history: History, ax: Any) -> None:
-    """Give the cells of workers that never answered the colours of the reasons, with a legend."""
+def _draw_moves(history: History, ax: Any) -> list[Any]:
+    """Mark whose blocks others computed, and who did; return what the legend shows."""
+    pairs = [(move.round, move.owner, move.worker) for move in history.moves]
+    size = float(np.clip(200 / max(1, len(history)), 2.0, 6.0))  # of a mark, in points
+    found = []
+    for place, marker, colour, label in (
+        (2, "^", "#1b5e20", "helped"),
+        (1, "v", "#b3202c", "was helped"),
+    ):
+        points = sorted({(pair[0], pair[place]) for pair in pairs})
+        if points:
+            found += ax.plot(
+                *zip(*points, strict=True),
+                marker,
+                color=colour,
+                mec="white",
+                mew=size / 8,
+                ms=size,
+                label=label,
+            )
+    return found
+
+
+def _draw_words(history: History, ax: Any) -> list[Any]:
+    """Give the cells of workers that never answered the colours of the reasons.
+
+    Returns what the legend shows of that.
+    """
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
@@ -112,7 +140,7 @@ def _draw_words(history: History, ax: Any) -> None:
     cells = np.ma.masked_where((which < 0) | np.isfinite(history.arrivals.T), which)
     used = set(cells.compressed().tolist())
     if not used:
-        return
+        return []
     ax.imshow(
         cells,
         aspect="auto",
@@ -122,12 +150,11 @@ def _draw_words(history: History, ax: Any) -> None:
         vmax=len(WORDS) - 0.5,
         interpolation="nearest",
     )
-    patches = [
+    return [
         Patch(color=word.colour, label=f"no answer: {word.text}")
         for number, word in enumerate(WORDS)
         if number in used
     ]
-    ax.legend(handles=patches, **_ABOVE)
 
 
 def _ticks(low: float, high: float) -> list[float]:

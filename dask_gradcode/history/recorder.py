@@ -9,7 +9,7 @@ import numpy as np
 from dask_gradcode.history.history import History
 from dask_gradcode.optimizers import L1, NO_PENALTY
 from dask_gradcode.rounds import RoundRecord
-from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.typing import Evaluation, Objective, Vector, second_order
 
 __all__ = ["Recorder"]
 
@@ -54,7 +54,13 @@ class Recorder:
 
     def __call__(self, w: Vector) -> Evaluation:
         """Evaluate and record."""
-        seen = self._objective(w)
+        return self._recorded(w, self._objective(w))
+
+    def second_order(self, w: Vector) -> Evaluation:
+        """Evaluate with a Hessian, and record."""
+        return self._recorded(w, second_order(self._objective, w))
+
+    def _recorded(self, w: Vector, seen: Evaluation) -> Evaluation:
         if not isinstance(seen.record, RoundRecord):
             return seen
         grad_norm = np.abs(self._penalty.steepest(w, seen.gradient)).max(initial=0.0)

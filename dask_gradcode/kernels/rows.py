@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from dask_gradcode.sparsetools import sparsetools
-from dask_gradcode.typing import Matrix, Rows
+from dask_gradcode.typing import Matrix, Rows, Vector
 
 __all__ = ["CHUNK_VALUES", "DenseRows", "SparseRows", "chunk_rows", "pass_values"]
 
@@ -71,6 +71,23 @@ class DenseRows:
         # SciPy's dgemv would add in place, but keeps Python's lock from all other threads.
         out += self._X.T @ r
 
+    def centre(self, shift: Vector) -> None:
+        """Take a constant from each column."""
+        self._X = self._X - shift
+
+    def add_gram(self, weight: Vector, out: Matrix) -> None:
+        """Add ``X' diag(weight) X``, which is symmetric."""
+        # Of weights of one sign NumPy has BLAS compute half of the product only (syrk).
+        if weight.min() < 0.0 < weight.max():
+            out += self._X.T @ (weight[:, None] * self._X)
+            return
+        root = np.sqrt(np.abs(weight))[:, None] * self._X
+        gram = root.T @ root
+        if weight.min() < 0.0:
+            out -= gram
+        else:
+            out += gram
+
 
 class SparseRows:
     """Products with a chunk of rows of a CSR array, written into the caller's arrays."""
@@ -112,3 +129,15 @@ class SparseRows:
             sparsetools.csc_matvecs(
                 n_features, n_rows, out.shape[1], *self._csr, r.ravel(), out.ravel()
             )
+
+    def centre(self, shift: Vector) -> None:
+        raise ValueError("Sparse columns cannot be centred: their zeros would need to be stored.")
+
+    def add_gram(self, weight: Vector, out: Matrix) -> None:
+        """Add ``X' diag(weight) X``, which is symmetric."""
+        X = self._public()
+        weighted = csr_array(
+            (X.data * np.repeat(weight, np.diff(X.indptr)), X.indices, X.indptr), shape=X.shape
+        )
+        gram = (X.T @ weighted).tocoo()
+        out[gram.row, gram.col] += gram.data  # no entry twice

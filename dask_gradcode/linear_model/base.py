@@ -34,7 +34,9 @@ from dask_gradcode.optimizers import (
     Solution,
 )
 from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import as_work, of_order
 
 __all__ = ["CodedEstimator"]
 
@@ -95,10 +97,8 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         with ExitStack() as stack:
             checkpoint = self._checkpoint(solver, stack)
             found = self._objective(X, y, sample_weight, wait, stack)
-            problem, loss = found.problem, found.problem.loss
-            layout = Layout(
-                self.n_features_in_, loss.n_outputs, loss.n_own, bool(self.fit_intercept)
-            )
+            problem = found.problem
+            layout = self._layout(problem, self.n_features_in_)
             self.history_ = History(self.code_, found.transport, logs=found.logs)
             memory, coordinates = self._begin(checkpoint, found, layout)
             penalty = coordinates.penalty(problem.l1)
@@ -108,7 +108,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
                 alpha=problem.alpha,
                 n_penalised=layout.n_slopes,
             )
-            seen = coordinates.objective(smooth)
+            seen = problem.anchored(coordinates.objective(smooth, found.about), layout)
             recorder = Recorder(seen, self.history_, penalty, coordinates.size)
             # The solver's vectors are short: BLAS threads would spin on the workers' cores, or wait
             # for them.
@@ -167,6 +167,20 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             )
         check_verbose(self.verbose)
         return solver, wait
+
+    def _check_size(self, problem: Problem, n_features: int) -> None:
+        solver = self._solver()
+        solver.check_size(self._layout(problem, n_features).size)
+        of_order(as_work(problem.loss), solver.order)
+
+    def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
+        if self._solver().order == 1 or issparse(X):
+            return None
+        return problem.coordinates(self._layout(problem, X.shape[1]), spread).about
+
+    def _layout(self, problem: Problem, n_features: int) -> Layout:
+        loss = problem.loss
+        return Layout(n_features, loss.n_outputs, loss.n_own, bool(self.fit_intercept))
 
     def _begin(
         self, checkpoint: Checkpoint | None, found: Sum, layout: Layout

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from dask_gradcode.losses import Layout
-from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.typing import Evaluation, Objective, Vector, second_order
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -69,17 +69,16 @@ class FitTasks:
         if self._root is None:
             return objective
         self._layout = layout
+        return _Watched(objective, self._begin)
 
-        def evaluate(w: Vector) -> Evaluation:
-            if self._iteration is None and self._n_begun < self._most:
-                self._n_begun += 1
-                self._iteration = self._root.subcontext(task_name="iteration")
-                self._iteration.call_on_fit_task_begin(
-                    **self._data, reconstruction_attributes=self._reached
-                )
-            return objective(w)
-
-        return evaluate
+    def _begin(self) -> None:
+        """Begin an iteration, unless one has begun."""
+        if self._iteration is None and self._n_begun < self._most:
+            self._n_begun += 1
+            self._iteration = self._root.subcontext(task_name="iteration")
+            self._iteration.call_on_fit_task_begin(
+                **self._data, reconstruction_attributes=self._reached
+            )
 
     def accepted(self, n_iter: int, w: Vector, seen: Evaluation) -> None:
         """End an iteration; the optimizer's callback.
@@ -115,3 +114,18 @@ class FitTasks:
             for name, held in vars(twin).items()
             if name.endswith("_") and not name.startswith("_")
         }
+
+
+class _Watched:
+    """An objective that says when it is about to be evaluated."""
+
+    def __init__(self, objective: Objective, tell: Callable[[], None]) -> None:
+        self._objective, self._tell = objective, tell
+
+    def __call__(self, w: Vector) -> Evaluation:
+        self._tell()
+        return self._objective(w)
+
+    def second_order(self, w: Vector) -> Evaluation:
+        self._tell()
+        return second_order(self._objective, w)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 __all__ = ["documented"]
@@ -9,9 +10,11 @@ __all__ = ["documented"]
 _Class = TypeVar("_Class", bound=type)
 
 _FIRST = """\
-    code : {"auto", "fractional", "cyclic", "uncoded"} or GradientCode, default="auto"
-        Which worker holds which blocks. ``"auto"`` is fractional repetition where
-        ``n_stragglers + 1`` divides ``n_workers``, else cyclic repetition.
+    code : {"auto", "declustered", "fractional", "cyclic", "uncoded"} or GradientCode, \
+            default="auto"
+        Which worker holds which blocks. ``"auto"`` is declustered repetition where a round's time
+        is computing (the rule is that of :func:`dask_gradcode.place`); else fractional repetition
+        where ``n_stragglers + 1`` divides ``n_workers``, or cyclic repetition.
     n_stragglers : int, default=None
         How many workers may be silent in a round. None: the code object's, else 1 (0 on a single
         worker). Data and work grow ``n_stragglers + 1`` times.
@@ -24,12 +27,19 @@ _FIRST = """\
 _SOLVER = """\
     fit_intercept : bool, default=True
         Whether to fit an intercept for each output, which is not penalised.
-    solver : {"lbfgs", "nesterov", "gradient-descent"} or Optimizer, default="lbfgs"
+    solver : {<solvers>} or Optimizer, default="lbfgs"
         What chooses the points at which rounds are run. It works in coordinates of centred and
         scaled columns, to which points and gradients are mapped; rows stay as they are, and
         penalties act on the original coefficients. ``history_`` and callbacks have the objective
         itself and the gradient in those coordinates, which is the one compared with ``tol``. A fit
         that ends with a larger one warns.
+"""
+
+_SECOND_ORDER = """\
+        ``"newton-cholesky"``, as in scikit-learn, is Newton's method: for up to a few thousand
+        parameters (features times outputs; at most 4095, whose Hessian takes 64 MiB of each
+        message) and many more rows it needs five to ten rounds. Where a Hessian is singular
+        ``"lbfgs"`` goes on, with a warning.
 """
 
 _LAST = """\
@@ -45,8 +55,8 @@ _LAST = """\
     checkpoint : str or path-like, default=None
         A directory, for this fit alone, where it saves how far it has come. If a fit like this one
         (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, it
-        is gone on from: by Nesterov's method and gradient descent bit for bit, by L-BFGS as a warm
-        start. ``n_iter_`` counts all iterations, ``history_`` has the rounds since.
+        is gone on from: by L-BFGS as a warm start, by the other solvers bit for bit. ``n_iter_``
+        counts all iterations, ``history_`` has the rounds since.
     checkpoint_every : int, default=10
         Iterations between two saves: so many are lost at most when this process, the scheduler or
         the machine dies. The end of a fit, an error and Ctrl-C save, too.
@@ -98,10 +108,15 @@ def documented(estimator: _Class) -> _Class:
         Its docstring has some of the places named below, each on a line of its own.
     """
     text = estimator.__doc__
+    solvers: Iterable[str] = estimator._solvers  # type: ignore[attr-defined]
+    names = ", ".join(f'"{name}"' for name in sorted(solvers))
+    solver = _SOLVER.replace("<solvers>", names)
+    if "newton-cholesky" in solvers:
+        solver += _SECOND_ORDER
     if text is not None:  # python -OO has none
         for place, shared in (
             ("<code parameters>", _FIRST),
-            ("<solver parameters>", _SOLVER),
+            ("<solver parameters>", solver),
             ("<fit parameters>", _LAST),
             ("<regression attributes>", _REGRESSION),
             ("<fit attributes>", _ATTRIBUTES),

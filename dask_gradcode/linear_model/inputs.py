@@ -28,8 +28,8 @@ from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.rounds import Logbook, WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets, describe_targets
-from dask_gradcode.typing import Objective
-from dask_gradcode.work import Block
+from dask_gradcode.typing import Objective, Vector
+from dask_gradcode.work import Block, Centred, WorkLike
 
 __all__ = ["Sum", "TakesAnyInput", "is_dask"]
 
@@ -52,6 +52,8 @@ class Sum:
         Returns the facts by which the data is known again.
     logs : Logbook
         What happens in the rounds.
+    about : ndarray of shape (n_features,) or None
+        What is taken from columns in Hessians.
     """
 
     objective: Objective
@@ -60,12 +62,17 @@ class Sum:
     spread: Spread
     describe: Callable[[], dict[str, Fact]]
     logs: Logbook
+    about: Vector | None
 
 
 def is_dask(array: Any) -> bool:
     """Say whether something is a dask collection, without loading Dask to find out."""
     dask = sys.modules.get("dask")
     return dask is not None and bool(dask.is_dask_collection(array))
+
+
+def _work(problem: Problem, about: Vector | None) -> WorkLike:
+    return problem.loss if about is None else Centred(problem.loss, about)
 
 
 class TakesAnyInput(BaseEstimator):
@@ -82,6 +89,19 @@ class TakesAnyInput(BaseEstimator):
         """Return what to minimise, or raise for targets that cannot be used."""
         raise NotImplementedError
 
+    def _check_size(self, problem: Problem, n_features: int) -> None:
+        """Raise for a model that is too large for the solver."""
+
+    def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
+        """Return what shall be taken from the columns of rows like ``X`` in Hessians, if any."""
+        raise NotImplementedError
+
+    def _checked_problem(self, targets: Targets, n_features: int) -> Problem:
+        """Return what to minimise, or raise before anything is placed."""
+        problem = self._problem(targets)
+        self._check_size(problem, n_features)
+        return problem
+
     def _objective(
         self, X: Any, y: Any, sample_weight: Any, wait: WaitRule, stack: ExitStack
     ) -> Sum:
@@ -95,10 +115,12 @@ class TakesAnyInput(BaseEstimator):
 
         stack.enter_context(span(f"{type(self).__name__}.fit"))
         data = self._placed(X, y, sample_weight, stack)
-        problem = self._problem(data.targets)
+        problem = self._checked_problem(data.targets, data.n_features)
         self.code_ = data.code
+        about = self._about(problem, data.spread, data.roles.meta)
+        work = _work(problem, about)
         objective = stack.enter_context(
-            ClusterObjective(data, problem.loss, wait=wait, transport=self.transport)
+            ClusterObjective(data, work, wait=wait, transport=self.transport)
         )
         return Sum(
             objective,
@@ -107,25 +129,29 @@ class TakesAnyInput(BaseEstimator):
             data.spread,
             lambda: describe_data(data.targets, data.moments),
             objective.logs,
+            about,
         )
 
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
         X, y = self._validate(X, y)
         targets = self._describe(y, sample_weight)
-        problem = self._problem(targets)
+        problem = self._checked_problem(targets, X.shape[1])
         if sample_weight is not None:
             sample_weight = np.broadcast_to(np.asarray(sample_weight, dtype=float), y.shape)
         self.code_ = Uncoded(1)
         self._warn_of_what_is_not_used(self.code_)
         block = Block(X, targets.encode(y), sample_weight)
-        objective = InProcessObjective(self.code_, {0: block}, problem.loss, wait)
+        spread = Spread.of(X, sample_weight)
+        about = self._about(problem, spread, X)
+        objective = InProcessObjective(self.code_, {0: block}, _work(problem, about), wait)
         return Sum(
             objective,
             problem,
             "in-process",
-            Spread.of(X, sample_weight),
+            spread,
             lambda: describe_data(targets, Moments.of(project(X))),
             objective.logs,
+            about,
         )
 
     def _warn_of_what_is_not_used(self, used: GradientCode) -> None:
@@ -169,7 +195,8 @@ class TakesAnyInput(BaseEstimator):
         else:
             if not is_dask(X):
                 X, y = self._validate(X, y)
-                self._problem(self._describe(y, sample_weight))  # raises before any work is sent
+                # raises before any work is sent
+                self._checked_problem(self._describe(y, sample_weight), X.shape[1])
             data = stack.enter_context(
                 place_data(
                     X,
@@ -181,7 +208,7 @@ class TakesAnyInput(BaseEstimator):
                     random_state=self._seed(),
                     client=self.client,
                     estimator=type(self).__name__,
-                    check=self._problem,
+                    check=self._checked_problem,
                 )
             )
         if is_dask(X) or data is X:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gradcode.linear_model.base import CodedEstimator
 from dask_gradcode.linear_model.classifier import CodedClassifier
 from dask_gradcode.linear_model.documentation import documented
+from dask_gradcode.linear_model.parameters import SECOND_ORDER_SOLVERS
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.losses import Logistic, Loss, Multinomial
 from dask_gradcode.optimizers import L1, Optimizer
@@ -83,8 +84,10 @@ class CodedLogisticRegression(CodedClassifier):
     0.988
     """
 
+    _solvers: ClassVar[dict[str, type[Optimizer]]] = SECOND_ORDER_SOLVERS
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **CodedEstimator._parameter_constraints,
+        "solver": [StrOptions(set(SECOND_ORDER_SOLVERS)), Optimizer],
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "class_weight": [dict, StrOptions({"balanced"}), None],

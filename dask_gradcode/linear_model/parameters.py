@@ -11,10 +11,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.auto import AUTO, CODES
-from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov, Optimizer
+from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov, NewtonCholesky, Optimizer
 from dask_gradcode.rounds import WaitRule
 
-__all__ = ["SOLVERS", "CodingParameters"]
+__all__ = ["SECOND_ORDER_SOLVERS", "SOLVERS", "CodingParameters"]
 
 SOLVERS: dict[str, type[Optimizer]] = {
     "lbfgs": LBFGS,
@@ -22,10 +22,13 @@ SOLVERS: dict[str, type[Optimizer]] = {
     "gradient-descent": GradientDescent,
 }
 
+SECOND_ORDER_SOLVERS = SOLVERS | {"newton-cholesky": NewtonCholesky}
+
 
 class CodingParameters(BaseEstimator):
     """Holds the parameters that all coded estimators have, and knows which values they take."""
 
+    _solvers: ClassVar[dict[str, type[Optimizer]]] = SOLVERS
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "code": [StrOptions({AUTO, *CODES}), GradientCode],
         "n_stragglers": [Interval(Integral, 0, None, closed="left"), None],
@@ -79,7 +82,7 @@ class CodingParameters(BaseEstimator):
         self.client = client
 
     def _solver(self) -> Optimizer:
-        return self.solver if isinstance(self.solver, Optimizer) else SOLVERS[self.solver]()
+        return self.solver if isinstance(self.solver, Optimizer) else self._solvers[self.solver]()
 
     def __sklearn_clone__(self) -> Any:
         # The copy has dropped its client, which cannot be copied; the clone shares it.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import d2_tweedie_score
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.linear_model.bare import Exp, Linear
 from dask_gradcode.linear_model.documentation import documented
+from dask_gradcode.linear_model.parameters import SECOND_ORDER_SOLVERS
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.regressor import CodedRegressor
 from dask_gradcode.losses import Poisson
+from dask_gradcode.optimizers import Optimizer
 from dask_gradcode.targets import Targets
 
 __all__ = ["CodedPoissonRegressor"]
@@ -59,6 +62,11 @@ class CodedPoissonRegressor(CodedRegressor):
     array([12.5, 16.5, 21.9, 21.1])
     """
 
+    _solvers: ClassVar[dict[str, type[Optimizer]]] = SECOND_ORDER_SOLVERS
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CodedRegressor._parameter_constraints,
+        "solver": [StrOptions(set(SECOND_ORDER_SOLVERS)), Optimizer],
+    }
     _score_loss = Poisson()
 
     def _problem(self, targets: Targets) -> Problem:

@@ -8,8 +8,9 @@ import numpy as np
 
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.losses import Layout, Loss
+from dask_gradcode.objective import Anchored
 from dask_gradcode.spread import Spread
-from dask_gradcode.typing import Vector
+from dask_gradcode.typing import Objective, Vector
 
 __all__ = ["Problem"]
 
@@ -64,6 +65,21 @@ class Problem:
             size=self.size,
             separate=self.l1 > 0.0,
         )
+
+    def anchored(self, objective: Objective, layout: Layout) -> Objective:
+        """Return an objective whose Hessian is not singular merely because outputs are alike.
+
+        Parameters
+        ----------
+        objective : Objective
+            Of a solver's points.
+        layout : Layout
+            Of the parameters.
+        """
+        if not self.loss.only_differences:
+            return objective
+        first = layout.n_slopes if self.alpha else 0
+        return Anchored(objective, n_outputs=layout.n_outputs, first=first)
 
     def judged(self, gradient: Vector, coordinates: Coordinates, spread: Spread) -> Vector:
         """Return the gradient that tells how far a solver's end is from the minimum.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from dask_gradcode.history import History
+from dask_gradcode.history import History, moves
 from dask_gradcode.html import ranges
 from dask_gradcode.optimizers import Callback, Solution
 from dask_gradcode.typing import Evaluation, Vector
@@ -91,6 +91,9 @@ class _Line:
             )
             if workers
         ]
+        owners = sorted({move.owner for move in moves(code, [last])})
+        if owners:
+            missing.append(f"work of {_who(owners)} moved")
         if self._is_complete():
             missing.append("all workers are placed now")
         return ", ".join(
@@ -166,6 +169,8 @@ def warn_of(solution: Solution, left: float, estimator: Any, otherwise: str) -> 
         otherwise = (
             f"Increase the number of iterations to improve the convergence (max_iter={most})."
         )
+        if solver == "lbfgs" and "newton-cholesky" in estimator._solvers:
+            otherwise += " With few features solver='newton-cholesky' needs fewer, however scaled."
     warnings.warn(
         f"{solver if isinstance(solver, str) else repr(solver)} failed to converge after "
         f"{solution.n_iter} iteration(s):\n{solution.message}\n\nThe largest entry of the "

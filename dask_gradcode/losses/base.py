@@ -79,6 +79,10 @@ class Loss(ABC):
     n_own : int
         How many parameters are fitted beside the linear model's, such as a scale. Each is a further
         column of ``z``, of the same value in all rows.
+    has_curvature : bool
+        Whether ``curvature`` is there.
+    only_differences : bool
+        Whether only differences of linear predictors count: the same added to all changes nothing.
 
     Examples
     --------
@@ -95,6 +99,8 @@ class Loss(ABC):
     """
 
     n_own: ClassVar[int] = 0
+    has_curvature: ClassVar[bool] = False
+    only_differences: ClassVar[bool] = False
 
     @property
     def n_outputs(self) -> int:
@@ -123,6 +129,26 @@ class Loss(ABC):
         derivative : ndarray of the shape of z
             Its derivative with respect to ``z``, new and float64.
         """
+
+    def curvature(self, z: Vector, y: Vector) -> Vector:
+        """Return the second derivatives of each row's loss, for ``solver="newton-cholesky"``.
+
+        Vectorised and as safe from overflow as ``pointwise``.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            The linear predictors. Not modified.
+        y : ndarray of shape (n_rows,)
+            The targets. Not modified.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_outputs, n_outputs)
+            Of one linear predictor a number that is never negative, of several a positive
+            semi-definite matrix; new and float64.
+        """
+        raise NotImplementedError(f"{self!r} has no second derivatives.")
 
     def layout(self, n_features: int, size: int) -> Layout:
         """Return where the parts of a parameter vector of this size are.

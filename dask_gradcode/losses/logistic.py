@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class Logistic(Loss):
 
     positive: float = 1.0
     class_weight: tuple[float, float] = (1.0, 1.0)
+    has_curvature: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.positive):
@@ -79,3 +81,11 @@ class Logistic(Loss):
             value *= weight
             derivative *= weight
         return value, derivative
+
+    def curvature(self, z: Vector, y: Vector) -> Vector:
+        e = np.exp(-np.abs(z, dtype=np.float64))
+        curvature: Vector = e / (1.0 + e) ** 2  # p (1 - p), without the rounding of 1 - p
+        if self.class_weight != (1.0, 1.0):
+            negative, positive = self.class_weight
+            curvature *= np.where(y == self.positive, positive, negative)
+        return curvature

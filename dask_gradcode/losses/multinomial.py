@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class Multinomial(Loss):
 
     classes: tuple[float, ...]
     class_weight: tuple[float, ...] | None = None
+    has_curvature: ClassVar[bool] = True
+    only_differences: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         classes = np.asarray(self.classes, dtype=float)
@@ -82,3 +85,16 @@ class Multinomial(Loss):
             value *= weight
             derivative *= weight[:, None]
         return value, derivative
+
+    def curvature(self, z: Vector, y: Vector) -> Vector:
+        p = np.exp(np.subtract(z, z.max(axis=1, keepdims=True), dtype=np.float64))
+        p /= p.sum(axis=1, keepdims=True)
+        curvature: Vector = -p[:, :, None] * p[:, None, :]
+        # p_k (1 - p_k) as minus the rest of the row, whose sum is zero: without the rounding of 1
+        diagonal = np.einsum("ikk->ik", curvature)
+        diagonal[:] = 0.0
+        diagonal[:] = -curvature.sum(axis=2)
+        if self.class_weight is not None:
+            index = np.searchsorted(self.classes, y)
+            curvature *= np.asarray(self.class_weight)[index, None, None]
+        return curvature

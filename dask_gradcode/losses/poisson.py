@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,8 @@ class Poisson(Loss):
     (array([0., 2.]), array([0., 2.]))
     """
 
+    has_curvature: ClassVar[bool] = True
+
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
         from scipy.special import xlogy  # a quarter of a megabyte that other losses do not need
 
@@ -40,3 +43,7 @@ class Poisson(Loss):
         value = mean - y + (xlogy(y, y) - y * z)
         # never negative but for the rounding of this difference
         return np.maximum(value, 0.0), slope - y
+
+    def curvature(self, z: Vector, y: Vector) -> Vector:
+        curvature: Vector = np.exp(np.minimum(z, STEEP, dtype=np.float64))
+        return curvature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,11 @@ class Squared(Loss):
     (array([0., 2.]), array([0., 2.]))
     """
 
+    has_curvature: ClassVar[bool] = True
+
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
         residual = np.subtract(z, y, dtype=np.float64)
         return 0.5 * residual * residual, residual
+
+    def curvature(self, z: Vector, y: Vector) -> Vector:
+        return np.ones(z.shape)

@@ -4,6 +4,7 @@ from dask_gradcode.optimizers.base import Callback, Memory, Optimizer, Solution
 from dask_gradcode.optimizers.gradient_descent import GradientDescent
 from dask_gradcode.optimizers.lbfgs import LBFGS
 from dask_gradcode.optimizers.nesterov import Nesterov
+from dask_gradcode.optimizers.newton import NewtonCholesky
 from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "GradientDescent",
     "Memory",
     "Nesterov",
+    "NewtonCholesky",
     "Optimizer",
     "Solution",
 ]

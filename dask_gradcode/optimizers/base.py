@@ -69,6 +69,10 @@ class Optimizer(ABC):
         Whether it breaks down on approximate sums, as line searches with curvature do.
     resumes_exactly : bool
         Whether it goes on from a memory through the same iterates, bit for bit.
+    order : {1, 2}
+        Up to which order it asks for derivatives.
+    most_parameters : int or None
+        How many parameters it takes at most; None: any number.
 
     Examples
     --------
@@ -88,6 +92,8 @@ class Optimizer(ABC):
 
     needs_exact: ClassVar[bool] = False
     resumes_exactly: ClassVar[bool] = False
+    order: ClassVar[int] = 1
+    most_parameters: ClassVar[int | None] = None
 
     @abstractmethod
     def minimize(
@@ -149,6 +155,23 @@ class Optimizer(ABC):
                 f"{self!r} needs a smooth objective and takes no L1 penalty (l1_ratio > 0). Use "
                 "Nesterov(), which is solver='nesterov', or GradientDescent()."
             )
+
+    def check_size(self, n_parameters: int) -> None:
+        """Raise ValueError for more than ``most_parameters``.
+
+        Parameters
+        ----------
+        n_parameters : int
+            Of the model, intercepts included.
+        """
+        if self.most_parameters is None or n_parameters <= self.most_parameters:
+            return
+        size = n_parameters * (n_parameters + 1) / 2 * 8 / 2**20
+        raise ValueError(
+            f"solver={self!r} takes at most {self.most_parameters} parameters (features times "
+            f"outputs, and intercepts), as each message carries a Hessian; got {n_parameters}, "
+            f"whose Hessian is {size:.0f} MiB. Use solver='lbfgs'."
+        )
 
 
 def remember(memory: Memory, n_iter: int, w: Vector, seen: Evaluation, **more: Any) -> None:

@@ -10,7 +10,7 @@ of the round and hands the round its events, until the round has ended::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.work import Work, of_order
 
 __all__ = ["Engine", "Port", "evaluation"]
 
@@ -48,7 +49,7 @@ class Port(Protocol):
     ...         return 0.0
     ...     def patience(self):
     ...         return Patience()
-    ...     def begin(self, round, w):
+    ...     def begin(self, round, w, order):
     ...         self.round, self.w, self.coming = round, w, []
     ...         return []
     ...     def send(self, orders):
@@ -72,8 +73,23 @@ class Port(Protocol):
         """Return how long a round waits for those without whom it cannot end."""
         ...
 
-    def begin(self, round: int, w: Vector) -> Sequence[Lost | Unplaced | Ready]:
-        """Begin a round, which supersedes every older one; say who is absent, who has come back."""
+    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost | Unplaced | Ready]:
+        """Begin a round, which supersedes every older one; say who is absent, who has come back.
+
+        Parameters
+        ----------
+        round : int
+            Its number.
+        w : ndarray of shape (n_parameters,)
+            The point.
+        order : {1, 2}
+            Up to which order derivatives are wanted.
+
+        Returns
+        -------
+        sequence of Lost, Unplaced or Ready
+            Who is absent, who has come back.
+        """
         ...
 
     def send(self, orders: Sequence[Order]) -> None:
@@ -115,8 +131,8 @@ class Engine:
         same workers' rows would be left out in every round.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
-    statistic : callable, default=Statistic.at
-        Returns what payloads at a point contain.
+    work : Work, optional
+        Says what payloads contain. None: a value and a gradient.
 
     Attributes
     ----------
@@ -153,13 +169,13 @@ class Engine:
         wait: WaitRule | None = None,
         policy: Policy | None = None,
         block_rows: Vector | None = None,
-        statistic: Callable[[Vector], Statistic] = Statistic.at,
+        work: Work | None = None,
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
         policy = policy or (Balancing() if self._wait.exact else Everybody())
         self._planner = policy.start(code)
-        self._block_rows, self._statistic = block_rows, statistic
+        self._block_rows, self._work = block_rows, work
         self._lateness = Lateness(code)
         self._n_rounds = 0
         self._recent: dict[int, Round] = {}  # that are done: answers to them may still come
@@ -175,15 +191,27 @@ class Engine:
         Exception
             What the port makes of a round that ends without a sum.
         """
-        round_ = self.run(w)
-        seen = evaluation(round_, self._statistic(w))
+        return self._evaluate(w, 1)
+
+    def second_order(self, w: Vector) -> Evaluation:
+        """Run one round for value, gradient and Hessian; TypeError if the work has none."""
+        return self._evaluate(w, 2)
+
+    def _evaluate(self, w: Vector, order: int) -> Evaluation:
+        round_ = self.run(w, order)
+        seen = evaluation(round_, self._statistic(w, order))
         self.conclude(round_, seen.record)
         return seen
 
-    def run(self, w: Vector | None = None) -> Round:
+    def _statistic(self, w: Vector, order: int) -> Statistic:
+        if self._work is None:
+            return Statistic.at(w, order)
+        return of_order(self._work, order).statistic(w)
+
+    def run(self, w: Vector | None = None, order: int = 1) -> Round:
         """Run one round until it is done, and return it; ``conclude`` it, or it teaches nothing."""
         port = self._port
-        statistic = None if w is None else self._statistic(w)
+        statistic = None if w is None else self._statistic(w, order)
         round_ = Round(
             self._n_rounds,
             self._code,
@@ -195,7 +223,7 @@ class Engine:
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
-        news = port.begin(round_.number, np.zeros(0) if w is None else w)
+        news = port.begin(round_.number, np.zeros(0) if w is None else w, order)
         orders = round_.begin([*self._back, *news], port.now())
         self._back.clear()
         while round_.outcome is None:
@@ -268,4 +296,5 @@ def evaluation(round_: Round, statistic: Statistic) -> Evaluation:
     record = round_.record(value, float(np.abs(gradient).max(initial=0.0)))
     # Decoding multiplies the rounding of the messages, which are sums about as large as the value.
     rounding = 4 * np.finfo(np.float64).eps * max(1.0, record.amplification) * abs(value)
-    return Evaluation(value, gradient, record, rounding)
+    hessian = statistic.hessian(total) if statistic.order > 1 else None
+    return Evaluation(value, gradient, record, rounding, hessian)

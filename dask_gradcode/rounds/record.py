@@ -58,6 +58,8 @@ class RoundRecord:
         Workers that were not placed yet when the round ended.
     placed : tuple of int
         Workers that had not been placed yet and could answer from this round on.
+    hurried : tuple of int
+        Workers that were told to yield: to send what they had, and leave the rest to others.
 
     Notes
     -----
@@ -90,6 +92,7 @@ class RoundRecord:
     not_needed: tuple[int, ...] = ()
     unplaced: tuple[int, ...] = ()
     placed: tuple[int, ...] = ()
+    hurried: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -122,6 +125,7 @@ class RoundRecord:
             not_needed=tuple(sorted(silent.difference(late))),
             unplaced=tuple(sorted(absent & state.unplaced)),
             placed=tuple(sorted(state.placed)),
+            hurried=tuple(sorted(state.hurried)),
         )
 
     @property

@@ -50,6 +50,8 @@ class State:
         Roles that were lost and can answer again.
     placed : set of int
         Roles that had never been placed and can answer.
+    hurried : set of int
+        Roles that have been told to yield.
     n_complete : int
         How many roles have sent all that they compute unasked, and nothing that cannot be right.
     decodable : bool
@@ -79,6 +81,7 @@ class State:
         self.unplaced: set[int] = set()
         self.restored: set[int] = set()
         self.placed: set[int] = set()
+        self.hurried: set[int] = set()
         self.n_complete = 0
         self.decodable = False
         self._decoder = code.decoder()
@@ -117,13 +120,13 @@ class State:
         return {role for role, told in self._told.items() if told}
 
     def unanswered(self, seconds: float) -> tuple[int, ...]:
-        """Return the roles that had not answered in full so long after the start, ascending."""
-        owed = {role: set(messages) for role, messages in self.asked.items()}
+        """Return who had not answered in full, or at all, so long after the start, ascending."""
+        owed, heard = {role: set(messages) for role, messages in self.asked.items()}, set[int]()
         for role, message, after, _ in self.answers:
             if after <= seconds and role in owed:
                 owed[role].discard(message)
-        roles = range(self.code.n_workers)
-        return tuple(role for role in roles if role not in owed or owed[role])
+                heard.add(role)
+        return tuple(i for i in range(self.code.n_workers) if i not in heard or owed[i])
 
     def unasked(self, role: int) -> tuple[int, ...]:
         """Return what a role computes unasked and should be asked for, in order.
@@ -176,13 +179,11 @@ class State:
 
     def ask(self, role: int, messages: tuple[int, ...]) -> None:
         """Note that a role has been asked for messages."""
-        if role in self.asked:
-            self.asked[role].update(messages)
-        else:
-            self.asked[role] = set(messages)
+        self.asked.setdefault(role, set()).update(messages)
 
     def tell(self, role: int) -> None:
         """Note that a role has been told to yield: what it is asked for later, it does not."""
+        self.hurried.add(role)
         self._told.setdefault(role, deque()).append(self.owed(role))
 
     def cut(self, role: int, running: int | None) -> None:
@@ -290,8 +291,8 @@ class State:
         self.errors.pop(role, None)
         self.unplaced.discard(role)
         (self.restored if again else self.placed).add(role)
-        missing = [i for i in self.code.messages_of[role] if not self.arrived[i]]
-        back = {message for message in missing if not self._may_send(role, message)}
+        held, arrived = self.code.messages_of[role], self.arrived
+        back = {i for i in held if not (arrived[i] or self._may_send(role, i))}
         for message in back & self._able.keys():
             self._able[message].add(role)
             self.pending[message] = True

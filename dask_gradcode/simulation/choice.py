@@ -12,6 +12,7 @@ import numpy as np
 
 from dask_gradcode.codes import (
     CyclicRepetition,
+    DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
     PartialStragglers,
@@ -77,7 +78,7 @@ class Choice:
     >>> from dask_gradcode.stragglers import FixedDelay
     >>> choice = choose(FixedDelay(9.0, workers=[0]), 4, work=1.0, max_stragglers=1)
     >>> choice.best
-    FractionalRepetition(n_workers=4, n_stragglers=1)
+    DeclusteredRepetition(n_workers=4, n_stragglers=1, spread=4, n_leaves=8)
     >>> choice.columns["code"][-1]
     'uncoded'
     """
@@ -220,6 +221,7 @@ def choose(
     code                     n   s    seconds    load       memory
     fractional               4   1     0.3439   50.0%    512.0 MiB
     cyclic                   4   1     0.4314   50.0%    512.0 MiB
+    declustered              4   1     0.5567   50.0%    512.0 MiB
     partial-fractional       4   1     0.6217   33.3%    341.3 MiB
     partial-cyclic           4   1     0.6235   33.3%    341.3 MiB
     uncoded                  4   0     0.6367   25.0%    256.0 MiB
@@ -265,6 +267,7 @@ def choose(
 def _codes(n_workers: int, max_stragglers: int) -> Iterator[tuple[GradientCode, int]]:
     yield Uncoded(n_workers), 0
     for s in range(1, min(max_stragglers, n_workers - 1) + 1):
+        yield DeclusteredRepetition(n_workers, s), s
         for family in (FractionalRepetition, CyclicRepetition):
             with suppress(ValueError):  # there is none for these numbers
                 inner = family(n_workers, s)

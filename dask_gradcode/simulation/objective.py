@@ -14,7 +14,15 @@ from dask_gradcode.rounds import Engine, Logbook, Policy, WaitRule
 from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Evaluation, Payload, Vector
-from dask_gradcode.work import Block, Piece, WorkLike, as_work, compute_message, pieces_of
+from dask_gradcode.work import (
+    Block,
+    Piece,
+    WorkLike,
+    as_work,
+    compute_message,
+    of_order,
+    pieces_of,
+)
 
 __all__ = ["SimulatedObjective", "simulate"]
 
@@ -90,7 +98,7 @@ def simulate(
     return history
 
 
-def _nothing(index: int, w: Vector) -> Payload:
+def _nothing(index: int, w: Vector, order: int) -> Payload:
     return _EMPTY
 
 
@@ -155,7 +163,7 @@ class SimulatedObjective:
         self._code, self._blocks, self._work = code, blocks, as_work(loss)
         rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
         self._port = VirtualPort(code, straggler_model, work, overhead, self._payload)
-        self._engine = Engine(code, self._port, wait, plan, rows, self._work.statistic)
+        self._engine = Engine(code, self._port, wait, plan, rows, self._work)
 
     @property
     def seconds(self) -> float:
@@ -177,11 +185,15 @@ class SimulatedObjective:
         """
         return self._engine(w)
 
-    def _payload(self, index: int, w: Vector) -> Payload:
-        code = self._code
+    def second_order(self, w: Vector) -> Evaluation:
+        """Run one round, for a Hessian, too."""
+        return self._engine.second_order(w)
+
+    def _payload(self, index: int, w: Vector, order: int) -> Payload:
+        code, work = self._code, of_order(self._work, order)
 
         def cut(leaf: int) -> list[Piece]:
-            return pieces_of(code, code.messages[leaf], self._blocks, self._work, w)
+            return pieces_of(code, code.messages[leaf], self._blocks, work, w)
 
         payload = compute_message(code, index, cut)
         assert payload is not None  # nobody told it to stop

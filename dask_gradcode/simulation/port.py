@@ -50,7 +50,7 @@ class VirtualPort:
     overhead : float
         Seconds of every message that are no worker's computing.
     payload : callable
-        ``payload(index, w)`` gives a message that arrives; called in the order of arrival.
+        ``payload(index, w, order)`` gives a message that arrives; called in the order of arrival.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class VirtualPort:
         model: StragglerModel,
         work: ArrayLike,
         overhead: float,
-        payload: Callable[[int, Vector], Payload],
+        payload: Callable[[int, Vector, int], Payload],
     ) -> None:
         if not isinstance(model, StragglerModel):
             raise TypeError(
@@ -71,7 +71,8 @@ class VirtualPort:
         self._clock, self._round = 0.0, -1
         self._delays: list[float] = []  # of this round, as are the slowdowns
         self._slowdowns: list[float] = []
-        self._w: dict[int, Vector] = {}  # of each round that somebody may still work on
+        # point and order of each round that somebody may still work on
+        self._w: dict[int, tuple[Vector, int]] = {}
         self._asked_by = [-1] * code.n_workers  # the newest round that asked a role, its delay
         self._began = [(0.0, 0.0)] * code.n_workers  # from when to when, and what it does after it
         self._agendas = [Agenda(code) for _ in range(code.n_workers)]
@@ -86,11 +87,12 @@ class VirtualPort:
     def patience(self) -> Patience:
         return Patience()  # who is silent stays silent
 
-    def begin(self, round: int, w: Vector) -> Sequence[Lost]:
+    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost]:
         self._round = round
         self._delays = self._model.delays(round, self._code.n_workers).tolist()
         self._slowdowns = self._model.slowdowns(round, self._code.n_workers).tolist()
-        self._w = {number: self._w[number] for number in {*self._asked_by} - {-1}} | {round: w}
+        self._w = {number: self._w[number] for number in {*self._asked_by} - {-1}}
+        self._w[round] = w, order
         return []
 
     def send(self, orders: Sequence[Order]) -> None:
@@ -168,7 +170,7 @@ class VirtualPort:
                 return [Yielded(number, role, None if message < 0 else message)]
             else:
                 del self._expected[role, message]  # which may be told twice, after a drop
-                return [Arrived(number, role, message, self._payload(message, self._w[number]))]
+                return [Arrived(number, role, message, self._payload(message, *self._w[number]))]
 
     def _is_void(self, coming: tuple[float, int, int, int, int]) -> bool:
         when, kind, message, role, number = coming

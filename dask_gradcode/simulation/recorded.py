@@ -16,7 +16,8 @@ def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay
     """Split what a history saw of each worker into delays and the time of computing.
 
     The time of computing is the median over rounds of the first arrival. A worker's delay is by how
-    much it was later than that. Where it did not answer some rounds and then one, the first of them
+    much it was later than that. Where workers send parts of their shares, when they would have sent
+    all of it counts instead. Where it did not answer some rounds and then one, the first of them
     is given the whole time until then, as a delay that was not over when the rounds ended; where
     it has not answered until the end, its delay lasts for the rest of the history. Rounds in which
     it was spared say nothing of it, and count as without delay. The history of an uncoded fit tells
@@ -55,8 +56,12 @@ def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay
     if not len(history):
         raise ValueError("The history has no rounds. Use that of a fit on a cluster.")
     code = history.code
-    arrivals = np.array([_first_answers(record) for record in history])
-    share = len(code.messages[code.first(0)[0]].blocks) / code.n_blocks
+    n_first = len(code.messages[code.first(0)[0]].blocks)
+    share = n_first / code.n_blocks
+    if code.divides:
+        arrivals = n_first / history.speeds
+    else:
+        arrivals = np.array([_first_answers(record) for record in history])
     computing = float(np.median(np.nanmin(arrivals, axis=1)))
     lasted = np.array([record.seconds for record in history])
     table = np.zeros(arrivals.shape)

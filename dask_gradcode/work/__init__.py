@@ -4,23 +4,26 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 :func:`as_work` makes one thing of the three; from there on nobody asks which it was.
 """
 
-from dask_gradcode.work.base import Block, Work
+from dask_gradcode.work.base import Block, SecondOrderWork, Work, of_order
 from dask_gradcode.work.climb import Climb, compute_message
 from dask_gradcode.work.crew import ALONE, Crew
-from dask_gradcode.work.kinds import BlockFunction, WorkLike, as_work
+from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
 from dask_gradcode.work.payload import Piece, compute_payload, pieces_of
 
 __all__ = [
     "ALONE",
     "Block",
     "BlockFunction",
+    "Centred",
     "Climb",
     "Crew",
     "Piece",
+    "SecondOrderWork",
     "Work",
     "WorkLike",
     "as_work",
     "compute_message",
     "compute_payload",
+    "of_order",
     "pieces_of",
 ]

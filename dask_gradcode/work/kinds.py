@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from dask_gradcode.kernels import add_value_and_gradient, runs_of_rows
+from dask_gradcode.kernels import add_hessian, add_value_and_gradient, runs_of_rows
 from dask_gradcode.losses import Loss
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
-from dask_gradcode.work.base import Block, Work
+from dask_gradcode.work.base import Block, SecondOrderWork, Work
 
-__all__ = ["BlockFunction", "WorkLike", "as_work"]
+__all__ = ["BlockFunction", "Centred", "WorkLike", "as_work"]
 
 BlockFunction = Callable[[Vector, Block], tuple[float, Vector]]
 """``(w, block) -> (value, gradient)``, each a sum over the rows of the block.
@@ -64,11 +65,23 @@ def as_work(work: WorkLike) -> Work:
 
 
 @dataclass(frozen=True)
-class _OfLoss(Work):
+class _OfLoss(SecondOrderWork):
     """A loss of a linear model: one pass over rows, in chunks."""
 
     loss: Loss
-    run: slice | None = field(default=None, repr=False)  # which rows
+    run: slice | None = field(default=None, repr=False, kw_only=True)  # which rows
+
+    def with_hessian(self) -> Work:
+        if not self.loss.has_curvature:
+            raise TypeError(
+                f"{self.loss!r} has no second derivatives, which solver='newton-cholesky' needs. "
+                "Use solver='lbfgs'."
+            )
+        return _OfLossWithHessian(self.loss, self._shift)
+
+    @property
+    def _shift(self) -> Vector | None:
+        return None
 
     @property
     def per_column(self) -> int:
@@ -93,6 +106,71 @@ class _OfLoss(Work):
         X, y, weight = block.X, block.y, block.sample_weight
         return add_value_and_gradient(
             self.loss, X, y, weight, w, coefficient, out, should_stop, self.run
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Centred(_OfLoss):
+    """A loss of a linear model whose Hessian is that of centred columns.
+
+    Of columns with mean ``m`` and deviation ``s`` a Hessian loses the digits of ``(m / s)^2``,
+    which no later change of coordinates brings back. Value and gradient are those of the loss.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss.
+    shift : ndarray of shape (n_features,)
+        What is taken from each column. Rows are dense, and there is an intercept: the Hessian is by
+        ``coef`` and ``intercept + shift @ coef``.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.losses import Squared
+    >>> from dask_gradcode.objective import InProcessObjective
+    >>> block = Block(np.array([[1e9 - 1.0], [1e9 + 1.0]]), np.zeros(2))
+    >>> work = Centred(Squared(), shift=np.array([1e9]))
+    >>> InProcessObjective(Uncoded(1), {0: block}, work).second_order(np.zeros(2)).hessian
+    array([[2., 0.],
+           [0., 2.]])
+    """
+
+    shift: Vector
+
+    @property
+    def _shift(self) -> Vector | None:
+        return self.shift
+
+
+@dataclass(frozen=True, eq=False)
+class _OfLossWithHessian(_OfLoss):
+    """A loss with its second derivatives: value and gradient have the bits of the loss alone."""
+
+    shift: Vector | None
+
+    def statistic(self, w: Vector) -> Statistic:
+        return Statistic.at(w, order=2)
+
+    def add(
+        self,
+        block: Block,
+        w: Vector,
+        coefficient: float,
+        out: Vector,
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        return super().add(block, w, coefficient, out, should_stop) and add_hessian(
+            self.loss,
+            block.X,
+            block.y,
+            block.sample_weight,
+            w,
+            coefficient,
+            out,
+            should_stop,
+            self.shift,
+            self.run,
         )
 
 

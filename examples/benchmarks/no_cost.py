@@ -27,7 +27,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ from dask_gradcode.codes import (
     GradientCode,
     Uncoded,
 )
-from dask_gradcode.rounds import Policy
+from dask_gradcode.rounds import Policy, UntilExact, WaitRule
 from dask_gradcode.stragglers import Slowdown, StragglerModel
 from dask_gradcode.work import Block
 
@@ -62,11 +62,12 @@ WARM_UP = 5  # rounds: of these the faults that last are known
 
 @dataclass(frozen=True)
 class Scheme:
-    """A code for n workers, and a plan; None is the usual one."""
+    """A code for n workers, a wait rule for as many, and a plan; None is the usual one."""
 
     name: str
     code: Callable[[int], GradientCode]
     plan: Policy | None = None
+    wait: Callable[[int], WaitRule] = lambda n: UntilExact()
 
 
 def declustered(n: int) -> DeclusteredRepetition:
@@ -185,6 +186,7 @@ class Bench:
 
     client: Client
     n: int
+    schemes: Sequence[Scheme]
     placed: dict[str, Placement]
     work: Callable[[np.ndarray, Block], tuple[float, np.ndarray]]
     rounds: int
@@ -200,9 +202,14 @@ class Bench:
             stack.enter_context(inject(self.client, scenario.model))
             objectives = {
                 scheme.name: stack.enter_context(
-                    ClusterObjective(self.placed[scheme.name], self.work, plan=scheme.plan)
+                    ClusterObjective(
+                        self.placed[scheme.name],
+                        self.work,
+                        wait=scheme.wait(self.n),
+                        plan=scheme.plan,
+                    )
                 )
-                for scheme in SCHEMES
+                for scheme in self.schemes
                 if not (scenario.frozen and self.placed[scheme.name].code.n_stragglers == 0)
             }
             took: dict[str, list[float]] = {name: [] for name in objectives}
@@ -231,7 +238,7 @@ def row(bench: Bench, scenario: Scenario) -> dict[str, Any]:
     took = bench.disturbed(scenario)
     share = median(before + bench.calm())
     found: dict[str, Any] = {"n": bench.n, "scenario": scenario.name, "share": share}
-    for scheme in SCHEMES:
+    for scheme in bench.schemes:
         times = took.get(scheme.name)
         found[scheme.name] = scenario.typical(times) / share if times else float("inf")
     numbers = range(WARM_UP, WARM_UP + scenario.times * bench.rounds)
@@ -242,7 +249,9 @@ def row(bench: Bench, scenario: Scenario) -> dict[str, Any]:
 
 
 @contextmanager
-def benches(n: int, seconds: float, rounds: int) -> Iterator[Bench]:
+def benches(
+    n: int, seconds: float, rounds: int, schemes: Sequence[Scheme] = SCHEMES
+) -> Iterator[Bench]:
     """Place the data of all schemes on n processes."""
     X, y = np.zeros((ROWS * n, 1)), np.arange(ROWS * n) % 2
     # Dask would give up a worker that is frozen for five minutes
@@ -252,11 +261,11 @@ def benches(n: int, seconds: float, rounds: int) -> Iterator[Bench]:
         )
         client = stack.enter_context(Client(cluster))
         placed = {}
-        for scheme in SCHEMES:
+        for scheme in schemes:
             data = stack.enter_context(place(X, y, code=scheme.code(n), client=client))
             data.wait(60)
             placed[scheme.name] = data
-        yield Bench(client, n, placed, sleeping(seconds / ROWS), rounds)
+        yield Bench(client, n, schemes, placed, sleeping(seconds / ROWS), rounds)
 
 
 def main() -> None:

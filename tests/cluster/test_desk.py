@@ -185,11 +185,21 @@ def test_who_asks_for_another_roles_message_is_shown_out(
     assert f"Message {message} was asked for" in str(refused(visit))
 
 
+@pytest.mark.parametrize("order", [0, 2, 3])
+def test_who_asks_for_derivatives_that_there_are_not_is_shown_out(
+    desk: Desk, other: Visit, order: int
+) -> None:
+    visit = visit_for(desk)
+    visit.round = 0
+    visit.link.begin(pack(Kind.BEGIN, 0, 1, np.array([0, order]), np.zeros(2)))
+    assert f"no derivatives of order {order}" in str(refused(visit))
+
+
 def test_who_asks_before_there_is_a_job_is_shown_out(desk: Desk, other: Visit) -> None:
     sock, theirs = socket.socketpair()
     with sock:
         desk.accept(theirs)
-        sock.sendall(b"".join(map(bytes, pack(Kind.BEGIN, 0, 1, np.array([0]), np.zeros(2)))))
+        sock.sendall(b"".join(map(bytes, pack(Kind.BEGIN, 0, 1, np.array([0, 1]), np.zeros(2)))))
         reader = Reader(sock, TO_CLIENT)
         frame = None
         while frame is None:

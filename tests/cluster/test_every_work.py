@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 from distributed import Client
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import FractionalRepetition
-from dask_gradcode.losses import Squared
+from dask_gradcode.losses import Huber, Multinomial, Squared
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.simulation import SimulatedObjective
 from dask_gradcode.stragglers import FixedDelay
-from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.typing import Evaluation, SecondOrderObjective, Vector
 from dask_gradcode.work import Block, Work, WorkLike
 
 pytestmark = pytest.mark.cluster
@@ -93,16 +93,20 @@ def data(client: Client) -> Any:
         yield placed
 
 
-def evaluated(work: WorkLike, w: Vector, port: str, data: Placement) -> Evaluation:
+def evaluated(work: WorkLike, w: Vector, port: str, data: Placement, order: int = 1) -> Evaluation:
     """Run one round wherever it is asked for."""
+
+    def at(objective: SecondOrderObjective) -> Evaluation:
+        return objective(w) if order == 1 else objective.second_order(w)
+
     borders = np.cumsum([0, *data.block_rows]).astype(int)
     blocks = {i: Block(X[a:b], Y[a:b]) for i, (a, b) in enumerate(pairwise(borders))}
     if port == "in process":
-        return InProcessObjective(CODE, blocks, work)(w)
+        return at(InProcessObjective(CODE, blocks, work))
     if port == "simulated":
-        return SimulatedObjective(CODE, blocks, work, FixedDelay(0.0))(w)
+        return at(SimulatedObjective(CODE, blocks, work, FixedDelay(0.0)))
     with ClusterObjective(data, work, transport=port) as objective:
-        return objective(w)
+        return at(objective)
 
 
 @every_port
@@ -114,6 +118,48 @@ def test_every_work_has_the_same_sum_on_every_port(
     value, gradient = a_function()(W, Block(X, Y))
     assert seen.value == value
     assert_array_equal(seen.gradient, gradient)
+
+
+@every_port
+def test_a_loss_tells_its_hessian_on_every_port(port: str, data: Placement) -> None:
+    seen = evaluated(Squared(), W, port, data, order=2)
+    assert seen.hessian is not None
+    assert_array_equal(seen.hessian, X.T @ X)
+    first = evaluated(Squared(), W, port, data)
+    assert (first.value, first.hessian) == (seen.value, None)
+    assert first.gradient.tobytes() == seen.gradient.tobytes()
+
+
+@every_port
+@pytest.mark.parametrize("work", [Huber(), a_function()], ids=["loss", "function"])
+def test_what_has_no_second_derivatives_says_so_on_every_port(
+    work: WorkLike, port: str, data: Placement
+) -> None:
+    with pytest.raises(TypeError, match=r"solver='newton-cholesky' needs.* Use solver='lbfgs'"):
+        evaluated(work, np.append(W, 1.0), port, data, order=2)
+
+
+@pytest.mark.parametrize("transport", ["tasks", "stream"])
+def test_the_hessian_of_few_columns_finds_its_place_among_all(
+    client: Client, transport: str
+) -> None:
+    dense = np.zeros((40, 12))
+    dense[np.arange(40), np.arange(40) // 10 * 3] = 2.0  # each block has a column of its own
+    dense[:, 1] = np.arange(40) % 4
+    y, w = np.arange(40) % 3, np.linspace(-0.1, 0.1, 39)
+    loss = Multinomial((0.0, 1.0, 2.0))
+    with (
+        place(csr_array(dense), y, code=CODE) as data,
+        ClusterObjective(data, loss, transport=transport) as objective,
+    ):
+        assert all(columns is not None for columns in data.roles.columns.values())
+        seen = [objective.second_order(w), objective(w), objective.second_order(w)]
+    borders = np.cumsum([0, *data.block_rows]).astype(int)
+    blocks = {i: Block(dense[a:b], 1.0 * y[a:b]) for i, (a, b) in enumerate(pairwise(borders))}
+    expected = InProcessObjective(CODE, blocks, loss).second_order(w)
+    assert_allclose(seen[0].hessian, expected.hessian, atol=1e-12)
+    assert_array_equal(seen[2].hessian, seen[0].hessian)
+    assert {found.value for found in seen} == {seen[1].value}
 
 
 @every_port

@@ -43,7 +43,7 @@ def short_times() -> Iterator[None]:
 def listen(world: World, until: float, name: str = "stream") -> list[tuple[float, Event]]:
     """Return what a port tells until some time, and when, if nobody is asked for anything."""
     port, told = world.port(name), list[tuple[float, Event]]()
-    told += ((0.0, event) for event in port.begin(0, np.zeros(2)))
+    told += ((0.0, event) for event in port.begin(0, np.zeros(2), 1))
     while world.clock < until:
         told += ((world.clock, event) for event in port.events(until))
     return told

@@ -72,7 +72,7 @@ def test_a_worker_that_wakes_computes_at_most_one_stale_chunk(
         def run_round(number: int, roles: set[int]) -> None:
             w = np.zeros(n_features + 1)
             w[-1] = number  # the intercept, which is all that these rows see of w
-            transport.begin(number, w)
+            transport.begin(number, w, 1)
             for role in range(4):
                 transport.ask(role, CODE.messages_of[role])
             answered: set[int] = set()

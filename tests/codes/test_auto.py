@@ -4,8 +4,10 @@ import pytest
 
 from dask_gradcode.codes import (
     CyclicRepetition,
+    DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
+    Size,
     Uncoded,
     make_code,
 )
@@ -22,6 +24,8 @@ from dask_gradcode.codes import (
         ("fractional", 8, 0, FractionalRepetition(8, 0)),
         ("cyclic", 8, 1, CyclicRepetition(8, 1, seed=5)),
         ("uncoded", 8, 0, Uncoded(8)),
+        ("declustered", 8, 1, DeclusteredRepetition(8, 1)),
+        ("declustered", 1, 0, DeclusteredRepetition(1, 0)),
     ],
 )
 def test_a_name_gives_its_code(
@@ -34,7 +38,8 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="name must be") as caught:
         make_code("cylic", 8, 1)
     assert str(caught.value) == (
-        "A code's name must be 'auto', 'fractional', 'cyclic' or 'uncoded', got 'cylic'."
+        "A code's name must be 'auto', 'declustered', 'fractional', 'cyclic' or 'uncoded', got "
+        "'cylic'."
     )
 
 
@@ -45,6 +50,50 @@ def test_no_code_takes_no_stragglers() -> None:
 
 @pytest.mark.parametrize("n_stragglers", [-1, 8, True, 1.5])
 def test_bad_numbers_are_refused_by_every_name(n_stragglers: int) -> None:
-    for name in ("auto", "fractional", "cyclic", "uncoded"):
+    for name in ("auto", "declustered", "fractional", "cyclic", "uncoded"):
         with pytest.raises(ValueError, match="n_stragglers"):
             make_code(name, 8, n_stragglers)
+
+
+def dense(n_rows: int, n_features: int) -> Size:
+    return Size(n_rows, n_rows * n_features, n_features)
+
+
+@pytest.mark.parametrize(
+    ("size", "n_workers", "n_stragglers", "expected"),
+    [
+        # what a round takes is computing
+        (dense(400_000, 100), 4, 1, DeclusteredRepetition(4, 1)),
+        (dense(400_000, 100), 5, 2, DeclusteredRepetition(5, 2)),
+        # it is messages: 26,215 one-hot rows, nine values each
+        (Size(26_215, 235_935, 241_915), 8, 1, FractionalRepetition(8, 1)),
+        (Size(26_215, 235_935, 241_915), 7, 1, CyclicRepetition(7, 1)),
+        (dense(1000, 10), 4, 1, FractionalRepetition(4, 1)),
+        # it is the client's time for the messages of all
+        (Size(10**6, 10**8, 10**6), 8, 1, DeclusteredRepetition(8, 1, n_leaves=1)),
+        (Size(10**6, 10**8, 10**7), 8, 1, FractionalRepetition(8, 1)),
+        # nobody may be late
+        (dense(400_000, 100), 4, 0, Uncoded(4)),
+        (dense(400_000, 100), 1, 0, Uncoded(1)),
+    ],
+)
+def test_auto_counts_what_there_is_to_compute(
+    size: Size, n_workers: int, n_stragglers: int, expected: GradientCode
+) -> None:
+    assert make_code("auto", n_workers, n_stragglers, size=size) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "n_leaves"),
+    [
+        (dense(400_000, 100), 8),
+        (dense(4_000, 100), 8),
+        (Size(24, 0, 5), 2),  # else some block would have no row
+        (dense(3, 100), 1),
+        (dense(4_000, 10_000), 4),  # else the sums would cost more than a twentieth of a pass
+        (Size(26_215, 235_935, 241_915), 1),
+    ],
+)
+def test_small_data_have_few_leaves(size: Size, n_leaves: int) -> None:
+    found = make_code("declustered", 8, 1, size=size)
+    assert found == DeclusteredRepetition(8, 1, n_leaves=n_leaves)

@@ -122,9 +122,9 @@ def test_it_says_that_it_tolerates_slow_workers_but_not_dead_ones() -> None:
 
 def test_it_cannot_be_asked_to_tolerate_silent_workers() -> None:
     code = PartialStragglers(FractionalRepetition(6, 2), 3)
-    assert choose_code(code, 6, None, None, 8) == code
-    assert choose_code(code, None, 0, None, 8) == code
+    assert choose_code(code, 6, None, None, ["here"] * 8) == code
+    assert choose_code(code, None, 0, None, ["here"] * 8) == code
     with pytest.raises(
         ValueError, match=r"n_stragglers=2 contradicts .* tolerates 2 slow .* no dead"
     ):
-        choose_code(code, None, 2, None, 8)
+        choose_code(code, None, 2, None, ["here"] * 8)

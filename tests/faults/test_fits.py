@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, place
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
+from dask_gradcode.optimizers import NewtonCholesky
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block
 from helpers import (
@@ -76,6 +77,23 @@ def test_fractional_coefficients_have_the_same_bits_whoever_is_frozen(
     for model in (during, after):
         found = np.append(model.coef_, model.intercept_)
         assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("transport", ["tasks", "stream"])
+def test_newtons_coefficients_have_the_same_bits_whoever_is_frozen(
+    client: Client, transport: str
+) -> None:
+    code = FractionalRepetition(4, 1)
+    model = CodedLogisticRegression(solver="newton-cholesky", tol=1e-8, transport=transport)
+    rows = X + 1e4 * (np.arange(8) % 2)  # of some columns Hessians are about their means
+    expected = in_process_coef(rows, Y, code, tol=1e-8, solver=NewtonCholesky())
+    with place(rows, Y, code=code) as data:
+        for role in (1, 2):
+            with frozen(pid_of(client, data.addresses[role])):
+                model.fit(data)
+            assert not any(np.isfinite(record.arrived_at[role]) for record in model.history_)
+            assert np.append(model.coef_, model.intercept_).tobytes() == expected.tobytes()
+    assert len(model.history_) == model.n_iter_[0] + 1  # full steps: a round each, and the start
 
 
 @pytest.mark.parametrize("role", range(4))

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import dask_gradcode.losses
 from dask_gradcode.losses import Huber, Logistic, Loss, Multinomial, Poisson, Squared
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import as_work, of_order
 
 LOSSES: list[tuple[Loss, tuple[float, ...]]] = [  # and labels it is given
     (Logistic(), (0.0, 1.0)),
@@ -77,6 +78,74 @@ def test_the_derivative_is_that_of_the_value(loss: Loss, labels: tuple[float, ..
         # central differences of a kink, as Huber's scale has at t = 0, are off by h
         atol = 2 * h if loss.n_own else 1e-8 + rounding
         assert_allclose(derivative[:, index], (above - below) / (2 * h), rtol=1e-7, atol=atol)
+
+
+CURVED = [(loss, labels) for loss, labels in LOSSES if loss.has_curvature]
+every_curved_loss = pytest.mark.parametrize(("loss", "labels"), CURVED, ids=repr)
+
+
+def curvatures(loss: Loss, z: Vector, y: Vector) -> Vector:
+    """Return a matrix for each row, of one linear predictor, too."""
+    return loss.curvature(z, y).reshape(len(y), loss.n_outputs, loss.n_outputs)
+
+
+@every_curved_loss
+def test_the_curvature_is_the_derivative_of_the_derivative(
+    loss: Loss, labels: tuple[float, ...]
+) -> None:
+    z, y = moderate(loss, labels)
+    curvature = curvatures(loss, z, y)
+    h = 1e-5
+    for index in range(loss.n_outputs):
+        step = h * column(z, index)
+        above, below = loss.pointwise(z + step, y)[1], loss.pointwise(z - step, y)[1]
+        change = (above - below).reshape(len(y), -1) / (2 * h)
+        assert_allclose(curvature[:, index], change, rtol=1e-7, atol=1e-9)
+
+
+@every_curved_loss
+def test_the_curvature_is_symmetric_and_nowhere_negative(
+    loss: Loss, labels: tuple[float, ...]
+) -> None:
+    curvature = curvatures(loss, *moderate(loss, labels))
+    assert_array_equal(curvature, curvature.transpose(0, 2, 1))
+    lowest = np.linalg.eigvalsh(curvature).min(axis=1)
+    assert (lowest >= -1e-15 * np.abs(curvature).max(axis=(1, 2))).all()
+
+
+@every_curved_loss
+def test_the_curvature_is_new_float64_and_never_overflows(
+    loss: Loss, labels: tuple[float, ...]
+) -> None:
+    z, y = rows(loss, labels, -1e100, -1e4, -800.0, -0.0, 0.0, 800.0, 1e4, 1e100)
+    z.flags.writeable = y.flags.writeable = False
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        curvature = loss.curvature(z, y)
+    assert np.isfinite(curvature).all()
+    assert curvature.flags.writeable
+    assert loss.curvature(z[:0], y[:0]).size == 0
+    narrow = moderate(loss, labels)[0].astype(np.float32)
+    assert loss.curvature(narrow, moderate(loss, labels)[1]).dtype == np.float64
+
+
+@every_loss
+def test_who_has_no_curvature_says_so(loss: Loss, labels: tuple[float, ...]) -> None:
+    if not loss.has_curvature:
+        with pytest.raises(NotImplementedError, match="has no second derivatives"):
+            loss.curvature(*moderate(loss, labels))
+        with pytest.raises(TypeError, match=r"no second derivatives.*'lbfgs'"):
+            of_order(as_work(loss), 2)
+
+
+@every_curved_loss
+def test_whether_only_differences_of_predictors_count(
+    loss: Loss, labels: tuple[float, ...]
+) -> None:
+    z, y = moderate(loss, labels)
+    same = np.allclose(loss.pointwise(z + 1.0, y)[0], loss.pointwise(z, y)[0], atol=1e-12)
+    assert loss.only_differences == same
+    if same:
+        assert_allclose(curvatures(loss, z, y).sum(axis=2), 0.0, atol=1e-15)
 
 
 @every_loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
@@ -18,7 +19,15 @@ import dask_gradcode.optimizers
 from dask_gradcode.codes import Uncoded
 from dask_gradcode.losses import Logistic
 from dask_gradcode.objective import InProcessObjective, Penalised
-from dask_gradcode.optimizers import L1, LBFGS, GradientDescent, Nesterov, Optimizer, Solution
+from dask_gradcode.optimizers import (
+    L1,
+    LBFGS,
+    GradientDescent,
+    Nesterov,
+    NewtonCholesky,
+    Optimizer,
+    Solution,
+)
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import Block
 from helpers import name_of
@@ -31,6 +40,7 @@ def shrinking(iteration: int) -> float:
 OPTIMIZERS: list[Optimizer] = [  # the problems below have curvatures up to 10
     LBFGS(),
     LBFGS(30),
+    NewtonCholesky(),
     GradientDescent(),
     GradientDescent(step=0.1),
     GradientDescent(step=shrinking),
@@ -42,18 +52,35 @@ OPTIMIZERS: list[Optimizer] = [  # the problems below have curvatures up to 10
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=name_of)
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
-A = ROTATION @ np.diag([1.0, 2.0, 5.0, 10.0]) @ ROTATION.T
+A = ROTATION @ np.diag([1.0, 2.0, 5.0, 8.0]) @ ROTATION.T
 B = np.array([1.0, -2.0, 3.0, 0.5])
+BEST = np.linalg.solve(A, B)
 W0 = np.array([5.0, 5.0, -5.0, 1.0])
 
 
-def quadratic(w: Vector) -> Evaluation:
-    """Has its minimum where ``A w = B``."""
-    return Evaluation(0.5 * float(w @ A @ w) - float(B @ w), A @ w - B)
+def bowl(w: Vector) -> Evaluation:
+    """Has its minimum where ``A w = B``; its curvature changes, or Newton's method was there."""
+    away = w - BEST
+    value = 0.5 * float(w @ A @ w) - float(B @ w) + 2.0 * float(np.log(np.cosh(away)).sum())
+    hessian = A + np.diag(2.0 / np.cosh(away) ** 2)
+    return Evaluation(value, A @ w - B + 2.0 * np.tanh(away), hessian=hessian)
+
+
+class Bowl:
+    """The bowl, seen through a function of its evaluations."""
+
+    def __init__(self, seen: Callable[[Evaluation], Evaluation] = lambda seen: seen) -> None:
+        self._seen = seen
+
+    def __call__(self, w: Vector) -> Evaluation:
+        return replace(self._seen(bowl(w)), hessian=None)
+
+    def second_order(self, w: Vector) -> Evaluation:
+        return self._seen(bowl(w))
 
 
 class Recorded:
-    """The quadratic, which remembers where it was asked, and fails when it is told to."""
+    """The bowl, which remembers where it was asked, and fails when it is told to."""
 
     def __init__(self, error: BaseException | None = None, at: int = 0) -> None:
         self._error, self._at = error, at
@@ -65,7 +92,11 @@ class Recorded:
         self.arrays.append(w)
         if self._error is not None and len(self.points) == self._at:
             raise self._error
-        return quadratic(w)
+        return replace(bowl(w), hessian=None)
+
+    def second_order(self, w: Vector) -> Evaluation:
+        self(w)
+        return bowl(w)
 
 
 class Calls(list[tuple[int, Vector, Evaluation]]):
@@ -92,11 +123,11 @@ def test_every_optimizer_is_listed_above() -> None:
 
 
 @every_optimizer
-def test_it_finds_the_minimum_of_a_quadratic(optimizer: Optimizer) -> None:
-    solution = optimizer.minimize(quadratic, W0, max_iter=10_000, tol=1e-5)
+def test_it_finds_the_minimum_of_a_bowl(optimizer: Optimizer) -> None:
+    solution = optimizer.minimize(Bowl(), W0, max_iter=10_000, tol=1e-5)
     assert solution.converged
     # ||w - best|| <= ||gradient|| / smallest curvature, which is 1
-    assert np.linalg.norm(solution.w - np.linalg.solve(A, B)) <= 2 * 1e-5
+    assert np.linalg.norm(solution.w - BEST) <= 2 * 1e-5
 
 
 @every_optimizer
@@ -120,7 +151,7 @@ def test_it_finds_scikit_learns_logistic_regression(optimizer: Optimizer) -> Non
 @pytest.mark.parametrize("tol", [10.0, 1e-1, 1e-3])
 def test_it_stops_at_the_first_point_within_tol(optimizer: Optimizer, tol: float) -> None:
     calls = Calls()
-    solution = optimizer.minimize(quadratic, W0, max_iter=1000, tol=tol, callback=calls)
+    solution = optimizer.minimize(Bowl(), W0, max_iter=1000, tol=tol, callback=calls)
     assert solution.converged
     assert largest(solution.gradient) <= tol
     assert all(largest(seen.gradient) > tol for _, _, seen in calls[:-1])
@@ -128,18 +159,16 @@ def test_it_stops_at_the_first_point_within_tol(optimizer: Optimizer, tol: float
 
 @every_optimizer
 def test_max_iter_is_respected_and_says_whether_it_sufficed(optimizer: Optimizer) -> None:
-    n = optimizer.minimize(quadratic, W0, max_iter=1000, tol=1e-2).n_iter
+    n = optimizer.minimize(Bowl(), W0, max_iter=1000, tol=1e-2).n_iter
     assert 2 < n < 1000
     for max_iter in (1, 2, n - 1, n):
-        solution = optimizer.minimize(quadratic, W0, max_iter=max_iter, tol=1e-2)
+        solution = optimizer.minimize(Bowl(), W0, max_iter=max_iter, tol=1e-2)
         assert (solution.n_iter, solution.converged) == (max_iter, max_iter == n)
 
 
 @every_optimizer
 def test_a_gradient_within_its_own_rounding_is_converged(optimizer: Optimizer) -> None:
-    def coarse(w: Vector) -> Evaluation:
-        return replace(quadratic(w), rounding=1e-3)
-
+    coarse = Bowl(lambda seen: replace(seen, rounding=1e-3))
     solution = optimizer.minimize(coarse, W0, max_iter=1000, tol=0.0)
     assert solution.converged
     assert solution.n_iter < 1000
@@ -151,7 +180,7 @@ def test_a_gradient_within_its_own_rounding_is_converged(optimizer: Optimizer) -
 def test_the_start_is_neither_modified_nor_returned(optimizer: Optimizer, max_iter: int) -> None:
     start = W0.copy()
     start.flags.writeable = False
-    solution = optimizer.minimize(quadratic, start, max_iter=max_iter)
+    solution = optimizer.minimize(Bowl(), start, max_iter=max_iter)
     assert_array_equal(start, W0)
     assert not np.shares_memory(solution.w, start)
 
@@ -159,8 +188,8 @@ def test_the_start_is_neither_modified_nor_returned(optimizer: Optimizer, max_it
 @every_optimizer
 @pytest.mark.parametrize("max_iter", [0, 1, 7, 1000])
 def test_value_and_gradient_are_those_at_the_solution(optimizer: Optimizer, max_iter: int) -> None:
-    solution = optimizer.minimize(quadratic, W0, max_iter=max_iter)
-    seen = quadratic(solution.w)
+    solution = optimizer.minimize(Bowl(), W0, max_iter=max_iter)
+    seen = bowl(solution.w)
     assert solution.value == seen.value
     assert_array_equal(solution.gradient, seen.gradient)
 
@@ -178,7 +207,7 @@ def test_no_array_changes_after_it_was_handed_out(optimizer: Optimizer) -> None:
     optimizer.minimize(recorded, W0, max_iter=8, callback=calls)
     assert_array_equal(recorded.arrays, recorded.points)
     for _, w, seen in calls:
-        assert_array_equal(seen.gradient, quadratic(w).gradient)
+        assert_array_equal(seen.gradient, bowl(w).gradient)
 
 
 @every_optimizer
@@ -189,7 +218,7 @@ def test_each_iteration_calls_back_once_with_what_was_seen_at_its_point(
     solution = optimizer.minimize(recorded, W0, max_iter=1000, tol=1e-2, callback=calls)
     assert [n_iter for n_iter, _, _ in calls] == list(range(1, solution.n_iter + 1))
     for _, w, seen in calls:
-        assert seen.value == quadratic(w).value
+        assert seen.value == bowl(w).value
         assert any(np.array_equal(w, point) for point in recorded.points)
     assert not np.array_equal(calls[0][1], W0)
     assert_array_equal(calls[-1][1], solution.w)
@@ -217,7 +246,7 @@ def test_errors_and_interrupts_in_the_callback_pass_through(
         raise error
 
     with pytest.raises(type(error)) as caught:
-        optimizer.minimize(quadratic, W0, callback=callback)
+        optimizer.minimize(Bowl(), W0, callback=callback)
     assert caught.value is error
 
 
@@ -225,7 +254,7 @@ def test_errors_and_interrupts_in_the_callback_pass_through(
 @pytest.mark.parametrize("max_iter", [0, 100])
 def test_at_the_minimum_it_asks_once_and_is_done(optimizer: Optimizer, max_iter: int) -> None:
     recorded, calls = Recorded(), Calls()
-    best = np.linalg.solve(A, B)
+    best = BEST.copy()
     solution = optimizer.minimize(recorded, best, max_iter=max_iter, tol=1e-9, callback=calls)
     assert (solution.n_iter, solution.converged) == (0, True)
     assert_array_equal(solution.w, best)
@@ -243,13 +272,13 @@ def test_no_iterations_are_one_evaluation(optimizer: Optimizer) -> None:
 
 
 @every_optimizer
-def test_only_lbfgs_needs_exact_sums(optimizer: Optimizer) -> None:
-    assert optimizer.needs_exact == isinstance(optimizer, LBFGS)
+def test_only_what_learns_curvature_needs_exact_sums(optimizer: Optimizer) -> None:
+    assert optimizer.needs_exact == isinstance(optimizer, (LBFGS, NewtonCholesky))
 
 
 def with_penalty(optimizer: Optimizer, **arguments: Any) -> Solution:
     return optimizer.minimize(
-        quadratic, W0, penalty=L1(3.0, 3), **{"max_iter": 10_000, "tol": 1e-9, **arguments}
+        Bowl(), W0, penalty=L1(3.0, 3), **{"max_iter": 10_000, "tol": 1e-9, **arguments}
     )
 
 
@@ -279,7 +308,7 @@ def test_the_minimum_with_a_penalty_satisfies_its_optimality_conditions(
 ) -> None:
     solution = with_penalty(optimizer)
     assert solution.converged
-    gradient, head = quadratic(solution.w).gradient, solution.w[:3]
+    gradient, head = bowl(solution.w).gradient, solution.w[:3]
     assert_array_equal(gradient, solution.gradient)
     assert 0 < np.count_nonzero(head) < 3  # some are exactly zero, and others not
     assert abs(gradient[3]) <= 1e-9  # the last is not penalised
@@ -291,9 +320,9 @@ def test_the_minimum_with_a_penalty_satisfies_its_optimality_conditions(
 @pytest.mark.parametrize("optimizer", PROXIMAL, ids=name_of)
 def test_with_a_penalty_no_point_nearby_is_better(optimizer: Optimizer) -> None:
     penalty, best = L1(3.0, 3), with_penalty(optimizer).w
-    least = quadratic(best).value + penalty.value(best)
+    least = bowl(best).value + penalty.value(best)
     for step in 0.1 * np.random.default_rng(2).normal(size=(200, 4)):
-        assert quadratic(best + step).value + penalty.value(best + step) > least
+        assert bowl(best + step).value + penalty.value(best + step) > least
 
 
 @every_optimizer
@@ -366,7 +395,7 @@ def test_interrupted_anywhere_and_resumed_it_is_as_if_undisturbed(
 @every_optimizer
 def test_a_finished_run_goes_on_without_a_round(optimizer: Optimizer) -> None:
     memory: dict[str, Any] = {}
-    first = optimizer.minimize(quadratic, W0, max_iter=3, tol=0.0, memory=memory)
+    first = optimizer.minimize(Bowl(), W0, max_iter=3, tol=0.0, memory=memory)
     recorded = Recorded()
     again = optimizer.minimize(recorded, W0, max_iter=3, tol=0.0, memory=memory)
     assert (again.n_iter, again.value, recorded.points) == (3, first.value, [])
@@ -376,6 +405,6 @@ def test_a_finished_run_goes_on_without_a_round(optimizer: Optimizer) -> None:
 @every_optimizer
 def test_a_memory_holds_arrays_and_plain_numbers(optimizer: Optimizer) -> None:
     memory: dict[str, Any] = {}
-    optimizer.minimize(quadratic, W0, max_iter=5, memory=memory)
+    optimizer.minimize(Bowl(), W0, max_iter=5, memory=memory)
     for held in memory.values():
         assert isinstance(held, (int, float)) or held.dtype == np.float64

@@ -73,7 +73,7 @@ class Scripted:
     def patience(self) -> Patience:
         return self.waits
 
-    def begin(self, round: int, w: Vector) -> Sequence[Lost]:
+    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost]:
         self.round = round
         self.got.clear()
         return self.absent
@@ -201,11 +201,11 @@ class Wild(Scripted):
         self.away: set[int] = set()
         self.told: list[int] = []  # who may yet say that it has yielded
 
-    def begin(self, round: int, w: Vector) -> Sequence[Lost]:
+    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost]:
         self.open.clear()
         self.told.clear()
         self.absent = [Lost(role, "away") for role in sorted(self.away)]
-        return super().begin(round, w)
+        return super().begin(round, w, order)
 
     def send(self, orders: Sequence[Order]) -> None:
         super().send(orders)

@@ -32,7 +32,8 @@ from dask_gradcode.rounds import (
     Yield,
     Yielded,
 )
-from dask_gradcode.rounds.plans.helping import ANSWERS_WITHIN, AT_LEAST, PATIENCE
+from dask_gradcode.rounds.plans.dues import AT_LEAST, PATIENCE
+from dask_gradcode.rounds.plans.helping import ANSWERS_WITHIN
 
 # Share i has root 7 i, halves 7 i + 1 and 7 i + 2, leaves 7 i + 3 to 7 i + 6. Its first and third
 # leaf lie on the next worker, too, the others on the one after that.
@@ -130,7 +131,7 @@ def test_who_is_a_little_late_is_told_nothing() -> None:
     fit = Fit()
     fit.begin()
     fit.sends(1, 7, at=1.0)
-    assert fit.round.look_at is None  # of one of three nothing is learned
+    assert fit.look_at > 10.0  # of one of three little is learned
     fit.sends(2, 14, at=1.0)
     assert fit.tell(LATE - 1e-6, None) == []
     assert fit.sends(0, 0, at=LATE - 1e-6) == []

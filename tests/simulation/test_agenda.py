@@ -88,13 +88,13 @@ class World:
     def __init__(self, model: StragglerModel | None = None, overhead: float = 0.0) -> None:
         nothing = np.zeros(0)
         model = model or StragglerModel()
-        self.port = VirtualPort(CODE, model, 8.0, overhead, lambda i, w: nothing)
+        self.port = VirtualPort(CODE, model, 8.0, overhead, lambda i, w, order: nothing)
         self.number = -1
         self.begin()
 
     def begin(self) -> None:
         self.number += 1
-        self.port.begin(self.number, np.zeros(0))
+        self.port.begin(self.number, np.zeros(0), 1)
 
     def send(self, *orders: Order, until: float) -> list[tuple[float, tuple[object, ...]]]:
         """Give orders, and return when which message came, or who yielded, up to some time."""

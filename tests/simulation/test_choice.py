@@ -47,7 +47,7 @@ def test_candidates_are_ranked_by_what_simulating_each_says() -> None:
     assert choice.best == choice.candidates[0].code
     kinds = zip(*(choice.columns[k] for k in ("code", "n_workers", "n_stragglers")), strict=True)
     of_7 = [("uncoded", 0), ("cyclic", 1), ("partial-cyclic", 1), ("cyclic", 2)]
-    of_7 += [("partial-cyclic", 2)]
+    of_7 += [("partial-cyclic", 2), ("declustered", 1), ("declustered", 2)]
     of_6 = of_7 + [(f"{part}fractional", s) for part in ("", "partial-") for s in (1, 2)]
     expected = [(kind, n, s) for n, found in ((6, of_6), (7, of_7)) for kind, s in found]
     assert sorted(kinds) == sorted(expected)
@@ -56,8 +56,8 @@ def test_candidates_are_ranked_by_what_simulating_each_says() -> None:
 def test_a_code_whose_rounds_never_end_comes_last() -> None:
     choice = choose(NeverAnswers(workers=[0]), 4, work=1.0, max_stragglers=1, n_rounds=3)
     finite = [c.family for c in choice.candidates if np.isfinite(c.seconds)]
-    assert finite == ["fractional", "cyclic"]
-    assert {c.seconds for c in choice.candidates[2:]} == {np.inf}
+    assert finite == ["declustered", "fractional", "cyclic"]
+    assert {c.seconds for c in choice.candidates[3:]} == {np.inf}
 
 
 def test_the_table_and_the_plot_show_all_of_it() -> None:
@@ -195,4 +195,4 @@ def test_codes_of_ones_own_are_ranked_beside_the_others() -> None:
         found = {c.code: (c.family, c.n_stragglers) for c in choice.candidates}
         assert found[own[0]] == ("OwnThenNext", 0)
         assert found[own[1]] == ("cyclic", 1)
-        assert len(repr(choice).splitlines()) == 1 + 5 + 2
+        assert len(repr(choice).splitlines()) == 1 + 6 + 2

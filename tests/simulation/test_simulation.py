@@ -288,7 +288,9 @@ def test_coded_rounds_beat_uncoded_ones_under_a_heavy_tail() -> None:
     """The paper's point, at a size no machine here could run."""
     model = ParetoDelay(1.5, 0.01)
     seconds = {
-        type(code).__name__: np.mean(simulate(code, model, work=1.0).columns["seconds"])
+        type(code).__name__: np.mean(
+            simulate(code, model, n_rounds=15, work=1.0).columns["seconds"]
+        )
         for code in (Uncoded(1000), CyclicRepetition(1000, 3), FractionalRepetition(1000, 3))
     }
     assert seconds["FractionalRepetition"] < seconds["CyclicRepetition"] < seconds["Uncoded"]

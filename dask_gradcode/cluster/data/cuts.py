@@ -35,6 +35,11 @@ class XFacts:
     stored: tuple[int, ...] | None = None
     moments: Moments = field(default_factory=Moments)
 
+    @property
+    def n_values(self) -> int:
+        """How many values are stored."""
+        return self.n_rows * self.n_features if self.stored is None else self.stored[-1]
+
 
 def describe_X(expected: Expected, chunk: Any, estimator: str) -> XFacts:
     """Check a chunk of X where it is."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dask_gradcode.codes import GradientCode, make_code
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from dask_gradcode.cluster.data.cuts import XFacts
+from dask_gradcode.cluster.data.lazy import is_dask
+from dask_gradcode.codes import DeclusteredRepetition, GradientCode, Size, make_code
 from dask_gradcode.codes.auto import usual_stragglers
 
-__all__ = ["choose_code"]
+__all__ = ["choose_code", "likely_size", "size_of"]
 
 
 def choose_code(
@@ -13,7 +22,8 @@ def choose_code(
     n_workers: int | None,
     n_stragglers: int | None,
     seed: int | None,
-    available: int,
+    hosts: Sequence[str],
+    size: Size | None = None,
 ) -> GradientCode:
     """Return the code that a user's parameters stand for.
 
@@ -23,8 +33,11 @@ def choose_code(
         A name, or the code itself.
     n_workers, n_stragglers, seed : int or None
         As given by the user.
-    available : int
-        How many workers the cluster has: used where ``n_workers`` is None.
+    hosts : sequence of str
+        The hosts of the cluster's workers, those of the code's in order: all workers are used where
+        ``n_workers`` is None.
+    size : Size, optional
+        Of the data, as far as it is known.
 
     Raises
     ------
@@ -43,7 +56,36 @@ def choose_code(
         return code
     if not isinstance(code, str):
         raise TypeError(f"code must be a name or a GradientCode, got {code!r}.")
-    n = available if n_workers is None else n_workers
+    n = len(hosts) if n_workers is None else n_workers
     if n_stragglers is None:
         n_stragglers = usual_stragglers(code, n)
-    return make_code(code, n, n_stragglers, 0 if seed is None else seed)
+    made = make_code(code, n, n_stragglers, 0 if seed is None else seed, size)
+    return _apart(made, hosts) if isinstance(made, DeclusteredRepetition) else made
+
+
+def _apart(code: DeclusteredRepetition, hosts: Sequence[str]) -> DeclusteredRepetition:
+    """Return a code with fewer parts where else some blocks would lie on one host alone."""
+    if code.n_workers > len(hosts):
+        return code
+
+    def n_alone(code: DeclusteredRepetition) -> int:
+        return sum(len({hosts[i] for i in holders}) == 1 for holders in code.holders)
+
+    assert isinstance(code.spread, int)
+    spreads = (2**k for k in reversed(range(code.spread.bit_length())))
+    return min((replace(code, spread=spread) for spread in spreads), key=n_alone)
+
+
+def likely_size(X: Any) -> Size | None:
+    """Return the size of features before any has been computed; None if it cannot be known yet."""
+    n_rows, n_features = X.shape
+    if is_dask(X):
+        known = isinstance(X._meta, np.ndarray) and not np.isnan(n_rows)
+        return Size(int(n_rows), int(n_rows) * n_features, n_features) if known else None
+    return Size(n_rows, X.nnz if scipy.sparse.issparse(X) else X.size, n_features)
+
+
+def size_of(chunks: Sequence[XFacts]) -> Size:
+    """Return the size of features of which every chunk is known."""
+    n_rows = sum(chunk.n_rows for chunk in chunks)
+    return Size(n_rows, sum(chunk.n_values for chunk in chunks), chunks[0].n_features)

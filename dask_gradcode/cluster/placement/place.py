@@ -22,7 +22,7 @@ from dask_gradcode.cluster.data.cuts import balance
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
-from dask_gradcode.cluster.placement.codes import choose_code
+from dask_gradcode.cluster.placement.codes import choose_code, likely_size, size_of
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
@@ -63,9 +63,13 @@ def place(
         The targets, chunked like X or otherwise.
     sample_weight : array-like or dask array of shape (n_samples,) or float, optional
         Weight of each row.
-    code : {"auto", "fractional", "cyclic", "uncoded"} or GradientCode, default="auto"
-        Which worker holds which blocks. ``"auto"`` is fractional repetition where
-        ``n_stragglers + 1`` divides ``n_workers``, else cyclic repetition.
+    code : {"auto", "declustered", "fractional", "cyclic", "uncoded"} or GradientCode, \
+            default="auto"
+        Which worker holds which blocks. ``"auto"`` is declustered repetition, whose tolerance costs
+        no time while nobody is late, where a round's time is computing: where a worker's share
+        stores at least four million values (each row counts as 16 more), and one for each number
+        that all workers send in a round. Else it is fractional repetition where
+        ``n_stragglers + 1`` divides ``n_workers``, or cyclic repetition. The log says which.
     n_stragglers : int, optional
         How many workers may be silent. None: the code object's, else 1 (0 on a single worker).
     n_workers : int, optional
@@ -129,11 +133,12 @@ def place_data(
     random_state: int | None,
     client: Client | str | None,
     estimator: str,
-    check: Callable[[Targets], object] | None = None,
+    check: Callable[[Targets, int], object] | None = None,
 ) -> Placement:
     """Place data in the name of an estimator, which its error texts then mention.
 
-    ``check`` raises for targets that the estimator cannot use, before rows travel.
+    ``check`` raises for targets that the estimator cannot use, or for so many features, before rows
+    travel.
     """
     check_containers(X=X, y=y, sample_weight=sample_weight)
     feature_names = _feature_names(X)
@@ -147,7 +152,9 @@ def place_data(
         imports = Imports(lent)
         stack.callback(imports.release)
         addresses, starting = _workers(lent, imports)
-        chosen = choose_code(code, n_workers, n_stragglers, random_state, len(addresses))
+        on = hosts_of(lent)
+        said = code, n_workers, n_stragglers, random_state, [on.get(a, a) for a in addresses]
+        chosen = choose_code(*said, likely_size(X))
         _check_enough(lent, addresses, chosen)
         _check_rows(X.shape[0], chosen)
         used = addresses[: chosen.n_workers]
@@ -157,14 +164,17 @@ def place_data(
         stack.callback(source.release)
         facts, where = describe(lent, source, estimator, addresses)
         x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
+        size = size_of(x_facts)
+        chosen = choose_code(*said, size)
+        logger.info("%d rows, %d values stored: coded by %r.", size.n_rows, size.n_values, chosen)
         _check_rows(sum(lengths["X"]), chosen)
         targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
+        n_features = x_facts[0].n_features
         if check is not None:
-            check(targets)
+            check(targets, n_features)
         uid, before = uuid.uuid4().hex[:12], imports.before
         builder = Builder(lent, uid, chosen, source, lengths, borders, targets, addresses, before)
         deliveries = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
-        n_features = x_facts[0].n_features
         data = Placement(lent, chosen, deliveries, targets, borders, n_features, feature_names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.roles.release)

@@ -30,7 +30,7 @@ class Transport(Protocol):
         """Unbind a role and drop what it was asked."""
         ...
 
-    def begin(self, round: int, w: Vector) -> None:
+    def begin(self, round: int, w: Vector, order: int) -> None:
         """Start a round, which supersedes every older one.
 
         Parameters
@@ -39,6 +39,8 @@ class Transport(Protocol):
             Its number, larger than all before.
         w : ndarray of shape (n_parameters,)
             The point; copied, so the caller may change it afterwards.
+        order : {1, 2}
+            Up to which order derivatives are wanted.
         """
         ...
 

@@ -25,7 +25,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Work
+from dask_gradcode.work import Work, of_order
 
 __all__ = ["StreamTransport"]
 
@@ -72,7 +72,7 @@ class StreamTransport:
         self._columns = columns
         self._liveness = Liveness.of(client)
         self._links: dict[int, Link] = {}
-        self._round = -1
+        self._round, self._order = -1, 1
         self._asks: dict[int, Sequence[int]] = {}  # of this round, by role
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
         self._statistic = Statistic(0)  # of this round
@@ -103,8 +103,9 @@ class StreamTransport:
         if all(other.address != link.address for other in self._links.values()):
             self._liveness.unwatch(link.address, self._on_death)
 
-    def begin(self, round: int, w: Vector) -> None:
-        self._round, self._statistic = round, self._work.statistic(w)
+    def begin(self, round: int, w: Vector, order: int) -> None:
+        self._round, self._order = round, order
+        self._statistic = of_order(self._work, order).statistic(w)
         w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
         self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
         self._asks = {}
@@ -115,11 +116,12 @@ class StreamTransport:
         link = self._links.get(role)
         if link is None:
             return  # it has been lost, which is told
-        asks = np.array(messages, dtype=np.int64)
         if role in self._asks:
+            asks = np.array(messages, dtype=np.int64)
             link.add(pack(Kind.ASK, self._round, asks.size, asks))
         else:
-            link.begin(pack(Kind.BEGIN, self._round, asks.size, asks, self._part(role)))
+            asks = np.array([*messages, self._order], dtype=np.int64)
+            link.begin(pack(Kind.BEGIN, self._round, len(messages), asks, self._part(role)))
         self._asks[role] = (*self._asks.get(role, ()), *messages)
         self._watch(link)
 

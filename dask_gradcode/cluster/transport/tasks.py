@@ -27,7 +27,7 @@ from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Payload, Vector
-from dask_gradcode.work import Piece, Work, compute_message, pieces_of
+from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
 
 __all__ = ["TaskTransport"]
 
@@ -93,6 +93,7 @@ class TaskTransport:
         self._attachments = itertools.count()
         self._columns = columns
         self._round, self._w = -1, np.zeros(0)
+        self._derivatives = 1  # their highest order in this round
         self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
@@ -105,8 +106,8 @@ class TaskTransport:
         if all(other.address != state.address for other in self._roles.values()):
             self._liveness.unwatch(state.address, self._on_death)
 
-    def begin(self, round: int, w: Vector) -> None:
-        self._round, self._w = round, w.copy()
+    def begin(self, round: int, w: Vector, order: int) -> None:
+        self._round, self._w, self._derivatives = round, w.copy(), order
         if self._columns is not None:
             self._part = self._columns.cut(self._w)
         for state in self._roles.values():
@@ -184,7 +185,7 @@ class TaskTransport:
 
     def _order(self, message: int) -> _Order:
         sent = None if self._code.children(message) else self._code.messages[message]
-        return _Order(self._job, message, sent)
+        return _Order(self._job, message, sent, self._derivatives)
 
     def _drop(self, state: _Role) -> None:
         for _, future in state.asked.values():
@@ -212,7 +213,7 @@ class TaskTransport:
             return []
         payload: Payload = letter.result
         if self._columns is not None:
-            statistic = self._work.statistic(self._w)
+            statistic = of_order(self._work, self._derivatives).statistic(self._w)
             payload = self._columns.whole(ticket.role, letter.result, statistic)
         return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
 
@@ -237,6 +238,7 @@ class _Order:
     job: bytes
     index: int
     message: Message | None  # None: the code of the job makes its messages when they are asked for
+    derivatives: int  # their highest order
 
 
 @lru_cache(maxsize=16)
@@ -257,7 +259,8 @@ def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
 
 
 def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
-    code, work = _read(order.job)
+    code, works = _read(order.job)
+    work = of_order(works, order.derivatives)
     stop = threading.Event()
     worker: Any = get_worker()
     fit, round_, _, role, _ = worker.get_current_task()

@@ -27,7 +27,7 @@ from dask_gradcode.cluster.worker.wire import (
 )
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import ALONE, Climb, Crew, Piece, Work, pieces_of
+from dask_gradcode.work import ALONE, Climb, Crew, Piece, Work, of_order, pieces_of
 
 __all__ = ["Job", "Visitor"]
 
@@ -80,7 +80,8 @@ class Visitor:
         self._reader, self._outbox = Reader(sock, TO_WORKER, reuse=True), Outbox(sock)
         self._crew = crew
         self._job: Job | None = None
-        self._work: Work | None = None
+        self._works: Work | None = None  # of any order
+        self._work: Work | None = None  # of the round's
         self._error: bytes | None = None  # for which the job cannot be read, packed
         self._round, self._w = -1, np.zeros(0)
         self._spare: list[Vector] = []  # arrays to compute in
@@ -185,15 +186,7 @@ class Visitor:
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.BEGIN:
-            asks = frame.number * _ASK_BYTES
-            self._round, self._w = frame.round, frame.body[asks:].view(np.float64)
-            foreign = self._work is not None and self._work.is_foreign
-            if foreign or self._crew.n_threads > 1:
-                # It may be kept, or others may be at work on it when the next one begins to come.
-                self._w = self._w.copy()
-            self._asked.clear()
-            self._climb = None
-            self._ask(frame.body[:asks].view(np.int64).tolist())
+            self._begin(frame)
         elif frame.kind is Kind.ASK and frame.round == self._round:
             self._ask(frame.body.view(np.int64).tolist())
         elif frame.kind is Kind.YIELD and frame.round == self._round:
@@ -203,6 +196,22 @@ class Visitor:
         elif frame.kind is Kind.JOB:
             self._load(frame.body.data)
 
+    def _begin(self, frame: Frame) -> None:
+        head = (frame.number + 1) * _ASK_BYTES
+        *asks, order = frame.body[:head].view(np.int64).tolist()
+        self._round, self._w = frame.round, frame.body[head:].view(np.float64)
+        if self._works is not None:
+            try:
+                self._work = of_order(self._works, order)
+            except TypeError as error:
+                raise Unreadable(str(error)) from error
+            if self._work.is_foreign or self._crew.n_threads > 1:
+                # It may be kept, or others may be at work on it when the next one begins to come.
+                self._w = self._w.copy()
+        self._asked.clear()
+        self._climb = None
+        self._ask(asks)
+
     def _ask(self, messages: Iterable[int]) -> None:
         for message in messages:
             if self._error is None and (self._job is None or message not in self._job.messages):
@@ -211,12 +220,12 @@ class Visitor:
                 self._asked.append(message)
 
     def _load(self, body: memoryview) -> None:
-        self._job, self._work, self._error = None, None, None
+        self._job, self._works, self._work, self._error = None, None, None, None
         try:
             job = pickle.loads(body)
             if not isinstance(job, Job):
                 raise TypeError(f"A job is expected, {type(job).__name__} came.")
-            self._job, self._work = job, pickle.loads(job.work)
+            self._job, self._works = job, pickle.loads(job.work)
         except BaseException as error:  # of a module that it imports; told for every message
             error.add_note("while reading the code and the work of a fit")
             self._error = pack_error(error)

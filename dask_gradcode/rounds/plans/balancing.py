@@ -10,8 +10,9 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.orders import Ask, Order
 from dask_gradcode.rounds.plans.assignment import shortest
 from dask_gradcode.rounds.plans.base import Planner, Policy
+from dask_gradcode.rounds.plans.dues import AT_LEAST
 from dask_gradcode.rounds.plans.hedging import Hedging
-from dask_gradcode.rounds.plans.helping import AT_LEAST, Helping
+from dask_gradcode.rounds.plans.helping import Helping
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
 

@@ -5,7 +5,8 @@ thing counts: it is *in*, as part of something that has arrived; or *in work*, a
 believed in owes it; or else *open*, and to be given to somebody.
 
 At the beginning everybody is asked for its own share. Once half of them have answered it is known
-how long a share takes, and when the others should have answered. Whoever has not by then is told to
+how long a share takes, and when the others should have answered; before that it is only a guess,
+and they have several times as long. Whoever has not answered by then is told to
 *yield*: it sends what it has finished, and goes on with nothing but the block that it is at. The
 rest is open. Whoever does not even answer that is *doubted*: all that it owes is open, although it
 may still come, and then counts.
@@ -35,17 +36,12 @@ from dask_gradcode.rounds.events import (
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.plans.base import Planner
 from dask_gradcode.rounds.plans.blocks import Blocks
+from dask_gradcode.rounds.plans.dues import AT_LEAST, PATIENCE, Dues
 from dask_gradcode.rounds.plans.speeds import Speeds
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
 
 __all__ = ["Helping"]
-
-PATIENCE = 1.15
-"""In expected times: whoever takes longer is told to yield."""
-
-AT_LEAST = 0.001
-"""Seconds of lateness below which nobody is told anything."""
 
 ANSWERS_WITHIN = 0.005
 """Seconds in which whoever is told to yield should answer, or the time of a block if longer."""
@@ -75,12 +71,10 @@ class Helping(Planner):
         self._blocks, self._speeds = Blocks(code), Speeds(code.n_workers)
         self._began = 0.0
         self._left: set[int] = set()  # blocks that are not in
-        self._due: dict[int, float] = {}  # when those who owe something should have sent it
+        self._dues = Dues()
         self._told: dict[int, float] = {}  # until when those who were told to yield may answer
         self._doubted: set[int] = set()
         self._slow: dict[int, _Slow] = {}  # those who have yielded
-        self._first: dict[int, float] = {}  # how long each should take for what it was asked first
-        self._n_done = 0  # how many of these roles have sent them
         self._n_seen = 0  # how many answers
         self._helped = False  # whether anything has been given away
 
@@ -92,14 +86,14 @@ class Helping(Planner):
 
     def begin(self, state: State, now: float) -> list[Order]:
         self._began, self._left = now, set(range(self._code.n_blocks))
-        self._due, self._told, self._doubted, self._slow = {}, {}, set(), {}
-        self._n_done, self._n_seen, self._helped = 0, 0, False
+        self._told, self._doubted, self._slow = {}, set(), {}
+        self._n_seen, self._helped = 0, False
         self._speeds.begin()
         self.look_at = None
         orders = self._ask_first(state)
-        self._first = {
-            order.role: self._expect(order, now, inf) * self._weight(order.role) for order in orders
-        }
+        first = {order.role: self._note(order, now) * self._weight(order.role) for order in orders}
+        ends = [self._speeds.free_at(role, now) for role in first] if self._hurry else []
+        self._dues.begin(now, first, max(ends, default=now) - now)
         if len(orders) == self._code.n_workers:
             return [*orders]
         asked = self._blocks.within(message for order in orders for message in order.messages)
@@ -132,7 +126,7 @@ class Helping(Planner):
                 orders = self._look(now)
         if self._helped or not isinstance(event, Arrived) or event.role in state.lost:
             orders += self._give(self._open(state), state, now)
-        at = min(min(self._due.values(), default=inf), min(self._told.values(), default=inf))
+        at = min(self._dues.next, min(self._told.values(), default=inf))
         self.look_at = None if at == inf else at
         return orders
 
@@ -158,7 +152,8 @@ class Helping(Planner):
         if not state.owed(role):
             self._speeds.rest(role, now)
             self._forget(role)
-            self._learn(role, now)
+            if self._hurry:
+                self._dues.answered(role, now)
         return self._drop(state, now) if self._helped else []
 
     def _pause(self, role: int, running: int | None, state: State, now: float) -> list[Order]:
@@ -180,17 +175,6 @@ class Helping(Planner):
         self._expect(Ask(role, (running,)), now, now + PATIENCE * left + AT_LEAST)
         self._slow[role] = _Slow(blocks, since, now + left)
 
-    def _learn(self, role: int, now: float) -> None:
-        """Once half of those who were asked first have answered, it is known what is late."""
-        if role not in self._first or 2 * self._n_done >= len(self._first):
-            return
-        self._n_done += 1
-        if 2 * self._n_done >= len(self._first) and self._hurry:
-            took = now - self._began
-            for other, due in self._due.items():
-                more = max(1.0, self._first.get(other, 0.0) / self._first[role])
-                self._due[other] = min(due, self._began + PATIENCE * took * more + AT_LEAST)
-
     def _drop(self, state: State, now: float) -> list[Order]:
         """Drop what somebody owes of which all is in."""
         orders: list[Order] = []
@@ -208,9 +192,8 @@ class Helping(Planner):
         for role in [role for role, until in self._told.items() if until <= now]:
             del self._told[role]
             self._doubted.add(role)
-        late = [role for role, due in self._due.items() if due <= now]
+        late = self._dues.take(now)
         for role in late:
-            del self._due[role]
             self._told[role] = now + max(ANSWERS_WITHIN, self._speeds.usual())
         return [Yield(role) for role in late]
 
@@ -224,7 +207,7 @@ class Helping(Planner):
             self._doubted.add(role)
 
     def _forget(self, role: int) -> None:
-        self._due.pop(role, None)
+        self._dues.forget(role)
         self._told.pop(role, None)
         self._doubted.discard(role)
         self._slow.pop(role, None)
@@ -291,9 +274,13 @@ class Helping(Planner):
         ends = (slow.ends for slow in self._slow.values() if block in slow.blocks)
         return min(ends, default=inf)
 
-    def _expect(self, order: Ask, now: float, due: float) -> int:
-        """Note what a role has been asked for and until when; return how many blocks it is."""
+    def _expect(self, order: Ask, now: float, due: float) -> None:
+        """Note what a role has been asked for, and until when."""
+        self._note(order, now)
+        self._dues.expect(order.role, due)
+
+    def _note(self, order: Ask, now: float) -> int:
+        """Note what a role has been asked for; return how many blocks it is."""
         n_blocks = len(self._blocks.within(order.messages))
-        self._due[order.role] = max(due, self._due.get(order.role, 0.0))
         self._speeds.ask(order.role, n_blocks, now)
         return n_blocks
