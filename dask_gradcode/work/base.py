@@ -116,6 +116,18 @@ class Work(Protocol):
         Each is given an array of its own, and they may be computed on several threads at once, as
         different blocks may. What they are may depend on the block and on the size of ``w``, and on
         nothing else: the bits of the sum depend on them.
+
+        Parameters
+        ----------
+        block : Block
+            The rows.
+        w : ndarray of shape (n_parameters,)
+            The point.
+
+        Returns
+        -------
+        sequence of Work
+            At least one.
         """
         return (self,)
 

@@ -173,8 +173,12 @@ def compute_message(
         Says which messages are children of which.
     message : int
         Its index in ``code.messages``.
-    cut, should_stop, crew
-        As for :meth:`Climb.finish`.
+    cut : callable
+        ``cut(leaf)`` returns the pieces of a message without children.
+    should_stop : callable, optional
+        Asked by the work, from time to time, on any thread.
+    crew : Crew, optional
+        Who computes. None but the caller if not given.
 
     Returns
     -------

@@ -123,6 +123,8 @@ class Centred(_OfLoss):
     shift : ndarray of shape (n_features,)
         What is taken from each column. Rows are dense, and there is an intercept: the Hessian is by
         ``coef`` and ``intercept + shift @ coef``.
+    run : slice, optional
+        Which rows of a block. None: all of them.
 
     Examples
     --------

@@ -25,6 +25,16 @@ class Piece(NamedTuple):
         Entries of a payload.
     sums : sequence of tuple
         What is added up in the array: a block's index, the block, its coefficient, and the work.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gradcode.losses import Squared
+    >>> from dask_gradcode.work import as_work
+    >>> block, out = Block(np.array([[1.0], [3.0]]), np.zeros(2)), np.empty(2)
+    >>> piece = Piece(np.ones(1), out.size, [(0, block, 2.0, as_work(Squared()))])
+    >>> piece.compute(out, lambda: False), out
+    (True, array([10., 20.]))
     """
 
     w: Vector
@@ -89,6 +99,7 @@ def pieces_of(
     Returns
     -------
     list of Piece
+        In the order in which they are begun.
 
     Examples
     --------
@@ -131,8 +142,16 @@ def compute_payload(
 
     Parameters
     ----------
-    code, message, blocks, work, w
-        As for :func:`pieces_of`.
+    code : GradientCode
+        Says how blocks are combined.
+    message : Message
+        Which blocks, with which coefficients.
+    blocks : mapping of int to Block
+        The blocks that this worker holds.
+    work : Work
+        What to compute on each block.
+    w : ndarray of shape (n_parameters,)
+        The point.
     should_stop : callable, optional
         Asked by the work, from time to time.
 
