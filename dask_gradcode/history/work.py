@@ -66,6 +66,16 @@ def moves(code: GradientCode, records: Iterable[RoundRecord]) -> list[Move]:
     -------
     list of Move
         By round, owner and worker.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import DeclusteredRepetition
+    >>> from dask_gradcode.simulation import simulate
+    >>> from dask_gradcode.stragglers import Slowdown
+    >>> code = DeclusteredRepetition(3, 1, n_leaves=2)
+    >>> history = simulate(code, Slowdown(9.0, workers=[0]), n_rounds=3)
+    >>> moves(code, history.records[2:])
+    [Move(round=2, owner=0, worker=1, blocks=(0,)), Move(round=2, owner=0, worker=2, blocks=(1,))]
     """
     if not code.divides:
         return []
