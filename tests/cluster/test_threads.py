@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -54,30 +55,43 @@ def blocks_of(data: Placement, X: Any, y: Any) -> dict[int, Block]:
 
 
 # What is made in a function travels by value: no worker need find this file.
-def that_meets() -> Callable[[Vector, Block], tuple[float, Vector]]:
+def that_meets(where: str) -> Callable[[Vector, Block], tuple[float, Vector]]:
     def function(w: Vector, block: Block) -> tuple[float, Vector]:
-        sys.meeting.wait(60)  # type: ignore[attr-defined]
+        getattr(sys, where)[0].wait(60)
         assert get_worker().address
         return float(block.n_rows), block.X.sum(axis=0)
 
     return function
 
 
-def that_waits() -> Callable[[Vector, Block], tuple[float, Vector]]:
+def that_waits(where: str) -> Callable[[Vector, Block], tuple[float, Vector]]:
     def function(w: Vector, block: Block) -> tuple[float, Vector]:
-        sys.meeting.wait(60)  # type: ignore[attr-defined]
-        sys.gate.wait(60)  # type: ignore[attr-defined]
+        meeting, gate = getattr(sys, where)
+        meeting.wait(60)
+        gate.wait(60)
         return float(block.n_rows), block.X.sum(axis=0)
 
     return function
 
 
-def set_up(n: int) -> None:
-    sys.meeting, sys.gate = threading.Barrier(n), threading.Event()  # type: ignore[attr-defined]
+def meeting_of(client: Client, n: int) -> str:
+    """Have n meet on each worker; return where, which is another place than for earlier rounds."""
+    where = f"meeting-{uuid4().hex}"
+
+    def here() -> None:
+        setattr(sys, where, (threading.Barrier(n), threading.Event()))
+
+    client.run(here)
+    return where
 
 
-def helpers() -> list[str]:
-    return [one.name for one in threading.enumerate() if "gradcode-helper" in one.name]
+def helpers(client: Client) -> list[list[str]]:
+    """Return the names of the threads that help, by worker."""
+
+    def here() -> list[str]:
+        return [one.name for one in threading.enumerate() if "gradcode-helper" in one.name]
+
+    return list(client.run(here).values())
 
 
 @every_transport
@@ -102,19 +116,19 @@ def test_rounds_give_the_bits_of_this_process(
 def test_blocks_of_a_message_are_computed_at_once_and_know_their_worker(
     two: Client, small: Placement, transport: str
 ) -> None:
-    two.run(set_up, 2)  # who computes a block waits for who computes the other, in its own process
-    with ClusterObjective(small, that_meets(), transport=transport) as objective:
+    where = meeting_of(two, 2)  # who computes a block waits for who computes the other
+    with ClusterObjective(small, that_meets(where), transport=transport) as objective:
         seen = objective(ZEROS)
     assert seen.value == 6.0
     assert_array_equal(seen.gradient, SMALL.sum(axis=0))
 
 
 def test_leaves_of_a_message_are_computed_at_once(two: Client) -> None:
-    two.run(set_up, 2)
+    where = meeting_of(two, 2)
     code = DeclusteredRepetition(2, 1, n_leaves=2)
     with (
         place(SMALL, np.zeros(6), code=code, client=two) as data,
-        ClusterObjective(data, that_meets()) as objective,
+        ClusterObjective(data, that_meets(where)) as objective,
     ):
         assert objective(ZEROS).value == 6.0
 
@@ -122,19 +136,19 @@ def test_leaves_of_a_message_are_computed_at_once(two: Client) -> None:
 def test_a_task_of_another_gets_its_turn_while_all_threads_compute(
     two: Client, small: Placement
 ) -> None:
-    two.run(set_up, 3)  # both threads and, here, a look from outside
+    where = meeting_of(two, 3)  # both threads and, here, a look from outside
     found: list[float] = []
-    with ClusterObjective(small, that_waits()) as objective:
+    with ClusterObjective(small, that_waits(where)) as objective:
         round_ = threading.Thread(target=lambda: found.append(objective(ZEROS).value))
         round_.start()
 
         def look() -> None:
-            sys.meeting.wait(60)  # type: ignore[attr-defined]
+            getattr(sys, where)[0].wait(60)
 
         for address in small.addresses:
             two.submit(look, workers=[address], pure=False).result(60)
         assert not found
-        two.run(lambda: sys.gate.set())  # type: ignore[attr-defined]
+        two.run(lambda: getattr(sys, where)[1].set())
         round_.join()
     assert found == [6.0]
 
@@ -154,11 +168,10 @@ def test_injected_slowdowns_keep_the_bits(two: Client) -> None:
 def test_the_threads_are_shared_and_end_with_the_last_placement(
     two: Client, small: Placement
 ) -> None:
-    two.run(set_up, 2)
     with place(SMALL, np.zeros(6), code=FractionalRepetition(2, 1), client=two) as other:
         for data in (small, other):
-            with ClusterObjective(data, that_meets()) as objective:
+            with ClusterObjective(data, that_meets(meeting_of(two, 2))) as objective:
                 objective(ZEROS)
-        assert all(names == ["gradcode-helper-0"] for names in two.run(helpers).values())
+        assert helpers(two) == [["gradcode-helper-0"]] * 2
     small.close()
-    wait_until(lambda: not any(two.run(helpers).values()))
+    wait_until(lambda: not any(helpers(two)))
