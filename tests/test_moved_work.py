@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_equal
 
@@ -60,6 +60,7 @@ def test_where_nobody_is_late_nothing_moves(code: GradientCode) -> None:
         assert history.work == 1.0
 
 
+@settings(max_examples=30)  # each simulates four rounds of a fit
 @given(
     factor=st.floats(2.0, 50.0),
     worker=st.integers(0, 5),
