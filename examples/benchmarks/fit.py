@@ -3,7 +3,7 @@
     python examples/benchmarks/fit.py [--rows 400000] [--json PATH]
 
 Dense data of 100 features come to four worker processes of one thread; s = 1 and code="auto", which
-is declustered repetition for data this large. References in the same run, in turns with ours:
+is fractional repetition up to this size. References in the same run, in turns with ours:
 persisting such a dask array (for placing one), scikit-learn's L-BFGS in one process with one BLAS
 thread (for the rounds on placed data to the same objective value), and dask-ml's
 ``LogisticRegression(solver="lbfgs")`` on the persisted array (for ``fit`` including placement;

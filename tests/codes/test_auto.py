@@ -63,18 +63,19 @@ def dense(n_rows: int, n_features: int) -> Size:
     ("size", "n_workers", "n_stragglers", "expected"),
     [
         # what a round takes is computing
-        (dense(400_000, 100), 4, 1, DeclusteredRepetition(4, 1)),
-        (dense(400_000, 100), 5, 2, DeclusteredRepetition(5, 2)),
+        (dense(800_000, 100), 4, 1, DeclusteredRepetition(4, 1)),
+        (dense(800_000, 100), 5, 2, DeclusteredRepetition(5, 2)),
+        (dense(400_000, 100), 4, 1, FractionalRepetition(4, 1)),
         # it is messages: 26,215 one-hot rows, nine values each
         (Size(26_215, 235_935, 241_915), 8, 1, FractionalRepetition(8, 1)),
         (Size(26_215, 235_935, 241_915), 7, 1, CyclicRepetition(7, 1)),
         (dense(1000, 10), 4, 1, FractionalRepetition(4, 1)),
         # it is the client's time for the messages of all
-        (Size(10**6, 10**8, 10**6), 8, 1, DeclusteredRepetition(8, 1, n_leaves=1)),
-        (Size(10**6, 10**8, 10**7), 8, 1, FractionalRepetition(8, 1)),
+        (Size(10**6, 2 * 10**8, 10**6), 8, 1, DeclusteredRepetition(8, 1, n_leaves=1)),
+        (Size(10**6, 2 * 10**8, 10**7), 8, 1, FractionalRepetition(8, 1)),
         # nobody may be late
-        (dense(400_000, 100), 4, 0, Uncoded(4)),
-        (dense(400_000, 100), 1, 0, Uncoded(1)),
+        (dense(800_000, 100), 4, 0, Uncoded(4)),
+        (dense(800_000, 100), 1, 0, Uncoded(1)),
     ],
 )
 def test_auto_counts_what_there_is_to_compute(

@@ -67,7 +67,7 @@ def place(
             default="auto"
         Which worker holds which blocks. ``"auto"`` is declustered repetition, whose tolerance costs
         no time while nobody is late, where a round's time is computing: where a worker's share
-        stores at least four million values (each row counts as 16 more), and one for each number
+        stores at least 2**24 values (each row counts as 16 more), and one for each number
         that all workers send in a round. Else it is fractional repetition where
         ``n_stragglers + 1`` divides ``n_workers``, or cyclic repetition. The log says which.
     n_stragglers : int, optional
