@@ -9,6 +9,7 @@ import numpy as np
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.rounds.plans.blocks import Blocks
 from dask_gradcode.typing import Vector
 
 __all__ = ["Move", "computed", "moves", "speeds"]
@@ -79,12 +80,7 @@ def moves(code: GradientCode, records: Iterable[RoundRecord]) -> list[Move]:
     """
     if not code.divides:
         return []
-    owner = {
-        block: worker
-        for worker in range(code.n_workers)
-        for message in code.first(worker)
-        for block in code.messages[message].blocks
-    }
+    owner = Blocks(code).owners()
     found = []
     for record in records:
         pairs: dict[tuple[int, int], list[int]] = {}

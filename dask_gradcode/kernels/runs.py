@@ -41,8 +41,6 @@ def runs_of_rows(X: Rows, n_outputs: int, size: int) -> list[slice]:
     """
     n_rows: int = X.shape[0]
     n_values, n = pass_values(X, n_outputs), 1
-    if n_values < 2 * _LEAST:
-        return [slice(0, n_rows)]  # at once: small blocks have short rounds
     while n < MAX_RUNS and n_values >= max(2 * n * _LEAST, (2 * n - 1) * size * _VALUES_OF_ENTRY):
         n *= 2
     return [slice(n_rows * i // n, n_rows * (i + 1) // n) for i in range(n)]
