@@ -70,7 +70,7 @@ def lazily(
     if not isinstance(X, da.Array):
         frame = _ByRows(checked, FrameRows("X", X._meta), like, names)
         return X.map_partitions(frame, meta=frame.with_index(like, X._meta), token=token)
-    X = held_to_shape(X).rechunk({1: -1})
+    X = held_to_shape(X, reader=checked).rechunk({1: -1})
     shape: dict[str, Any] = {"drop_axis": 1}
     if like.ndim > 1:
         shape = {"chunks": (X.chunks[0], (like.shape[1],))}

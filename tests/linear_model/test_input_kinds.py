@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, csc_array, csc_matrix, csr_matrix
 
 from dask_gradcode import CodedLogisticRegression, CodedRidge, place
+from dask_gradcode.cluster.data.forms import check_inputs
 from helpers import (
     assert_same_model,
     gradcode_keys,
@@ -71,6 +72,19 @@ def test_chunks_of_columns_are_put_together(client: Client, unknown: bool) -> No
     model = tight().fit(lazy, Y[rows])
     assert_same_model(model, reference().fit(X[rows], Y[rows]))
     assert_array_equal(model.predict(lazy).compute(), model.predict(X[rows]))
+
+
+def test_a_fit_and_predictions_share_no_task_that_is_not_the_users(client: Client) -> None:
+    """Such a task would be fused otherwise in each, and stay on the scheduler for good."""
+    lazy = da.from_array(X, chunks=(70, 3))
+    users = set(lazy.dask)
+    rows, _, _ = check_inputs(lazy, Y, None, "a fit")
+    made = [set(rows.dask) - users]
+    model = tight().fit(lazy, Y)
+    for predict in (model.predict, model.predict_proba, model.decision_function):
+        made.append(set(predict(lazy).dask) - users)
+    assert len(set().union(*made)) == sum(len(keys) for keys in made)
+    assert set(model.predict(lazy).dask) - users == made[1]  # of one name each time
 
 
 def test_chunks_of_columns_that_would_be_too_large_are_refused(client: Client) -> None:

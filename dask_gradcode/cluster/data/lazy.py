@@ -7,7 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask.base import is_dask_collection
+from dask.base import is_dask_collection, tokenize
 
 from dask_gradcode.cluster.data.chunk import Column, Rows
 from dask_gradcode.cluster.data.frames import FrameRows, column_values
@@ -62,6 +62,17 @@ def as_column(y: da.Array, name: str, numeric: bool = False) -> da.Array:
     return column[:, 0] if y.ndim == 2 else column
 
 
-def held_to_shape(X: da.Array) -> da.Array:
-    """Return the same rows, each chunk of which is looked at before Dask does anything with it."""
-    return da.map_blocks(Rows("X"), X, meta=X._meta, dtype=X.dtype, token="X-rows")
+def held_to_shape(X: da.Array, reader: Any = None) -> da.Array:
+    """Return the same rows, each chunk of which is looked at before Dask does anything with it.
+
+    Parameters
+    ----------
+    X : dask array of shape (n_samples, n_features)
+        The rows.
+    reader : object, optional
+        Who reads them. Dask fuses tasks by what is computed of them: were a fit's tasks and a
+        prediction's of one name, the second would meet another task of that name where the first
+        are not yet forgotten, and some would stay on the scheduler for good.
+    """
+    name = f"X-rows-{tokenize(X, reader)}"
+    return da.map_blocks(Rows("X"), X, meta=X._meta, dtype=X.dtype, name=name)
