@@ -18,7 +18,7 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.client.session import session, workers_of
 from dask_gradcode.cluster.client.whereabouts import Whereabouts
 from dask_gradcode.cluster.data.builder import Builder
-from dask_gradcode.cluster.data.cuts import balance
+from dask_gradcode.cluster.data.cuts import balance, runs
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
@@ -160,7 +160,7 @@ def place_data(
         used = addresses[: chosen.n_workers]
         # Where spares could compute chunks too, Dask is not told where to.
         home = homes(chosen, used, starting) if len(used) == len(addresses) else anywhere
-        source = Source(lent, X, y, sample_weight, chosen.n_blocks, home)
+        source = Source(lent, X, y, sample_weight, len(runs(chosen)), home)
         stack.callback(source.release)
         facts, where = describe(lent, source, estimator, addresses)
         x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
