@@ -129,10 +129,9 @@ class GradientCode(ABC):
     @property
     def divides(self) -> bool:
         """Whether workers can send what they do not compute unasked: others' work, when needed."""
-        first = [set(self.first(worker)) for worker in range(self.n_workers)]
+        own = [set(self.first(worker)) for worker in range(self.n_workers)]
         return any(
-            self.children(message) or any(message not in first[i] for i in self.senders(message))
-            for message in first[0]
+            self.children(m) or any(m not in own[i] for i in self.senders(m)) for m in own[0]
         )
 
     @property
@@ -174,8 +173,7 @@ class GradientCode(ABC):
 
     def blocks_of(self, worker: int) -> tuple[int, ...]:
         """Return the blocks that a worker holds, ascending."""
-        held = (self.messages[index].blocks for index in self.messages_of[worker])
-        return tuple(sorted({block for blocks in held for block in blocks}))
+        return tuple(sorted({b for m in self.messages_of[worker] for b in self.messages[m].blocks}))
 
     @cached_property
     def holders(self) -> tuple[tuple[int, ...], ...]:
