@@ -20,7 +20,8 @@ __all__ = ["anywhere", "homes", "hosts_of", "near", "spread"]
 def spread(client: Client) -> list[str]:
     """Return the workers' addresses, hosts in turn: a block's replicas go to different hosts.
 
-    Codes give replicas to neighbouring roles, so neighbours come from different hosts.
+    Codes give replicas to neighbouring roles, or to some at a distance that has no divisor in
+    common with the number of roles: where hosts have equally many workers, both are on others.
     """
     by_host: dict[str, list[str]] = {}
     for address, host in sorted(hosts_of(client).items()):
