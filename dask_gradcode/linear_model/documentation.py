@@ -43,15 +43,23 @@ _SECOND_ORDER = """\
         ``"lbfgs"`` goes on, with a warning.
 """
 
-_ONE_ROUND = """\
+_CHOLESKY = """\
         ``"cholesky"``, as in scikit-learn, needs one round, which tells the Gram matrix of the
-        columns: by it the client solves the normal equations. It is for up to a few thousand
-        features (at most 4095, whose matrix takes 64 MiB of each message). Dense columns far from
-        zero are centred before, by a shift that is fixed when the data is placed. Sparse ones are
-        not, nor are any without an intercept: of a column of mean ``m`` and standard deviation
-        ``s`` its matrix loses the digits of ``(m / s)^2``. ``"auto"`` is ``"cholesky"`` where
-        features are so few and no digits are lost (``m / s`` up to 100, and up to 30 without an
-        intercept), else ``"lbfgs"``.
+        columns: by it the client solves the normal equations.
+"""
+
+_COORDINATE_DESCENT = """\
+        ``"coordinate-descent"``, as in scikit-learn, needs one round, which tells the Gram matrix
+        of the columns: the client then descends by it.
+"""
+
+_AUTO = """\
+        It is for up to a few thousand features (at most 4095, whose matrix takes 64 MiB of each
+        message). Dense columns far from zero are centred for it, by a shift that is fixed when the
+        data is placed. Sparse ones are not, nor are any without an intercept: of a column of mean
+        ``m`` and standard deviation ``s`` its matrix loses the digits of ``(m / s)^2``. ``"auto"``
+        is ``"<one>"`` where features are so few and few digits are lost (``m / s`` up to 100, and
+        up to 30 without an intercept), else ``"<many>"``.
 """
 
 _LAST = """\
@@ -127,7 +135,10 @@ def documented(estimator: _Class) -> _Class:
     if "newton-cholesky" in solvers:
         solver += _SECOND_ORDER
     if "cholesky" in solvers:
-        solver += _ONE_ROUND
+        solver += _CHOLESKY + _AUTO.replace("<one>", "cholesky").replace("<many>", "lbfgs")
+    if "coordinate-descent" in solvers:
+        one = _AUTO.replace("<one>", "coordinate-descent").replace("<many>", "nesterov")
+        solver += _COORDINATE_DESCENT + one
     if text is not None:  # python -OO has none
         for place, shared in (
             ("<code parameters>", _FIRST),

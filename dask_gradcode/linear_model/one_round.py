@@ -139,18 +139,31 @@ class CoordinateDescent(Optimizer):
         lengths = np.ones(penalty.n_penalised) if self.lengths is None else self.lengths
         slopes = model.leading(lengths.size).scaled(lengths)
         strength = float(np.max(penalty.strength / lengths, initial=0.0))
-        coefs, gaps, n_iters = descend(
-            slopes,
-            [strength],
-            start=slopes.at,
-            max_iter=max_iter - n_iter,
-            tol=tol,
-            positive=self.positive,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the solution says it
+            coefs, gaps, n_iters = descend(
+                slopes,
+                [strength],
+                start=slopes.at,
+                max_iter=max_iter - n_iter,
+                tol=tol,
+                positive=self.positive,
+            )
         w = model.completed(coefs[:, 0] / lengths)
         n_iter += n_iters[0]
         is_there = n_iter < max_iter or gaps[0] <= tol * _squares(slopes)
-        return _ended(model, w, n_iter, bool(is_there), memory, callback)
+        solution = _ended(model, w, n_iter, bool(is_there), memory, callback)
+        return Descended(**vars(solution))
+
+
+class Descended(Solution):
+    """Where coordinate descent has ended: what has converged its dual gap says.
+
+    Examples
+    --------
+    >>> Descended(np.zeros(1), 0.0, np.ones(1), 3, True, "The dual gap is small.").converged
+    True
+    """
 
 
 def descend(
@@ -204,22 +217,20 @@ def descend(
     # number of rows, which it divides by, and the targets' sum of squares.
     n = slopes.at.size
     products = slopes.hessian @ slopes.at - slopes.gradient
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the caller tells of its own fit
-        _, coefs, gaps, n_iters = enet_path(
-            np.zeros((1, n), order="F"),
-            np.sqrt([_squares(slopes)]),
-            alphas=strengths,
-            l1_ratio=l1_ratio,
-            precompute=np.ascontiguousarray(slopes.hessian),
-            Xy=products,
-            coef_init=start,
-            return_n_iter=True,
-            positive=positive,
-            check_input=False,
-            max_iter=max_iter,
-            tol=tol,
-        )
+    _, coefs, gaps, n_iters = enet_path(
+        np.zeros((1, n), order="F"),
+        np.sqrt([_squares(slopes)]),
+        alphas=strengths,
+        l1_ratio=l1_ratio,
+        precompute=np.ascontiguousarray(slopes.hessian),
+        Xy=products,
+        coef_init=start,
+        return_n_iter=True,
+        positive=positive,
+        check_input=False,
+        max_iter=max_iter,
+        tol=tol,
+    )
     return coefs, gaps, [int(n_iter) for n_iter in n_iters]
 
 

@@ -100,11 +100,15 @@ class Quadratic:
         others = self.at[n:] - np.linalg.solve(self.hessian[n:, n:], left)
         return np.concatenate([leading, others])
 
-    def scaled(self, lengths: Vector) -> Quadratic:
-        """Return it as a function of ``lengths * w``."""
-        hessian = self.hessian / lengths[:, None] / lengths
+    def scaled(self, lengths: Vector, size: float = 1.0) -> Quadratic:
+        """Return ``size`` times it, as a function of ``lengths * w``."""
+        unit = np.sqrt(size) / lengths
         return Quadratic(
-            self.at * lengths, self.value, self.gradient / lengths, hessian, self.rounding
+            self.at * lengths,
+            self.value * size,
+            self.gradient * (size / lengths),
+            unit[:, None] * self.hessian * unit,
+            self.rounding,
         )
 
     def least(self, lengths: Vector | float = 1.0) -> Vector:
