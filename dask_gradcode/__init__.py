@@ -15,7 +15,10 @@ from dask_gradcode.deferred import deferred
 if TYPE_CHECKING:
     from dask_gradcode.cluster import place
     from dask_gradcode.linear_model import (
+        CodedElasticNet,
         CodedHuberRegressor,
+        CodedLasso,
+        CodedLinearRegression,
         CodedLogisticRegression,
         CodedPoissonRegressor,
         CodedRidge,
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
     from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = [
+    "CodedElasticNet",
     "CodedHuberRegressor",
+    "CodedLasso",
+    "CodedLinearRegression",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
@@ -37,7 +43,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _deferred, __dir__ = deferred(
     __name__,
     {
+        "CodedElasticNet": "dask_gradcode.linear_model",
         "CodedHuberRegressor": "dask_gradcode.linear_model",
+        "CodedLasso": "dask_gradcode.linear_model",
+        "CodedLinearRegression": "dask_gradcode.linear_model",
         "CodedLogisticRegression": "dask_gradcode.linear_model",
         "CodedPoissonRegressor": "dask_gradcode.linear_model",
         "CodedRidge": "dask_gradcode.linear_model",

@@ -45,7 +45,7 @@ class Problem:
     size: float = 1.0
     curvature: float = 1.0
 
-    def coordinates(self, layout: Layout, spread: Spread) -> Coordinates:
+    def coordinates(self, layout: Layout, spread: Spread, *, separate: bool = False) -> Coordinates:
         """Return the coordinates in which a solver works.
 
         Parameters
@@ -54,6 +54,8 @@ class Problem:
             Of the parameters.
         spread : Spread
             Of the columns of the features.
+        separate : bool, default=False
+            Whether each coefficient must be a multiple of one entry of a point; with ``l1`` it is.
         """
         weight = self.scale * self.curvature * (spread.weight or 1.0)
         least = float(np.sqrt(self.alpha / weight))
@@ -63,7 +65,7 @@ class Problem:
             least=least,
             unit=self.unit,
             size=self.size,
-            separate=self.l1 > 0.0,
+            separate=separate or self.l1 > 0.0,
         )
 
     def anchored(self, objective: Objective, layout: Layout) -> Objective:

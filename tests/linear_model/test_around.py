@@ -23,7 +23,10 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 
 from dask_gradcode import (
+    CodedElasticNet,
     CodedHuberRegressor,
+    CodedLasso,
+    CodedLinearRegression,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
@@ -36,6 +39,9 @@ X, Y = logistic_data(300, 4)
 ESTIMATORS: list[Any] = [
     CodedLogisticRegression(solver=Nesterov(), l1_ratio=0.1),
     CodedRidge(),
+    CodedLinearRegression(),
+    CodedElasticNet(alpha=0.01),
+    CodedLasso(alpha=0.01),
     CodedPoissonRegressor(),
     CodedHuberRegressor(alpha=0.01),
 ]

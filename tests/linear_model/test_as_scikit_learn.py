@@ -21,7 +21,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dask_gradcode import (
+    CodedElasticNet,
     CodedHuberRegressor,
+    CodedLasso,
+    CodedLinearRegression,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
@@ -39,6 +42,10 @@ ESTIMATORS = [
     CodedLogisticRegression(),
     CodedLogisticRegression(solver="nesterov", l1_ratio=0.5),
     CodedRidge(),
+    CodedRidge(solver="lbfgs"),
+    CodedLinearRegression(),
+    CodedElasticNet(),
+    CodedLasso(),
     CodedPoissonRegressor(),
     CodedHuberRegressor(),
 ]
