@@ -15,18 +15,22 @@ from dask_gradcode.deferred import deferred
 if TYPE_CHECKING:
     from dask_gradcode.cluster import place
     from dask_gradcode.linear_model import (
+        CodedGammaRegressor,
         CodedHuberRegressor,
         CodedLogisticRegression,
         CodedPoissonRegressor,
         CodedRidge,
+        CodedTweedieRegressor,
     )
     from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = [
+    "CodedGammaRegressor",
     "CodedHuberRegressor",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
+    "CodedTweedieRegressor",
     "InsufficientWorkersError",
     "place",
 ]
@@ -37,10 +41,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _deferred, __dir__ = deferred(
     __name__,
     {
+        "CodedGammaRegressor": "dask_gradcode.linear_model",
         "CodedHuberRegressor": "dask_gradcode.linear_model",
         "CodedLogisticRegression": "dask_gradcode.linear_model",
         "CodedPoissonRegressor": "dask_gradcode.linear_model",
         "CodedRidge": "dask_gradcode.linear_model",
+        "CodedTweedieRegressor": "dask_gradcode.linear_model",
         "InsufficientWorkersError": "dask_gradcode.rounds",
         "place": "dask_gradcode.cluster",
     },

@@ -10,24 +10,30 @@ from typing import TYPE_CHECKING
 from dask_gradcode.deferred import deferred
 
 if TYPE_CHECKING:
+    from dask_gradcode.linear_model.gamma import CodedGammaRegressor
     from dask_gradcode.linear_model.huber import CodedHuberRegressor
     from dask_gradcode.linear_model.logistic import CodedLogisticRegression
     from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
     from dask_gradcode.linear_model.ridge import CodedRidge
+    from dask_gradcode.linear_model.tweedie import CodedTweedieRegressor
 
 __all__ = [
+    "CodedGammaRegressor",
     "CodedHuberRegressor",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
+    "CodedTweedieRegressor",
 ]
 
 __getattr__, __dir__ = deferred(
     __name__,
     {
+        "CodedGammaRegressor": "dask_gradcode.linear_model.gamma",
         "CodedHuberRegressor": "dask_gradcode.linear_model.huber",
         "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
         "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",
         "CodedRidge": "dask_gradcode.linear_model.ridge",
+        "CodedTweedieRegressor": "dask_gradcode.linear_model.tweedie",
     },
 )

@@ -21,10 +21,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dask_gradcode import (
+    CodedGammaRegressor,
     CodedHuberRegressor,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
+    CodedTweedieRegressor,
     linear_model,
 )
 from dask_gradcode.codes import Uncoded
@@ -41,6 +43,8 @@ ESTIMATORS = [
     CodedRidge(),
     CodedPoissonRegressor(),
     CodedHuberRegressor(),
+    CodedGammaRegressor(),
+    CodedTweedieRegressor(power=1.5),
 ]
 
 
