@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -41,11 +41,14 @@ class Step(NamedTuple):
     def __str__(self) -> str:
         match self.event:
             case None:
-                what = "time went by"
+                return self.after("time went by")
             case Arrived(number, role, message):
-                what = f"Arrived(round={number}, role={role}, message={message})"
+                return self.after(f"Arrived(round={number}, role={role}, message={message})")
             case other:
-                what = str(other)
+                return self.after(str(other))
+
+    def after(self, what: str) -> str:
+        """Return in lines what happened, in these words, and what was made of it."""
         found = [f"doubted: {doubt.what}" for doubt in self.doubts]
         return "\n            -> ".join([what, *found, *map(str, self.orders)])
 
@@ -81,7 +84,7 @@ class RoundLog:
     >>> _ = round_.handle(Arrived(0, 1, 0, np.array([3.0, 0.5])), now=5.1)
     >>> print(round_.log)
     Round 0 of FractionalRepetition(n_workers=2, n_stragglers=1)
-       0.0000 s time went by
+       0.0000 s the round begins
                 -> Ask(role=0, messages=(0,))
                 -> Ask(role=1, messages=(0,))
        0.1000 s Arrived(round=0, role=1, message=0)
@@ -119,11 +122,25 @@ class RoundLog:
         else:
             self._entries.append((now, event, doubts, orders))
 
+    def retell(
+        self,
+        begin: Callable[[Sequence[Event], float], object],
+        handle: Callable[[Event | None, float], object],
+    ) -> None:
+        """Tell a round again what happened, payloads left out; ValueError if nothing did."""
+        if not self._entries:
+            raise ValueError(f"Round {self.number} was interrupted before it began.")
+        first, *others = self.steps
+        begin(self.news, first.now)
+        for step in others:
+            handle(step.event, step.now)
+
     def __str__(self) -> str:
         lines = [f"Round {self.number} of {self.code!r}"]
         lines += [f"{'':12}{event}" for event in self.news]
-        steps = self.steps
-        lines += [f"{step.now - steps[0].now:9.4f} s {step}" for step in steps]
+        for number, step in enumerate(steps := self.steps):
+            what = str(step) if number else step.after("the round begins")
+            lines.append(f"{step.now - steps[0].now:9.4f} s {what}")
         return "\n".join(lines)
 
     def save(self, path: str | PathLike[str]) -> None:

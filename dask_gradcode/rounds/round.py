@@ -18,7 +18,7 @@ neither; they are only entered in its record.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, nan
 
 import numpy as np
 
@@ -109,8 +109,7 @@ class Round:
         self.state = State(code)
         self.outcome: Outcome | None = None
         self.look_at: float | None = None
-        self.seconds = float("nan")
-        self.late: set[int] = set()
+        self.seconds, self.late = nan, set[int]()
         self.log = RoundLog(number, code, self._wait, self._planner.copy(), self._patience)
         self._answers = Answers(code, self.state, witness or Inspector(code))
         self._waiting = Waiting(self._patience)
@@ -125,20 +124,23 @@ class Round:
         log : RoundLog
             What happened.
         planner : Planner, optional
-            Who is asked, and when. None: as then.
+            Who is asked, and when, such as ``Hedging().start(log.code)``. None: as then.
 
         Returns
         -------
         Round
-            In the state in which it was; it has no sum, as payloads are not kept.
+            In the state in which it was; it has no result, as payloads are not kept.
+
+        Raises
+        ------
+        ValueError
+            If nothing has happened: the round was interrupted before it began.
         """
-        planner = planner or log.planner.copy()
-        begin, *steps = log.steps
-        testimony = Testimony(steps)
-        round_ = cls(log.number, log.code, log.wait, planner, log.patience, witness=testimony)
-        round_.begin(log.news, begin.now)
-        for step in steps:
-            round_.handle(step.event, step.now)
+        planner, witness = planner or log.planner.copy(), Testimony(log.steps)
+        round_ = cls(log.number, log.code, log.wait, planner, log.patience, witness=witness)
+        log.retell(round_.begin, round_.handle)
+        if round_.outcome is not None:
+            round_.forget()
         return round_
 
     # ---- what happens
@@ -158,12 +160,11 @@ class Round:
         list of Order
             What to do.
         """
-        state = self.state
-        state.started = now
+        self.state.started = now
         self._arbiter.begin(now)
         for event in news:
             self._take_note(event, now)
-        orders = self._noted(self._planner.begin(state, now))
+        orders = self._noted(self._planner.begin(self.state, now))
         if not self._is_over(now):
             self._set_look_at(now)
         self.log.begin(news, now, orders)
@@ -249,9 +250,8 @@ class Round:
         return True
 
     def _set_look_at(self, now: float) -> None:
-        due, planned = self._arbiter.look_at(now), self._planner.look_at
-        if planned is not None and planned < due:
-            due = planned
+        planned = self._planner.look_at
+        due = min(self._arbiter.look_at(now), inf if planned is None else planned)
         self.look_at = None if due == inf else due
 
     # ---- what came of it

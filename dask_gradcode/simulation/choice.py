@@ -177,9 +177,10 @@ def choose(
 ) -> Choice:
     """Simulate codes for some numbers of workers and stragglers, and rank them.
 
-    The candidates are no code, fractional and cyclic repetition, and partial stragglers over both
-    with ``n_private = s + 1``, which allows stragglers to be twice as slow. What is not feasible,
-    such as fractional repetition where s + 1 does not divide n, is left out.
+    The candidates are no code, declustered, fractional and cyclic repetition, and partial
+    stragglers over the last two with ``n_private = s + 1``, which allows stragglers to be twice as
+    slow. What is not feasible, such as fractional repetition where s + 1 does not divide n, is left
+    out.
 
     Parameters
     ----------

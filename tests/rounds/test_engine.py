@@ -326,8 +326,22 @@ def test_a_log_can_be_kept_and_tells_what_happened(tmp_path: object) -> None:
     round_.log.save(path)
     again = RoundLog.load(path)
     assert str(again) == str(round_.log)
+    first, second, third, *_ = str(again).splitlines()
+    assert first.startswith("Round 0 of FractionalRepetition")
+    assert "the round begins" in second
+    assert "Ask(role=0" in third
     assert "Lost(role=0, why='its process ended')" in str(again)
-    assert Round.replay(again).outcome == round_.outcome
+    replayed = Round.replay(again)
+    assert replayed.outcome == round_.outcome
+    with pytest.raises(RuntimeError, match="let go"):
+        replayed.result()
+
+
+def test_a_round_that_was_interrupted_before_it_began_cannot_be_replayed() -> None:
+    log = Round(7, FractionalRepetition(2, 1)).log
+    assert str(log).startswith("Round 7 of ")
+    with pytest.raises(ValueError, match="Round 7 was interrupted before it began"):
+        Round.replay(log)
 
 
 def test_the_last_logs_are_kept_and_those_of_an_error_or_a_new_doubt() -> None:

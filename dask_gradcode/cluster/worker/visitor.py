@@ -1,4 +1,24 @@
-"""One fit's connection to a desk: what it wants computed."""
+"""One fit's connection to a desk: what it wants computed, and how far that has come.
+
+A visitor has a job (a code, and the work on each block), a point ``w`` with the number of its
+round, messages that are *asked* for, and the *climb* of the one that is being computed. Computing
+takes the messages in turn; for the rest they are changed by frames alone::
+
+    JOB    another job
+    BEGIN  another round and point: all that was asked for is given up, what it asks for is next
+    ASK    more messages, after those that are asked for already
+    DROP   messages are given up, the one that is being computed among them
+    YIELD  what the climb has finished is sent, all else is given up but the leaf that is running;
+           the answer names that leaf, or none
+
+The thread of the desk reads and answers; a crew may compute with it. While it computes it reads
+between two pieces of rows, so that a frame has its effect at once and not after the message. The
+others go by what it has read. A frame of an older round than the last ``BEGIN`` is ignored, and
+once a newer ``BEGIN`` has begun to come, nobody needs the old ``w`` any more: its memory is reused.
+
+Nothing is computed for a client that has not taken the answer before. So a payload is sent before
+the next one is computed, whose array it then is.
+"""
 
 from __future__ import annotations
 
