@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dask_gradcode.linear_model import (
         CodedGammaRegressor,
         CodedHuberRegressor,
+        CodedLinearSVC,
         CodedLogisticRegression,
         CodedPoissonRegressor,
         CodedRidge,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CodedGammaRegressor",
     "CodedHuberRegressor",
+    "CodedLinearSVC",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
@@ -43,6 +45,7 @@ _deferred, __dir__ = deferred(
     {
         "CodedGammaRegressor": "dask_gradcode.linear_model",
         "CodedHuberRegressor": "dask_gradcode.linear_model",
+        "CodedLinearSVC": "dask_gradcode.linear_model",
         "CodedLogisticRegression": "dask_gradcode.linear_model",
         "CodedPoissonRegressor": "dask_gradcode.linear_model",
         "CodedRidge": "dask_gradcode.linear_model",

@@ -12,6 +12,7 @@ from dask_gradcode.deferred import deferred
 if TYPE_CHECKING:
     from dask_gradcode.linear_model.gamma import CodedGammaRegressor
     from dask_gradcode.linear_model.huber import CodedHuberRegressor
+    from dask_gradcode.linear_model.linear_svc import CodedLinearSVC
     from dask_gradcode.linear_model.logistic import CodedLogisticRegression
     from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
     from dask_gradcode.linear_model.ridge import CodedRidge
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CodedGammaRegressor",
     "CodedHuberRegressor",
+    "CodedLinearSVC",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
@@ -31,6 +33,7 @@ __getattr__, __dir__ = deferred(
     {
         "CodedGammaRegressor": "dask_gradcode.linear_model.gamma",
         "CodedHuberRegressor": "dask_gradcode.linear_model.huber",
+        "CodedLinearSVC": "dask_gradcode.linear_model.linear_svc",
         "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
         "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",
         "CodedRidge": "dask_gradcode.linear_model.ridge",

@@ -26,7 +26,6 @@ from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import advice, check_verbose, reporter, warn_of
 from dask_gradcode.losses import Layout
-from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import (
     Callback,
     Memory,
@@ -102,12 +101,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             self.history_ = History(self.code_, found.transport, logs=found.logs)
             memory, coordinates = self._begin(checkpoint, found, layout)
             penalty = coordinates.penalty(problem.l1)
-            smooth = Penalised(
-                found.objective,
-                scale=problem.scale,
-                alpha=problem.alpha,
-                n_penalised=layout.n_slopes,
-            )
+            smooth = problem.penalised(found.objective, layout)
             seen = problem.anchored(coordinates.objective(smooth, found.about), layout)
             recorder = Recorder(seen, self.history_, penalty, coordinates.size)
             # The solver's vectors are short: BLAS threads would spin on the workers' cores, or wait
@@ -174,7 +168,8 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         of_order(as_work(problem.loss), solver.order)
 
     def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
-        if self._solver().order == 1 or issparse(X):
+        # what an intercept is about must be nothing where the intercept has a penalty
+        if self._solver().order == 1 or issparse(X) or problem.intercept_alpha:
             return None
         return problem.coordinates(self._layout(problem, X.shape[1]), spread).about
 

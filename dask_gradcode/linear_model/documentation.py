@@ -26,7 +26,7 @@ _FIRST = """\
 
 _SOLVER = """\
     fit_intercept : bool, default=True
-        Whether to fit an intercept for each output, which is not penalised.
+        Whether to fit an intercept for each output.
     solver : {<solvers>} or Optimizer, default="lbfgs"
         What chooses the points at which rounds are run. It works in coordinates of centred and
         scaled columns, to which points and gradients are mapped; rows stay as they are, and

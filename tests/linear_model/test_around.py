@@ -25,6 +25,7 @@ from sklearn.utils import get_tags
 from dask_gradcode import (
     CodedGammaRegressor,
     CodedHuberRegressor,
+    CodedLinearSVC,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
@@ -43,6 +44,7 @@ ESTIMATORS: list[Any] = [
     CodedHuberRegressor(alpha=0.01),
     CodedGammaRegressor(),
     CodedTweedieRegressor(power=1.5),
+    CodedLinearSVC(),
 ]
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 

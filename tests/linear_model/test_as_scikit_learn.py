@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from dask_gradcode import (
     CodedGammaRegressor,
     CodedHuberRegressor,
+    CodedLinearSVC,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
@@ -45,6 +46,7 @@ ESTIMATORS = [
     CodedHuberRegressor(),
     CodedGammaRegressor(),
     CodedTweedieRegressor(power=1.5),
+    CodedLinearSVC(),
 ]
 
 
