@@ -25,8 +25,10 @@ __all__ = ["CodedClassifier", "CodedProbabilisticClassifier"]
 class CodedClassifier(SparseCoefMixin, ClassifierMixin, CodedEstimator):
     """Predicts with a linear model of each class, lazily for dask input."""
 
-    classes_: Any
     class_weight: Any
+    classes_: Any
+    intercept_: Any
+    n_iter_: Any
 
     def _weigh(self, targets: Targets) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Set ``classes_``, and return the labels as blocks hold them and the classes' weights."""
