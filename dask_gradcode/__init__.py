@@ -15,8 +15,11 @@ from dask_gradcode.deferred import deferred
 if TYPE_CHECKING:
     from dask_gradcode.cluster import place
     from dask_gradcode.linear_model import (
+        CodedElasticNet,
         CodedGammaRegressor,
         CodedHuberRegressor,
+        CodedLasso,
+        CodedLinearRegression,
         CodedLinearSVC,
         CodedLogisticRegression,
         CodedPoissonRegressor,
@@ -26,8 +29,11 @@ if TYPE_CHECKING:
     from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = [
+    "CodedElasticNet",
     "CodedGammaRegressor",
     "CodedHuberRegressor",
+    "CodedLasso",
+    "CodedLinearRegression",
     "CodedLinearSVC",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
@@ -43,8 +49,11 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _deferred, __dir__ = deferred(
     __name__,
     {
+        "CodedElasticNet": "dask_gradcode.linear_model",
         "CodedGammaRegressor": "dask_gradcode.linear_model",
         "CodedHuberRegressor": "dask_gradcode.linear_model",
+        "CodedLasso": "dask_gradcode.linear_model",
+        "CodedLinearRegression": "dask_gradcode.linear_model",
         "CodedLinearSVC": "dask_gradcode.linear_model",
         "CodedLogisticRegression": "dask_gradcode.linear_model",
         "CodedPoissonRegressor": "dask_gradcode.linear_model",

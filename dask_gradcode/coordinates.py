@@ -125,9 +125,14 @@ class Coordinates:
         """What a checkpoint holds of them."""
         return {"shift": self.shift, "scale": self.scale, "unit": self.unit, "size": self.size}
 
+    @property
+    def lengths(self) -> Vector:
+        """What one unit of a point's entry is as a coefficient, in ``separate`` coordinates."""
+        return self.unit / self.scale
+
     @cached_property
     def _slope(self) -> Vector:
-        return (self.unit / self.scale)[:, None]
+        return self.lengths[:, None]
 
     @cached_property
     def _alike(self) -> tuple[Vector, float]:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from dask_gradcode.deferred import deferred
 
 if TYPE_CHECKING:
+    from dask_gradcode.linear_model.elastic_net import CodedElasticNet
     from dask_gradcode.linear_model.gamma import CodedGammaRegressor
     from dask_gradcode.linear_model.huber import CodedHuberRegressor
+    from dask_gradcode.linear_model.lasso import CodedLasso
+    from dask_gradcode.linear_model.linear import CodedLinearRegression
     from dask_gradcode.linear_model.linear_svc import CodedLinearSVC
     from dask_gradcode.linear_model.logistic import CodedLogisticRegression
     from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
     from dask_gradcode.linear_model.tweedie import CodedTweedieRegressor
 
 __all__ = [
+    "CodedElasticNet",
     "CodedGammaRegressor",
     "CodedHuberRegressor",
+    "CodedLasso",
+    "CodedLinearRegression",
     "CodedLinearSVC",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
@@ -31,8 +37,11 @@ __all__ = [
 __getattr__, __dir__ = deferred(
     __name__,
     {
+        "CodedElasticNet": "dask_gradcode.linear_model.elastic_net",
         "CodedGammaRegressor": "dask_gradcode.linear_model.gamma",
         "CodedHuberRegressor": "dask_gradcode.linear_model.huber",
+        "CodedLasso": "dask_gradcode.linear_model.lasso",
+        "CodedLinearRegression": "dask_gradcode.linear_model.linear",
         "CodedLinearSVC": "dask_gradcode.linear_model.linear_svc",
         "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
         "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",

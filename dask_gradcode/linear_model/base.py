@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.exceptions import ConvergenceWarning
 
 from dask_gradcode.checkpoint import Checkpoint
 from dask_gradcode.coordinates import Coordinates
@@ -24,14 +26,9 @@ from dask_gradcode.linear_model.inputs import Sum, TakesAnyInput
 from dask_gradcode.linear_model.parameters import CodingParameters
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
-from dask_gradcode.linear_model.report import advice, check_verbose, reporter, warn_of
+from dask_gradcode.linear_model.report import advice, check_verbose, complaint, reporter
 from dask_gradcode.losses import Layout
-from dask_gradcode.optimizers import (
-    Callback,
-    Memory,
-    Optimizer,
-    Solution,
-)
+from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution
 from dask_gradcode.rounds import UntilExact, WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Vector
@@ -72,11 +69,21 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         """
         solution = self._train(X, y, sample_weight)
         if solution is not None:
-            left = float(np.abs(solution.gradient).max(initial=0.0))
-            if left > self.tol or not solution.converged:  # whatever the solver thinks of that
-                warn_of(solution, left, self, self._advice(left))
+            text = self._complaint(solution)
+            if text is not None:
+                warnings.warn(text, ConvergenceWarning, stacklevel=2)
         self._finish(X, y)
         return self
+
+    def _complaint(self, solution: Solution) -> str | None:
+        """Return what to warn of if the solver has ended too early."""
+        left = float(np.abs(solution.gradient).max(initial=0.0))
+        if solution.converged and left <= self.tol:  # whatever the solver thinks of that
+            return None
+        return complaint(solution, left, self, self._advice(left))
+
+    def _note(self, solution: Solution, penalty: L1, coordinates: Coordinates) -> None:
+        """Keep what else is to be told of where the solver has ended."""
 
     def _finish(self, X: Any, y: Any) -> None:
         """Set further attributes of the fitted model."""
@@ -99,7 +106,8 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             problem = found.problem
             layout = self._layout(problem, self.n_features_in_)
             self.history_ = History(self.code_, found.transport, logs=found.logs)
-            memory, coordinates = self._begin(checkpoint, found, layout)
+            solver = self._suited(solver, found, layout)
+            memory, coordinates = self._begin(checkpoint, found, layout, solver)
             penalty = coordinates.penalty(problem.l1)
             smooth = problem.penalised(found.objective, layout)
             seen = problem.anchored(coordinates.objective(smooth, found.about), layout)
@@ -115,7 +123,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             )
             with progress, self._kept(layout, progress):
                 progress.say_how(solver)
-                solution = solver.minimize(
+                solution = self._measured(solver, coordinates).minimize(
                     tasks.watched(recorder, layout),
                     coordinates.to_solver(self._start(problem, layout)),
                     max_iter=self.max_iter,
@@ -124,6 +132,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
                     penalty=penalty,
                     memory=memory,
                 )
+                self._note(solution, penalty, coordinates)
                 steepest = penalty.steepest(solution.w, solution.gradient)
                 judged = problem.judged(steepest, coordinates, found.spread)
                 solution = replace(solution, gradient=judged)
@@ -177,8 +186,20 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         loss = problem.loss
         return Layout(n_features, loss.n_outputs, loss.n_own, bool(self.fit_intercept))
 
+    def _suited(self, solver: Optimizer, found: Sum, layout: Layout) -> Optimizer:
+        """Return the solver, or one that suits the data better, where that may be chosen."""
+        return solver
+
+    def _measured(self, solver: Optimizer, coordinates: Coordinates) -> Optimizer:
+        """Return the solver, told how its points are measured, where it needs to know."""
+        return solver
+
+    def _coordinates(self, solver: Optimizer, found: Sum, layout: Layout) -> Coordinates:
+        """Return the coordinates that a solver works in."""
+        return found.problem.coordinates(layout, found.spread)
+
     def _begin(
-        self, checkpoint: Checkpoint | None, found: Sum, layout: Layout
+        self, checkpoint: Checkpoint | None, found: Sum, layout: Layout, solver: Optimizer
     ) -> tuple[Memory, Coordinates]:
         """Return the solver's memory, empty for a new fit, and the coordinates it is in."""
         if checkpoint is not None:
@@ -187,7 +208,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             if state:
                 coordinates = Coordinates.recalled(layout, state)
                 return {k: v for k, v in state.items() if k not in coordinates.state}, coordinates
-        return {}, found.problem.coordinates(layout, found.spread)
+        return {}, self._coordinates(solver, found, layout)
 
     def _reporter(self) -> AbstractContextManager[Callback | None]:
         return reporter(self.verbose, type(self).__name__, self.history_, self.max_iter)
@@ -237,7 +258,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
     def _to(self, model: Any) -> Any:
         """Give a scikit-learn model the fitted attributes, and return it."""
         names = ("coef_", "intercept_", "classes_", "scale_", "n_iter_", "n_features_in_")
-        for name in (*names, "feature_names_in_"):
+        for name in (*names, "dual_gap_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
         return model

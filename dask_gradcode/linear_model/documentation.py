@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import signature
 from typing import TypeVar
 
 __all__ = ["documented"]
@@ -27,7 +28,7 @@ _FIRST = """\
 _SOLVER = """\
     fit_intercept : bool, default=True
         Whether to fit an intercept for each output.
-    solver : {<solvers>} or Optimizer, default="lbfgs"
+    solver : {<solvers>} or Optimizer, default="<default>"
         What chooses the points at which rounds are run. It works in coordinates of centred and
         scaled columns, to which points and gradients are mapped; rows stay as they are, and
         penalties act on the original coefficients. ``history_`` and callbacks have the objective
@@ -40,6 +41,25 @@ _SECOND_ORDER = """\
         parameters (features times outputs; at most 4095, whose Hessian takes 64 MiB of each
         message) and many more rows it needs five to ten rounds. Where a Hessian is singular
         ``"lbfgs"`` goes on, with a warning.
+"""
+
+_CHOLESKY = """\
+        ``"cholesky"``, as in scikit-learn, needs one round, which tells the Gram matrix of the
+        columns: by it the client solves the normal equations.
+"""
+
+_COORDINATE_DESCENT = """\
+        ``"coordinate-descent"``, as in scikit-learn, needs one round, which tells the Gram matrix
+        of the columns: the client then descends by it.
+"""
+
+_AUTO = """\
+        It is for up to a few thousand features (at most 4095, whose matrix takes 64 MiB of each
+        message). Dense columns far from zero are centred for it, by a shift that is fixed when the
+        data is placed. Sparse ones are not, nor are any without an intercept: of a column of mean
+        ``m`` and standard deviation ``s`` its matrix loses the digits of ``(m / s)^2``. ``"auto"``
+        is ``"<one>"`` where features are so few and few digits are lost (``m / s`` up to 100, and
+        up to 30 without an intercept), else ``"<many>"``.
 """
 
 _LAST = """\
@@ -110,9 +130,15 @@ def documented(estimator: _Class) -> _Class:
     text = estimator.__doc__
     solvers: Iterable[str] = estimator._solvers  # type: ignore[attr-defined]
     names = ", ".join(f'"{name}"' for name in sorted(solvers))
-    solver = _SOLVER.replace("<solvers>", names)
+    default = signature(estimator).parameters["solver"].default
+    solver = _SOLVER.replace("<solvers>", names).replace("<default>", default)
     if "newton-cholesky" in solvers:
         solver += _SECOND_ORDER
+    if "cholesky" in solvers:
+        solver += _CHOLESKY + _AUTO.replace("<one>", "cholesky").replace("<many>", "lbfgs")
+    if "coordinate-descent" in solvers:
+        one = _AUTO.replace("<one>", "coordinate-descent").replace("<many>", "nesterov")
+        solver += _COORDINATE_DESCENT + one
     if text is not None:  # python -OO has none
         for place, shared in (
             ("<code parameters>", _FIRST),

@@ -66,7 +66,7 @@ class Problem:
             n_penalised += n_intercepts
         return Penalised(objective, scale=self.scale, alpha=alpha, n_penalised=n_penalised)
 
-    def coordinates(self, layout: Layout, spread: Spread) -> Coordinates:
+    def coordinates(self, layout: Layout, spread: Spread, *, separate: bool = False) -> Coordinates:
         """Return the coordinates in which a solver works.
 
         Parameters
@@ -75,6 +75,8 @@ class Problem:
             Of the parameters.
         spread : Spread
             Of the columns of the features.
+        separate : bool, default=False
+            Whether each coefficient must be a multiple of one entry of a point; with ``l1`` it is.
         """
         weight = self.scale * self.curvature * (spread.weight or 1.0)
         least = float(np.sqrt(self.alpha / weight))
@@ -84,7 +86,7 @@ class Problem:
             least=least,
             unit=self.unit,
             size=self.size,
-            separate=self.l1 > 0.0,
+            separate=separate or self.l1 > 0.0,
         )
 
     def anchored(self, objective: Objective, layout: Layout) -> Objective:

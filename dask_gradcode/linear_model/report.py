@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from dask_gradcode.history import History, moves
 from dask_gradcode.html import ranges
 from dask_gradcode.optimizers import Callback, Solution
 from dask_gradcode.typing import Evaluation, Vector
 
-__all__ = ["advice", "check_verbose", "reporter", "warn_of"]
+__all__ = ["advice", "check_verbose", "complaint", "reporter"]
 
 _NAMED = 8  # workers of a kind; more are counted
 
@@ -150,8 +148,8 @@ def _bar(history: History, max_iter: int) -> Iterator[Callback]:
         progress.update(task, total=max(done, 1), completed=max(done, 1), refresh=True)
 
 
-def warn_of(solution: Solution, left: float, estimator: Any, otherwise: str) -> None:
-    """Warn that a fit has ended above its tolerance.
+def complaint(solution: Solution, left: float, estimator: Any, otherwise: str) -> str:
+    """Return the warning that a fit has ended above its tolerance.
 
     Parameters
     ----------
@@ -160,7 +158,7 @@ def warn_of(solution: Solution, left: float, estimator: Any, otherwise: str) -> 
     left : float
         The largest entry of the gradient there.
     estimator : CodedEstimator
-        Its ``fit`` calls this.
+        Whose fit it was.
     otherwise : str
         What to do, where more iterations are not the answer.
     """
@@ -171,12 +169,10 @@ def warn_of(solution: Solution, left: float, estimator: Any, otherwise: str) -> 
         )
         if solver == "lbfgs" and "newton-cholesky" in estimator._solvers:
             otherwise += " With few features solver='newton-cholesky' needs fewer, however scaled."
-    warnings.warn(
+    return (
         f"{solver if isinstance(solver, str) else repr(solver)} failed to converge after "
         f"{solution.n_iter} iteration(s):\n{solution.message}\n\nThe largest entry of the "
-        f"gradient, of scaled columns, is {left:.1e}; tol is {estimator.tol:.1e}. {otherwise}",
-        ConvergenceWarning,
-        stacklevel=3,
+        f"gradient, of scaled columns, is {left:.1e}; tol is {estimator.tol:.1e}. {otherwise}"
     )
 
 

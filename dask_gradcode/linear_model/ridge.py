@@ -8,25 +8,24 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.linear_model.documentation import documented
+from dask_gradcode.linear_model.least_squares import LeastSquares
 from dask_gradcode.linear_model.problem import Problem
-from dask_gradcode.linear_model.regressor import CodedRegressor
-from dask_gradcode.losses import Squared
-from dask_gradcode.optimizers import LBFGS, Optimizer
 from dask_gradcode.targets import Targets
 
 __all__ = ["CodedRidge"]
 
 
 @documented
-class CodedRidge(CodedRegressor):
+class CodedRidge(LeastSquares):
     """Linear regression with a ridge penalty that does not wait for slow, frozen or dead workers.
 
     Minimises scikit-learn's objective, ``||y - X coef - intercept||^2 + alpha * ||coef||^2`` with a
-    free intercept, by exact full-batch gradients, each a round of gradient coding [1]_.
-    ``alpha=0`` is plain linear regression. Of many solutions, as with more features than rows, it
-    then finds the one whose coefficients, each times the standard deviation of its column, have the
-    smallest norm. Without an intercept that is the deviation from zero; where columns are far from
-    zero it is theirs from the mean, and the mean prediction counts in the norm, too.
+    free intercept, by rounds of gradient coding [1]_: one where features are few, else of exact
+    full-batch gradients. ``alpha=0`` is plain linear regression. Of many solutions, as with more
+    features than rows, one round then finds the twin's, whose coefficients have the smallest norm.
+    ``solver="lbfgs"`` finds the one whose coefficients, each times the standard deviation of its
+    column, have it. Without an intercept that is the deviation from zero; where columns are far
+    from zero it is theirs from the mean, and the mean prediction counts in the norm, too.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ class CodedRidge(CodedRegressor):
         twice this, for columns and targets in units of their own spread: with ``alpha=0``, when
         the residuals' covariance with every column is that small. Units of columns, targets and
         weights make no difference. ``solver="lbfgs"`` goes on below it where columns nearly add up
-        to others.
+        to others, and ``solver="cholesky"`` is exact to rounding.
     <fit parameters>
 
     Attributes
@@ -71,7 +70,7 @@ class CodedRidge(CodedRegressor):
         n_workers: int | None = None,
         wait: Any = "exact",
         fit_intercept: bool = True,
-        solver: Any = "lbfgs",
+        solver: Any = "auto",
         max_iter: int = 1000,
         tol: float = 1e-6,
         warm_start: bool = False,
@@ -101,20 +100,8 @@ class CodedRidge(CodedRegressor):
             client=client,
         )
 
-    def _solver(self) -> Optimizer:
-        return LBFGS(careful=True) if self.solver == "lbfgs" else super()._solver()
-
     def _problem(self, targets: Targets) -> Problem:
-        self._check_numbers(targets)
-        unit = targets.unit(has_intercept=self.fit_intercept)
-        return Problem(
-            Squared(),
-            scale=1.0,
-            alpha=float(self.alpha),
-            start=targets.mean,
-            unit=unit,
-            size=targets.weight * unit**2,
-        )
+        return self._squares(targets, scale=1.0, alpha=float(self.alpha))
 
     def to_sklearn(self) -> Ridge:
         """Return a fitted scikit-learn ``Ridge``, for use without Dask."""

@@ -73,6 +73,8 @@ class Optimizer(ABC):
         Up to which order it asks for derivatives.
     most_parameters : int or None
         How many parameters it takes at most; None: any number.
+    beyond : str
+        Which solver takes more.
 
     Examples
     --------
@@ -94,6 +96,7 @@ class Optimizer(ABC):
     resumes_exactly: ClassVar[bool] = False
     order: ClassVar[int] = 1
     most_parameters: ClassVar[int | None] = None
+    beyond: ClassVar[str] = "lbfgs"
 
     @abstractmethod
     def minimize(
@@ -170,7 +173,7 @@ class Optimizer(ABC):
         raise ValueError(
             f"solver={self!r} takes at most {self.most_parameters} parameters (features times "
             f"outputs, and intercepts), as each message carries a Hessian; got {n_parameters}, "
-            f"whose Hessian is {size:.0f} MiB. Use solver='lbfgs'."
+            f"whose Hessian is {size:.0f} MiB. Use solver={self.beyond!r}."
         )
 
 

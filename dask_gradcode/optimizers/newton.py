@@ -23,7 +23,7 @@ from dask_gradcode.optimizers.lbfgs import LBFGS
 from dask_gradcode.optimizers.penalty import L1, NO_PENALTY
 from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, second_order
 
-__all__ = ["NewtonCholesky"]
+__all__ = ["NewtonCholesky", "solved"]
 
 _SUFFICIENT = 2.0**-11
 """Which share of what the slope promises a step must lower the value by."""
@@ -133,7 +133,7 @@ class _Run:
     def _step(self) -> Vector | None:
         """Return Newton's step; None if the Hessian is singular."""
         assert self.seen.hessian is not None
-        step = _solved(self.seen.hessian, -self.seen.gradient)
+        step = solved(self.seen.hessian, -self.seen.gradient)
         if step is None:
             warnings.warn(
                 f"Newton's method stumbled upon a singular or very ill-conditioned Hessian matrix "
@@ -176,8 +176,26 @@ class _Run:
         return Solution(self.w, seen.value, seen.gradient, self.n_iter, converged, message)
 
 
-def _solved(hessian: Matrix, right: Vector) -> Vector | None:
-    """Solve by a Cholesky factor of the matrix scaled to ones on its diagonal; None: singular."""
+def solved(hessian: Matrix, right: Vector) -> Vector | None:
+    """Solve linear equations by a Cholesky factor of the matrix scaled to ones on its diagonal.
+
+    Parameters
+    ----------
+    hessian : ndarray of shape (n, n)
+        Symmetric.
+    right : ndarray of shape (n,)
+        The right-hand side.
+
+    Returns
+    -------
+    ndarray of shape (n,) or None
+        None for a matrix that is singular, to rounding, or has no such factor.
+
+    Examples
+    --------
+    >>> solved(np.diag([4.0, 1.0]), np.ones(2)), solved(np.ones((2, 2)), np.ones(2))
+    (array([0.25, 1.  ]), None)
+    """
     diagonal = hessian.diagonal()
     if not (np.isfinite(hessian).all() and (diagonal > 0.0).all()):
         return None

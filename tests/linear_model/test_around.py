@@ -23,8 +23,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 
 from dask_gradcode import (
+    CodedElasticNet,
     CodedGammaRegressor,
     CodedHuberRegressor,
+    CodedLasso,
+    CodedLinearRegression,
     CodedLinearSVC,
     CodedLogisticRegression,
     CodedPoissonRegressor,
@@ -40,6 +43,9 @@ Y = Y + 1  # gamma regression wants positive numbers
 ESTIMATORS: list[Any] = [
     CodedLogisticRegression(solver=Nesterov(), l1_ratio=0.1),
     CodedRidge(),
+    CodedLinearRegression(),
+    CodedElasticNet(alpha=0.01),
+    CodedLasso(alpha=0.01),
     CodedPoissonRegressor(),
     CodedHuberRegressor(alpha=0.01),
     CodedGammaRegressor(),

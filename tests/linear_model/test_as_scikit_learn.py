@@ -21,8 +21,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dask_gradcode import (
+    CodedElasticNet,
     CodedGammaRegressor,
     CodedHuberRegressor,
+    CodedLasso,
+    CodedLinearRegression,
     CodedLinearSVC,
     CodedLogisticRegression,
     CodedPoissonRegressor,
@@ -42,6 +45,10 @@ ESTIMATORS = [
     CodedLogisticRegression(),
     CodedLogisticRegression(solver="nesterov", l1_ratio=0.5),
     CodedRidge(),
+    CodedRidge(solver="lbfgs"),
+    CodedLinearRegression(),
+    CodedElasticNet(),
+    CodedLasso(),
     CodedPoissonRegressor(),
     CodedHuberRegressor(),
     CodedGammaRegressor(),
