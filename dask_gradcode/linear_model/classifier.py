@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,7 +21,7 @@ from dask_gradcode.typing import Vector
 __all__ = ["CodedClassifier", "CodedProbabilisticClassifier"]
 
 
-class CodedClassifier(SparseCoefMixin, ClassifierMixin, CodedEstimator):
+class CodedClassifier(SparseCoefMixin, LinearClassifierMixin, CodedEstimator):
     """Predicts with a linear model of each class, lazily for dask input."""
 
     class_weight: Any
