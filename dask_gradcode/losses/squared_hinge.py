@@ -81,8 +81,8 @@ class SquaredHinge(Loss):
         return value, derivative.reshape(z.shape)
 
     def curvature(self, z: Vector, y: Vector) -> Vector:
-        """Return the second derivatives, at a margin of one those of the wrong side."""
         sign, weight = self._sides(y)
+        # at a margin of one, where there is none, the one on the wrong side
         second = 2.0 * weight * (sign * z.reshape(sign.shape) <= 1.0)
         if z.ndim == 1:
             return second[:, 0]
