@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -74,26 +74,35 @@ class SquaredHinge(Loss):
 
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
         sign, weight = self._sides(y)
-        short = np.maximum(1.0 - sign * z.reshape(sign.shape), 0.0)  # of the margin
-        derivative = weight * short
-        value = np.einsum("ik,ik->i", derivative, short)
-        derivative *= -2.0 * sign
-        return value, derivative.reshape(z.shape)
+        short = sign * z
+        np.subtract(1.0, short, out=short)
+        np.maximum(short, 0.0, out=short)  # of the margin
+        derivative = short * weight
+        short *= derivative
+        sign *= -2.0
+        derivative *= sign
+        return short if z.ndim == 1 else short.sum(axis=1), derivative
 
     def curvature(self, z: Vector, y: Vector) -> Vector:
         sign, weight = self._sides(y)
         # at a margin of one, where there is none, the one on the wrong side
-        second = 2.0 * weight * (sign * z.reshape(sign.shape) <= 1.0)
+        second: Vector = 2.0 * weight * (sign * z <= 1.0)
         if z.ndim == 1:
-            return second[:, 0]
+            return second
         curvature = np.zeros((*second.shape, second.shape[1]))
         np.einsum("ikk->ik", curvature)[:] = second
         return curvature
 
-    def _sides(self, y: Vector) -> tuple[Vector, Vector]:
+    def _sides(self, y: Vector) -> tuple[Vector, Any]:
         """Return on which side of each boundary rows belong, +1 or -1, and their weights."""
-        own = np.asarray(y)[:, None] == np.array(self.classes)
-        weight = np.ones(own.shape) if self.class_weight is None else own * self.class_weight
         if self.n_outputs == 1:
-            return 2.0 * own[:, 1:] - 1.0, weight.max(axis=1, keepdims=True)
-        return 2.0 * own - 1.0, np.where(own, weight, 1.0)
+            own = y == self.classes[1]
+        else:
+            own = np.asarray(y)[:, None] == np.array(self.classes)
+        sign = np.where(own, 1.0, -1.0)
+        if self.class_weight is None or set(self.class_weight) == {1.0}:
+            return sign, 1.0
+        if self.n_outputs == 1:
+            negative, positive = self.class_weight
+            return sign, np.where(own, positive, negative)
+        return sign, np.where(own, self.class_weight, 1.0)
