@@ -263,7 +263,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
     def _to(self, model: Any) -> Any:
         """Give a scikit-learn model the fitted attributes, and return it."""
         names = ("coef_", "intercept_", "classes_", "scale_", "n_iter_", "n_features_in_")
-        for name in (*names, "dual_gap_", "feature_names_in_"):
+        for name in (*names, "dual_gap_", "solver_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
         return model

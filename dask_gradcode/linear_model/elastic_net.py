@@ -21,7 +21,7 @@ from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.losses import Layout
-from dask_gradcode.optimizers import L1, Nesterov, Optimizer, Solution
+from dask_gradcode.optimizers import L1, Optimizer, Solution
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -65,6 +65,8 @@ class CodedElasticNet(LeastSquares):
     Attributes
     ----------
     <regression attributes>
+    solver_ : str or Optimizer
+        The solver that was used.
     dual_gap_ : float
         By how much the objective is above its minimum, at most. Without a penalty it is nan.
     <fit attributes>
@@ -84,6 +86,7 @@ class CodedElasticNet(LeastSquares):
     """
 
     _solvers: ClassVar[dict[str, type[Optimizer]]] = _SOLVERS
+    _automatic = ("coordinate-descent", "nesterov")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LeastSquares._parameter_constraints,
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
@@ -157,8 +160,12 @@ class CodedElasticNet(LeastSquares):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for ``fit``.
+        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
+            The features, or data placed by :func:`dask_gradcode.place`.
+        y : array-like or dask array of shape (n_samples,)
+            Targets; left out for placed data.
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
+            Weight of each row; left out for placed data.
         eps : float, default=1e-3
             The smallest strength, as a share of the largest, where they are not given.
         alphas : int or array-like of shape (n_alphas,), default=100
@@ -236,16 +243,16 @@ class CodedElasticNet(LeastSquares):
             f"positive=True needs solver='coordinate-descent', got solver={self.solver!r}."
         )
 
-    def _many_rounds(self) -> Optimizer:
-        return Nesterov()
-
     def _check_size(self, problem: Problem, n_features: int) -> None:
         if self.positive:
             self._solver().check_size(self._layout(problem, n_features).size)
         super()._check_size(problem, n_features)
 
     def _suited(self, solver: Optimizer, found: Sum, layout: Layout) -> Optimizer:
-        return solver if self.positive else super()._suited(solver, found, layout)
+        suited = super()._suited(solver, found, layout)
+        if self.positive:  # there is no choice
+            self.solver_ = "coordinate-descent"
+        return solver if self.positive else suited
 
     def _coordinates(self, solver: Optimizer, found: Sum, layout: Layout) -> Coordinates:
         return found.problem.coordinates(layout, found.spread, separate=True)

@@ -41,6 +41,8 @@ class CodedLasso(CodedElasticNet):
     Attributes
     ----------
     <regression attributes>
+    solver_ : str or Optimizer
+        The solver that was used.
     dual_gap_ : float
         By how much the objective is above its minimum, at most. Without a penalty it is nan.
     <fit attributes>

@@ -37,12 +37,14 @@ class LeastSquares(CodedRegressor):
         "solver": [StrOptions(set(_SOLVERS)), Optimizer],
     }
 
-    def _solver(self) -> Optimizer:
-        return LBFGS(careful=True) if self.solver == "lbfgs" else super()._solver()
+    _automatic: ClassVar[tuple[str, str]] = ("cholesky", "lbfgs")
+    """What ``"auto"`` stands for: where one round is enough, and where it is not."""
 
-    def _many_rounds(self) -> Optimizer:
-        """Return the solver that ``"auto"`` stands for where one round is not enough."""
-        return LBFGS(careful=True)
+    def _solver(self) -> Optimizer:
+        return self._named(self.solver) if isinstance(self.solver, str) else super()._solver()
+
+    def _named(self, name: str) -> Optimizer:
+        return LBFGS(careful=True) if name == "lbfgs" else self._solvers[name]()
 
     def _squares(self, targets: Targets, *, scale: float, alpha: float, l1: float = 0.0) -> Problem:
         """Return ``scale`` times half the squared errors, and penalties, as what to minimise."""
@@ -63,15 +65,17 @@ class LeastSquares(CodedRegressor):
             super()._check_size(problem, n_features)
 
     def _suited(self, solver: Optimizer, found: Sum, layout: Layout) -> Optimizer:
+        self.solver_ = self.solver
         most = solver.most_parameters
         if self.solver != "auto" or most is None:
             return solver
         # A Gram matrix of columns far from zero needs to be one of their deviations from the mean:
         # which needs an intercept, and rows that are dense.
         far = self._coordinates(solver, found, layout).about is not None and found.about is None
-        if layout.size > most or far or (not layout.has_intercept and found.spread.far.any()):
-            return self._many_rounds()
-        return solver
+        far |= bool(not layout.has_intercept and found.spread.far.any())
+        one, many = self._automatic
+        self.solver_ = many if far or layout.size > most else one
+        return solver if self.solver_ == one else self._named(many)
 
     def _seen(self, X: Any, y: Any, sample_weight: Any) -> Quadratic:
         """Return the objective without penalties, as a function of coefficients, by one round."""

@@ -42,6 +42,8 @@ class CodedLinearRegression(LeastSquares):
     Attributes
     ----------
     <regression attributes>
+    solver_ : str or Optimizer
+        The solver that was used.
     <fit attributes>
 
     References

@@ -46,6 +46,8 @@ class CodedRidge(LeastSquares):
     Attributes
     ----------
     <regression attributes>
+    solver_ : str or Optimizer
+        The solver that was used.
     <fit attributes>
 
     References
