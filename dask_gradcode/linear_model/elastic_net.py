@@ -13,17 +13,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.coordinates import Coordinates
+from dask_gradcode.linear_model.descent import check_grid, descend, grid
 from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.inputs import Sum
 from dask_gradcode.linear_model.least_squares import LeastSquares
-from dask_gradcode.linear_model.one_round import CoordinateDescent, Descended, descend
+from dask_gradcode.linear_model.one_round import CoordinateDescent, Descended
 from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
-from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Optimizer, Solution
 from dask_gradcode.targets import Targets
-from dask_gradcode.typing import Vector
 
 __all__ = ["CodedElasticNet"]
 
@@ -202,7 +201,7 @@ class CodedElasticNet(LeastSquares):
         check_grid(alphas, eps, self.l1_ratio)
         slopes = twin._seen(X, y, sample_weight)
         if isinstance(alphas, Integral):
-            alphas = self._grid(slopes, int(alphas), eps)
+            alphas = grid(slopes, int(alphas), eps, self.l1_ratio, positive=self.positive)
         alphas = np.sort(np.asarray(alphas, dtype=np.float64))[::-1]
         coefs, gaps, n_iters = descend(
             slopes,
@@ -213,14 +212,6 @@ class CodedElasticNet(LeastSquares):
             positive=self.positive,
         )
         return (alphas, coefs, gaps, n_iters) if return_n_iter else (alphas, coefs, gaps)
-
-    def _grid(self, slopes: Quadratic, n_alphas: int, eps: float) -> Vector:
-        """Return strengths from that on for which all coefficients are zero."""
-        products = -slopes(np.zeros(slopes.at.size)).gradient
-        along = products if self.positive else np.abs(products)
-        largest = max(float(along.max()) / self.l1_ratio, float(np.finfo(float).resolution))
-        grid: Vector = np.geomspace(largest, largest * eps, num=n_alphas)
-        return grid
 
     def to_sklearn(self) -> ElasticNet:
         """Return a fitted scikit-learn ``ElasticNet``, for use without Dask."""
@@ -284,29 +275,4 @@ class CodedElasticNet(LeastSquares):
             "Objective did not converge. You might want to increase the number of iterations, "
             "check the scale of the features or consider increasing regularisation. Duality gap: "
             f"{self.dual_gap_:.3e}; it ends at tol={self.tol:.1e} of the mean square of the targets"
-        )
-
-
-def check_grid(alphas: Any, eps: float, l1_ratio: float) -> None:
-    """Raise ValueError for strengths that no path can have.
-
-    Parameters
-    ----------
-    alphas : int or array-like
-        Strengths, or how many.
-    eps : float
-        The smallest, as a share of the largest.
-    l1_ratio : float
-        Share of the L1 penalty.
-    """
-    if not isinstance(alphas, Integral):
-        given = np.asarray(alphas, dtype=np.float64)
-        if given.ndim != 1 or not given.size or not (given >= 0.0).all():
-            raise ValueError(f"alphas must be an int or a list of numbers >= 0, got {alphas!r}.")
-    elif alphas < 1 or not eps > 0.0:
-        raise ValueError(f"alphas={alphas} must be at least 1, and eps={eps} above 0.")
-    elif l1_ratio == 0:
-        raise ValueError(
-            "Automatic alpha grid generation is not supported for l1_ratio=0. Please supply a "
-            "grid with the appropriate `alphas=` argument."
         )
