@@ -16,13 +16,15 @@ from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.linear_model.descent import check_grid, descend, grid
 from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.inputs import Sum
-from dask_gradcode.linear_model.least_squares import LeastSquares
+from dask_gradcode.linear_model.least_squares import LeastSquares, Seen
 from dask_gradcode.linear_model.one_round import CoordinateDescent, Descended
 from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
+from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Optimizer, Solution
 from dask_gradcode.targets import Targets
+from dask_gradcode.typing import Vector
 
 __all__ = ["CodedElasticNet"]
 
@@ -63,10 +65,10 @@ class CodedElasticNet(LeastSquares):
 
     Attributes
     ----------
-    <regression attributes>
+    <attributes of targets>
     solver_ : str or Optimizer
         The solver that was used.
-    dual_gap_ : float
+    dual_gap_ : float or ndarray of shape (n_targets,)
         By how much the objective is above its minimum, at most. Without a penalty it is nan.
     <fit attributes>
 
@@ -92,6 +94,8 @@ class CodedElasticNet(LeastSquares):
         "positive": ["boolean"],
         "solver": [StrOptions(set(_SOLVERS)), Optimizer],
     }
+
+    dual_gap_: Any
 
     def __init__(
         self,
@@ -199,7 +203,7 @@ class CodedElasticNet(LeastSquares):
         """
         twin = clone(self).set_params(solver="coordinate-descent", warm_start=False)
         check_grid(alphas, eps, self.l1_ratio)
-        slopes = twin._seen(X, y, sample_weight)
+        slopes = twin._seen(X, y, sample_weight).slopes
         if isinstance(alphas, Integral):
             alphas = grid(slopes, int(alphas), eps, self.l1_ratio, positive=self.positive)
         alphas = np.sort(np.asarray(alphas, dtype=np.float64))[::-1]
@@ -265,6 +269,26 @@ class CodedElasticNet(LeastSquares):
         dual = share * (squares - gradient @ w) - 0.5 * share**2 * squares
         primal = 0.5 * squares + penalty.value(solution.w)
         self.dual_gap_ = float(primal - dual) * coordinates.size
+
+    def _keep_several(self, seen: Seen, n_targets: int) -> None:
+        self.n_iter_, self.dual_gap_ = [], np.empty(0)  # of each
+        super()._keep_several(seen, n_targets)
+
+    def _alphas(self, n_targets: int) -> Vector:
+        return np.full(n_targets, float(self.alpha))
+
+    def _solved(self, slopes: Quadratic, lengths: Vector, alpha: float) -> Vector:
+        coefs, gaps, n_iters = descend(
+            slopes,
+            [alpha],
+            l1_ratio=self.l1_ratio,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            positive=self.positive,
+        )
+        self.n_iter_ += n_iters
+        self.dual_gap_ = np.append(self.dual_gap_, gaps)
+        return coefs[:, 0]
 
     def _complaint(self, solution: Solution) -> str | None:
         if not isinstance(solution, Descended):
