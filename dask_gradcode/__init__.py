@@ -16,23 +16,27 @@ if TYPE_CHECKING:
     from dask_gradcode.cluster import place
     from dask_gradcode.linear_model import (
         CodedElasticNet,
+        CodedGammaRegressor,
         CodedHuberRegressor,
         CodedLasso,
         CodedLinearRegression,
         CodedLogisticRegression,
         CodedPoissonRegressor,
         CodedRidge,
+        CodedTweedieRegressor,
     )
     from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = [
     "CodedElasticNet",
+    "CodedGammaRegressor",
     "CodedHuberRegressor",
     "CodedLasso",
     "CodedLinearRegression",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
+    "CodedTweedieRegressor",
     "InsufficientWorkersError",
     "place",
 ]
@@ -44,12 +48,14 @@ _deferred, __dir__ = deferred(
     __name__,
     {
         "CodedElasticNet": "dask_gradcode.linear_model",
+        "CodedGammaRegressor": "dask_gradcode.linear_model",
         "CodedHuberRegressor": "dask_gradcode.linear_model",
         "CodedLasso": "dask_gradcode.linear_model",
         "CodedLinearRegression": "dask_gradcode.linear_model",
         "CodedLogisticRegression": "dask_gradcode.linear_model",
         "CodedPoissonRegressor": "dask_gradcode.linear_model",
         "CodedRidge": "dask_gradcode.linear_model",
+        "CodedTweedieRegressor": "dask_gradcode.linear_model",
         "InsufficientWorkersError": "dask_gradcode.rounds",
         "place": "dask_gradcode.cluster",
     },

@@ -154,10 +154,10 @@ def test_arrays_that_have_been_added_are_used_again() -> None:
         nothing = Block(np.zeros((0, 1)), np.zeros(0))
         return [Piece(np.zeros(1), 3, [(0, nothing, 1.0, Seen(leaf, []))])]
 
-    spare = [np.zeros(5), np.zeros(3)]
-    climb = Climb(CODE, 0, spare)
+    unused = [np.zeros(5), np.zeros(3)]
+    climb = Climb(CODE, 0, unused)
     payload = climb.finish(pieces)
     assert payload is not None
     assert_array_equal(payload, total(0))
     assert len(arrays) == 4  # one for each level of the tree
-    assert all(array.size == 3 and array is not payload for array in spare)
+    assert all(array.size == 3 and array is not payload for array in unused)

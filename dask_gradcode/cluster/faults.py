@@ -21,7 +21,7 @@ __all__ = ["inject"]
 
 logger = logging.getLogger("dask_gradcode")
 
-_PATIENCE = 10.0  # seconds for a clean end, on workers that may be gone
+_END_WITHIN = 10.0  # seconds for a clean end, on workers that may be gone
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
 
 def _await_ends(ends: dict[str, Future[Any]]) -> None:
     try:
-        wait(list(ends.values()), timeout=_PATIENCE)
+        wait(list(ends.values()), timeout=_END_WITHIN)
     except TimeoutError:  # who is gone has nothing left, who is frozen ends when it wakes
         late = [address for address, future in ends.items() if not future.done()]
         logger.warning("Workers that do not answer: their injected delays end later. %s", late)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from dask_gradcode.codes.card import code_card
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
@@ -129,10 +128,9 @@ class GradientCode(ABC):
     @property
     def divides(self) -> bool:
         """Whether workers can send what they do not compute unasked: others' work, when needed."""
-        first = [set(self.first(worker)) for worker in range(self.n_workers)]
+        own = [set(self.first(worker)) for worker in range(self.n_workers)]
         return any(
-            self.children(message) or any(message not in first[i] for i in self.senders(message))
-            for message in first[0]
+            self.children(m) or any(m not in own[i] for i in self.senders(m)) for m in own[0]
         )
 
     @property
@@ -174,8 +172,7 @@ class GradientCode(ABC):
 
     def blocks_of(self, worker: int) -> tuple[int, ...]:
         """Return the blocks that a worker holds, ascending."""
-        held = (self.messages[index].blocks for index in self.messages_of[worker])
-        return tuple(sorted({block for blocks in held for block in blocks}))
+        return tuple(sorted({b for m in self.messages_of[worker] for b in self.messages[m].blocks}))
 
     @cached_property
     def holders(self) -> tuple[tuple[int, ...], ...]:
@@ -256,7 +253,7 @@ class GradientCode(ABC):
             add(block, coefficient)
 
     def combine(self, decoding: Decoding, payloads: Mapping[int, Payload]) -> Vector:
-        """Combine payloads into the full sum; the only place where weights meet payloads.
+        """Combine payloads into the full sum, by weights that need not be one.
 
         Parameters
         ----------
@@ -268,8 +265,7 @@ class GradientCode(ABC):
         Returns
         -------
         ndarray of shape (n_entries,)
-            The payload of the whole data set. Messages are added in ascending order, so that
-            the sum does not depend on the order of arrival.
+            The whole data set's: messages are added in ascending order, whenever they arrived.
         """
         return weighted_sum(decoding.weights, payloads)
 
@@ -282,7 +278,7 @@ class GradientCode(ABC):
             What payloads are given to as they arrive. A code whose weights are known before all
             messages are may add while they arrive; here the messages are kept until the end.
         """
-        return LaterSum(self)
+        return LaterSum(self.combine)
 
     def _mask(self, mask: Mask) -> Mask:
         mask = np.asarray(mask, dtype=bool)
@@ -294,6 +290,8 @@ class GradientCode(ABC):
 
     def _repr_html_(self) -> str:
         """Return a card for notebooks: n, s, load, ``B`` as a grid, which worker holds what."""
+        from dask_gradcode.codes.card import code_card
+
         return code_card(self)
 
     def __getstate__(self) -> dict[str, Any]:

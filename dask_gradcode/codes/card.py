@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array
 
+from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.html import card, facts, folded, ranges, table
-
-if TYPE_CHECKING:
-    from dask_gradcode.codes.base import GradientCode
 
 __all__ = ["code_card", "holders"]
 

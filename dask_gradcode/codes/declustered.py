@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle, islice
+from math import gcd
 
 from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.decoding import Decoder, Decoding
@@ -26,9 +28,13 @@ class DeclusteredRepetition(GradientCode):
 
     There are as many shares as workers, each cut into ``n_leaves`` blocks. Worker ``i`` *owns*
     share ``i``. The share is also cut into ``spread`` parts, of each of which ``s`` others hold a
-    replica: part ``j`` of share ``i`` lies on worker ``i`` and on
-    ``i + 1 + (j s + k) mod (n - 1)`` for ``k < s``, all modulo ``n``. So every worker holds
-    ``(s + 1) / n`` of the data, as in the codes of the paper, and any ``s`` of them may be missing.
+    replica: part ``j`` of share ``i`` lies on worker ``i`` and on ``i + steps[j s + k]`` for
+    ``k < s``, all modulo ``n``. So every worker holds ``(s + 1) / n`` of the data, as in the codes
+    of the paper, and any ``s`` of them may be missing. The steps are far apart, so that neighbours,
+    which may be slow together, do not help each other; they come in pairs ``d`` and ``n - d``, so
+    that two who hold parts of the first's share hold parts of the second's; and they have no
+    divisor in common with ``n`` where that can be, so that replicas lie on different hosts where
+    hosts take turns.
 
     In a round everybody is asked for the sum of what it owns, which is ``1 / n`` of the work. Only
     when somebody is late, others compute what is missing of it, each a part: the more parts, the
@@ -73,7 +79,7 @@ class DeclusteredRepetition(GradientCode):
     The first half of share 1 is message 4, the second message 5; another worker holds each:
 
     >>> code.children(3), code.senders(3), code.senders(4), code.senders(5)
-    ((4, 5), (1,), (1, 2), (1, 3))
+    ((4, 5), (1,), (1, 2), (0, 1))
     """
 
     n_workers: int
@@ -211,13 +217,31 @@ class DeclusteredRepetition(GradientCode):
             groups = [tuple(range(i, i + s + 1)) for i in range(0, n, s + 1)]
             return tuple((groups[share // (s + 1)],) for share in range(n))
         assert isinstance(self.spread, int)
-        # a replica's distance from the owner, modulo n
-        steps = [[1 + (j * s + k) % (n - 1) for k in range(s)] for j in range(self.spread)]
+        steps = cycle(_steps(n, self.spread * s))
+        parts = [list(islice(steps, s)) for _ in range(self.spread)]
         return tuple(
-            tuple(tuple(sorted((i, *((i + step) % n for step in part)))) for part in steps)
+            tuple(tuple(sorted((i, *((i + step) % n for step in part)))) for part in parts)
             for i in range(n)
         )
 
     def _part(self, leaf: int) -> int:
         """Return the part of a share in which a leaf is."""
         return 0 if self.spread == GROUP else leaf * int(self.spread or 1) // self.n_leaves
+
+
+def _steps(n: int, n_steps: int) -> list[int]:
+    """Return from a worker to those that hold parts of its share: ascending, in [1, n)."""
+    if n_steps >= n - 1:
+        return list(range(1, n))
+    found: set[int] = set()
+    for q in range(1, n_steps // 2 + 1):
+        step = _nearest(n * q / (n_steps + 1), set(range(1, (n + 1) // 2)) - found, n)
+        found |= {step, n - step}
+    if n_steps % 2:
+        found.add(_nearest(n / 2, set(range(1, n)) - found, n))
+    return sorted(found)
+
+
+def _nearest(wanted: float, steps: set[int], n: int) -> int:
+    """Return the nearest step, if possible of those without a common divisor with ``n``."""
+    return min(steps, key=lambda step: (gcd(step, n) > 1, abs(step - wanted), step))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from dask_gradcode.codes.base import GradientCode
+from dask_gradcode.codes.base import GradientCode
 
 __all__ = ["Forest", "above", "below", "leaves"]
 

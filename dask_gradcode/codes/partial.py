@@ -184,7 +184,7 @@ class PartialStragglers(GradientCode):
     def sum(self) -> Sum:
         if isinstance(self.inner, FractionalRepetition):  # all weights are 1
             return PrefixSum()
-        return LaterSum(self)
+        return LaterSum(self.combine)
 
 
 def _check_inner(inner: object) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 
 from dask_gradcode.codes.decoding import Decoding
 from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Part, Payload, Vector
-
-if TYPE_CHECKING:
-    from dask_gradcode.codes.base import GradientCode
 
 __all__ = ["LaterSum", "PrefixSum", "Sum", "add_payloads", "weighted_sum"]
 
@@ -80,17 +77,23 @@ class Sum(Protocol):
 
 
 class LaterSum:
-    """Keeps the messages until their weights are known."""
+    """Keeps the messages until their weights are known.
 
-    def __init__(self, code: GradientCode) -> None:
-        self._code = code
+    Parameters
+    ----------
+    combine : callable
+        The code's: ``combine(decoding, payloads)`` is the sum.
+    """
+
+    def __init__(self, combine: Callable[[Decoding, Mapping[int, Payload]], Vector]) -> None:
+        self._combine = combine
         self._payloads: dict[int, Payload] = {}
 
     def add(self, message: int, payload: Payload) -> None:
         self._payloads[message] = payload
 
     def total(self, decoding: Decoding) -> Vector:
-        return self._code.combine(decoding, self._payloads)
+        return self._combine(decoding, self._payloads)
 
 
 class PrefixSum:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from html import escape
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dask_gradcode.history.history import History
 from dask_gradcode.history.words import ALL_ANSWERED, WORDS, worst
 from dask_gradcode.html import card, facts, folded, mark, table
-
-if TYPE_CHECKING:
-    from dask_gradcode.history.history import History
 
 __all__ = ["history_card"]
 

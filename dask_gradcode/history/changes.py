@@ -1,4 +1,4 @@
-"""Who was lost in a fit and restored, as events."""
+"""Who was lost in a fit and restored, and what that cost."""
 
 from __future__ import annotations
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from dask_gradcode.history.history import History
+from dask_gradcode.history.history import History
 
 __all__ = ["as_columns"]
 

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.history.card import history_card
 from dask_gradcode.history.changes import Change, changes
-from dask_gradcode.history.columns import as_columns
-from dask_gradcode.history.line import in_a_line
-from dask_gradcode.history.picture import draw_arrivals, draw_times, pyplot
 from dask_gradcode.history.work import Move, computed, moves, speeds
 from dask_gradcode.rounds import RoundLog, RoundRecord
 from dask_gradcode.typing import Matrix
@@ -73,6 +69,8 @@ class History:
 
     def _repr_html_(self) -> str:
         """Return a card for notebooks: what the fit cost, and what it survived."""
+        from dask_gradcode.history.card import history_card
+
         return history_card(self)
 
     def summary(self) -> str:
@@ -91,6 +89,8 @@ class History:
         >>> History(Uncoded(2), "in-process").summary()
         'no rounds with Uncoded(n_workers=2), in-process'
         """
+        from dask_gradcode.history.line import in_a_line
+
         return in_a_line(self)
 
     @property
@@ -164,6 +164,8 @@ class History:
         ``n_hurried`` those that were told to yield. ``n_moved`` is how many blocks others computed
         than those that own them, ``speeds`` a list of each worker's blocks a second.
         """
+        from dask_gradcode.history.columns import as_columns
+
         return as_columns(self)
 
     @property
@@ -222,6 +224,8 @@ class History:
         ValueError
             If ``axes`` are not two.
         """
+        from dask_gradcode.history.picture import pyplot
+
         plt = pyplot("History.plot")
         own = axes is None
         if own:
@@ -259,6 +263,8 @@ class History:
         ImportError
             If matplotlib is not installed.
         """
+        from dask_gradcode.history.picture import draw_times, pyplot
+
         plt = pyplot("History.plot_times")
         return draw_times(self, plt.subplots(layout="constrained")[1] if ax is None else ax)
 
@@ -281,5 +287,7 @@ class History:
         ImportError
             If matplotlib is not installed.
         """
+        from dask_gradcode.history.picture import draw_arrivals, pyplot
+
         plt = pyplot("History.plot_arrivals")
         return draw_arrivals(self, plt.subplots(layout="constrained")[1] if ax is None else ax)

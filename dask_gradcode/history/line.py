@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from statistics import median
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dask_gradcode.history.history import History
+from dask_gradcode.history.history import History
 
 __all__ = ["in_a_line"]
 

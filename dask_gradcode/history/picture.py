@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from dask_gradcode.history.history import History
 from dask_gradcode.history.words import ALL_ANSWERED, LOST, WORDS, worst
-
-if TYPE_CHECKING:
-    from dask_gradcode.history.history import History
 
 __all__ = ["draw_arrivals", "draw_times", "pyplot"]
 

@@ -3,6 +3,6 @@
 It yields a Dask client and knows nothing of what is trained on it.
 """
 
-from dask_gradcode.launch.client import mpi_client
+from dask_gradcode.launch.in_script import mpi_client
 
 __all__ = ["mpi_client"]

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dask_gradcode.launch.cluster import Cluster
+from dask_gradcode.launch.commands import Cluster
 from dask_gradcode.launch.mpi import UNKNOWN, find_mpirun, which_mpi
 from dask_gradcode.launch.run import NO_CLUSTER, ClusterError, run
 

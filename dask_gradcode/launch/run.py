@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from dask_gradcode.launch.cluster import Cluster
+from dask_gradcode.launch.commands import Cluster
 from dask_gradcode.launch.mpi import advice_for_root
 from dask_gradcode.launch.supervisor import Interrupted, Interrupts, Part, end
 

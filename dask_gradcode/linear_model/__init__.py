@@ -11,32 +11,38 @@ from dask_gradcode.deferred import deferred
 
 if TYPE_CHECKING:
     from dask_gradcode.linear_model.elastic_net import CodedElasticNet
+    from dask_gradcode.linear_model.gamma import CodedGammaRegressor
     from dask_gradcode.linear_model.huber import CodedHuberRegressor
     from dask_gradcode.linear_model.lasso import CodedLasso
     from dask_gradcode.linear_model.linear import CodedLinearRegression
     from dask_gradcode.linear_model.logistic import CodedLogisticRegression
     from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
     from dask_gradcode.linear_model.ridge import CodedRidge
+    from dask_gradcode.linear_model.tweedie import CodedTweedieRegressor
 
 __all__ = [
     "CodedElasticNet",
+    "CodedGammaRegressor",
     "CodedHuberRegressor",
     "CodedLasso",
     "CodedLinearRegression",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
+    "CodedTweedieRegressor",
 ]
 
 __getattr__, __dir__ = deferred(
     __name__,
     {
         "CodedElasticNet": "dask_gradcode.linear_model.elastic_net",
+        "CodedGammaRegressor": "dask_gradcode.linear_model.gamma",
         "CodedHuberRegressor": "dask_gradcode.linear_model.huber",
         "CodedLasso": "dask_gradcode.linear_model.lasso",
         "CodedLinearRegression": "dask_gradcode.linear_model.linear",
         "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
         "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",
         "CodedRidge": "dask_gradcode.linear_model.ridge",
+        "CodedTweedieRegressor": "dask_gradcode.linear_model.tweedie",
     },
 )

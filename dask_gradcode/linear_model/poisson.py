@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-import numpy as np
 from sklearn.linear_model import PoissonRegressor
-from sklearn.metrics import d2_tweedie_score
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from dask_gradcode.linear_model.bare import Exp, Linear
 from dask_gradcode.linear_model.documentation import documented
-from dask_gradcode.linear_model.parameters import SECOND_ORDER_SOLVERS
-from dask_gradcode.linear_model.problem import Problem
-from dask_gradcode.linear_model.regressor import CodedRegressor
-from dask_gradcode.losses import Poisson
-from dask_gradcode.optimizers import Optimizer
-from dask_gradcode.targets import Targets
+from dask_gradcode.linear_model.family import Family
+from dask_gradcode.linear_model.generalised import CodedGeneralisedRegressor
 
 __all__ = ["CodedPoissonRegressor"]
 
 
 @documented
-class CodedPoissonRegressor(CodedRegressor):
+class CodedPoissonRegressor(CodedGeneralisedRegressor):
     """Regression of counts and rates that does not wait for slow, frozen or dead workers.
 
     The mean is ``exp(X coef + intercept)``. Minimises scikit-learn's objective, the weighted mean
@@ -62,55 +52,17 @@ class CodedPoissonRegressor(CodedRegressor):
     array([12.5, 16.5, 21.9, 21.1])
     """
 
-    _solvers: ClassVar[dict[str, type[Optimizer]]] = SECOND_ORDER_SOLVERS
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **CodedRegressor._parameter_constraints,
-        "solver": [StrOptions(set(SECOND_ORDER_SOLVERS)), Optimizer],
-    }
-    _score_loss = Poisson()
-
-    def _problem(self, targets: Targets) -> Problem:
-        self._check_numbers(targets)
-        if targets.smallest < 0:
-            raise ValueError(
-                "Some value(s) of y are out of the valid range of the loss 'Poisson': they must "
-                f"be >= 0, the smallest is {targets.smallest}."
-            )
-        if not targets.mean > 0:
-            raise ValueError("Poisson regression needs a positive target, but all y are 0.")
-        return Problem(
-            Poisson(),
-            scale=1.0 / targets.weight,
-            alpha=self.alpha,
-            start=self._link(targets.mean),
-            size=min(1.0, targets.mean),
-            curvature=targets.mean,
-        )
-
-    @staticmethod
-    def _link(mean: float) -> float:
-        return float(np.log(mean))
-
-    @staticmethod
-    def _mean_of(linear: Linear) -> Any:
-        return Exp(linear)
-
-    def _score_in_memory(self, X: Any, y: Any, sample_weight: Any) -> float:
-        return float(d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=1))
+    def _family(self) -> Family:
+        return Family(1.0, "log")
 
     def to_sklearn(self) -> PoissonRegressor:
         """Return a fitted scikit-learn ``PoissonRegressor``, for use without Dask."""
         check_is_fitted(self, "coef_")
-        model = PoissonRegressor(
-            alpha=self.alpha,
-            fit_intercept=self.fit_intercept,
-            max_iter=self.max_iter,
-            tol=self.tol,
+        return self._to(
+            PoissonRegressor(
+                alpha=self.alpha,
+                fit_intercept=self.fit_intercept,
+                max_iter=self.max_iter,
+                tol=self.tol,
+            )
         )
-        model._base_loss = model._get_loss()
-        return self._to(model)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = True
-        return tags

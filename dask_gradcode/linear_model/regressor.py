@@ -108,7 +108,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         -------
         float
             The share of the loss of the mean that the model explains: ``R^2``, or ``D^2`` for
-            Poisson regression. 1 is best. Of several targets it is the mean.
+            Poisson, gamma and Tweedie regression. 1 is best. Of several targets it is the mean.
         """
         check_containers(X=X, y=y, sample_weight=sample_weight)
         if not (is_dask(X) or is_dask(y)):

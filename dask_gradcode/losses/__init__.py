@@ -6,5 +6,6 @@ from dask_gradcode.losses.logistic import Logistic
 from dask_gradcode.losses.multinomial import Multinomial
 from dask_gradcode.losses.poisson import Poisson
 from dask_gradcode.losses.squared import Squared
+from dask_gradcode.losses.tweedie import Tweedie
 
-__all__ = ["Huber", "Layout", "Logistic", "Loss", "Multinomial", "Poisson", "Squared"]
+__all__ = ["Huber", "Layout", "Logistic", "Loss", "Multinomial", "Poisson", "Squared", "Tweedie"]

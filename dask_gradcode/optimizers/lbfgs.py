@@ -24,7 +24,7 @@ from dask_gradcode.typing import Evaluation, Objective, Vector
 
 __all__ = ["LBFGS"]
 
-_PATIENCE = 100
+_MOST_IN_VAIN = 100
 """Iterations with refined values in which the largest entry of the gradient must halve."""
 
 _TRIES = 3
@@ -217,7 +217,7 @@ class _Run:
             self._n_vain += 1
             if largest <= 0.5 * self._least:
                 self._least, self._n_vain = largest, 0
-            if self._n_vain >= _PATIENCE:
+            if self._n_vain >= _MOST_IN_VAIN:
                 raise StopIteration
 
     def end(self, x: Vector) -> None:

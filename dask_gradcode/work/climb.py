@@ -36,7 +36,7 @@ class Climb:
         Says which messages are children of which.
     message : int
         What is wanted, by its index in ``code.messages``.
-    spare : list of ndarray of shape (n_entries,), optional
+    unused : list of ndarray of shape (n_entries,), optional
         Arrays that may be written to: taken from it, and put back once they have been added.
 
     Attributes
@@ -62,9 +62,11 @@ class Climb:
     (None, array([8.]))
     """
 
-    def __init__(self, code: GradientCode, message: int, spare: list[Vector] | None = None) -> None:
+    def __init__(
+        self, code: GradientCode, message: int, unused: list[Vector] | None = None
+    ) -> None:
         self.message = message
-        self._spare: list[Vector] = [] if spare is None else spare
+        self._unused: list[Vector] = [] if unused is None else unused
         self._sums = Forest(code, self._added, message)
         self._left = dict.fromkeys(leaves(code, message))
         self._lock = threading.RLock()
@@ -109,7 +111,7 @@ class Climb:
             done = crew.each(self._compute, self._steps(cut), should_stop)
             return self.payload if done else None
         while self.running is not None:
-            payload = add_up(cut(self.running), self._spare, should_stop)
+            payload = add_up(cut(self.running), self._unused, should_stop)
             if payload is None:
                 return None
             self.take(self.running, payload)
@@ -134,7 +136,7 @@ class Climb:
         for leaf in [*self._left]:
             if leaf in self._left:
                 pieces = cut(leaf)
-                pairs = Pairs(len(pieces), self._spare)
+                pairs = Pairs(len(pieces), self._unused)
                 for place, piece in enumerate(pieces):
                     yield _Step(leaf, pairs, place, piece)
 
@@ -145,7 +147,7 @@ class Climb:
         with self._lock:
             out = pairs.room(piece.size)
         if not piece.compute(out, lambda: should_stop() or leaf not in self._left):
-            self._spare.append(out)
+            self._unused.append(out)
             return
         with self._lock:
             payload = pairs.put(place, out)
@@ -154,7 +156,7 @@ class Climb:
 
     def _added(self, left: Vector, right: Vector) -> Vector:
         left += right
-        self._spare.append(right)
+        self._unused.append(right)
         return left
 
 

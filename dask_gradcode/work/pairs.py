@@ -16,7 +16,7 @@ class Pairs:
     ----------
     n : int
         How many arrays. At least one.
-    spare : list of ndarray, optional
+    unused : list of ndarray, optional
         Arrays that may be written to: taken from it, and put back once they have been added.
 
     Examples
@@ -28,9 +28,9 @@ class Pairs:
     array([111.])
     """
 
-    def __init__(self, n: int, spare: list[Vector] | None = None) -> None:
+    def __init__(self, n: int, unused: list[Vector] | None = None) -> None:
         self._n, self._there = n, dict[int, Vector]()
-        self._spare = [] if spare is None else spare
+        self._unused = [] if unused is None else unused
 
     def room(self, size: int) -> Vector:
         """Return an array that may be written to.
@@ -40,8 +40,8 @@ class Pairs:
         size : int
             Its number of entries.
         """
-        while self._spare:
-            array = self._spare.pop()
+        while self._unused:
+            array = self._unused.pop()
             if array.size == size:
                 return array
         return np.empty(size)
@@ -60,7 +60,7 @@ class Pairs:
         while (other := self._there.pop(node ^ 1, None)) is not None:
             left, right = (other, array) if node % 2 else (array, other)
             left += right
-            self._spare.append(right)
+            self._unused.append(right)
             node, array = node // 2, left
         if node == 1:
             return array

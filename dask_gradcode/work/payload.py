@@ -182,7 +182,7 @@ def compute_payload(
 
 
 def add_up(
-    pieces: Sequence[Piece], spare: list[Vector], should_stop: Callable[[], bool]
+    pieces: Sequence[Piece], unused: list[Vector], should_stop: Callable[[], bool]
 ) -> Vector | None:
     """Compute pieces one after another, and return their sum; None if told to stop.
 
@@ -190,16 +190,16 @@ def add_up(
     ----------
     pieces : sequence of Piece
         All of a message.
-    spare : list of ndarray
+    unused : list of ndarray
         As for :class:`Pairs`.
     should_stop : callable
         As for :meth:`Piece.compute`.
     """
-    pairs, total = Pairs(len(pieces), spare), None
+    pairs, total = Pairs(len(pieces), unused), None
     for place, piece in enumerate(pieces):
         out = pairs.room(piece.size)
         if not piece.compute(out, should_stop):
-            spare.append(out)
+            unused.append(out)
             return None
         total = pairs.put(place, out)
     return total

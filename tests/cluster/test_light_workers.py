@@ -58,7 +58,14 @@ print(json.dumps([payload.tolist(), sorted(sys.modules)]))
 def test_a_fresh_python_reads_and_computes_a_job_without_heavy_imports(tmp_path: Path) -> None:
     X, y = logistic_data(50, 3)
     w, code = np.array([0.5, -1.0, 2.0]), FractionalRepetition(1, 0)
-    plan = ShardPlan(0, {0: [0]}, {0: [1]}, {}, Targets.merge([describe_targets(y, None, "me")]))
+    plan = ShardPlan(
+        0,
+        {0: [0, len(y)]},
+        {0: [0]},
+        {0: [1]},
+        {},
+        Targets.merge([describe_targets(y, None, "me")]),
+    )
     tasks = describe_X, describe_y, pack_rows, build_shard, look_at, serve, plan
     job = Job(code, {0: code.messages[0]}, dumps(as_work(Logistic())))
     path = tmp_path / "job"

@@ -24,18 +24,21 @@ from sklearn.utils import get_tags
 
 from dask_gradcode import (
     CodedElasticNet,
+    CodedGammaRegressor,
     CodedHuberRegressor,
     CodedLasso,
     CodedLinearRegression,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
+    CodedTweedieRegressor,
     linear_model,
 )
 from dask_gradcode.optimizers import Nesterov
 from helpers import logistic_data, reference, tight
 
 X, Y = logistic_data(300, 4)
+Y = Y + 1  # gamma regression wants positive numbers
 ESTIMATORS: list[Any] = [
     CodedLogisticRegression(solver=Nesterov(), l1_ratio=0.1),
     CodedRidge(),
@@ -44,6 +47,8 @@ ESTIMATORS: list[Any] = [
     CodedLasso(alpha=0.01),
     CodedPoissonRegressor(),
     CodedHuberRegressor(alpha=0.01),
+    CodedGammaRegressor(),
+    CodedTweedieRegressor(power=1.5),
 ]
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 

@@ -22,12 +22,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dask_gradcode import (
     CodedElasticNet,
+    CodedGammaRegressor,
     CodedHuberRegressor,
     CodedLasso,
     CodedLinearRegression,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
+    CodedTweedieRegressor,
     linear_model,
 )
 from dask_gradcode.codes import Uncoded
@@ -48,6 +50,8 @@ ESTIMATORS = [
     CodedLasso(),
     CodedPoissonRegressor(),
     CodedHuberRegressor(),
+    CodedGammaRegressor(),
+    CodedTweedieRegressor(power=1.5),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Ridge, Poisson and Huber regression against their scikit-learn twins."""
+"""Ridge, Huber and generalised linear regression against their scikit-learn twins."""
 
 from __future__ import annotations
 
@@ -15,12 +15,27 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import HuberRegressor, LinearRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    GammaRegressor,
+    HuberRegressor,
+    LinearRegression,
+    PoissonRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from sklearn.linear_model._huber import _huber_loss_and_gradient
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from dask_gradcode import CodedHuberRegressor, CodedPoissonRegressor, CodedRidge, place
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode import (
+    CodedGammaRegressor,
+    CodedHuberRegressor,
+    CodedPoissonRegressor,
+    CodedRidge,
+    CodedTweedieRegressor,
+    place,
+)
+from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
+from helpers import frozen, pid_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(240, 5))
@@ -28,6 +43,7 @@ LINEAR = X @ [1.0, -2.0, 0.5, 0.0, 3.0] + 4.0
 WEIGHT = RNG.integers(0, 4, 240).astype(float)
 NOISY = LINEAR + RNG.standard_t(df=2, size=240)
 COUNTS = RNG.poisson(np.exp(0.3 * LINEAR - 1.0)).astype(float)
+AMOUNTS = 1.0 + np.exp(0.1 * LINEAR) * RNG.gamma(3.0, 1 / 3, 240)
 
 TIGHT = {"tol": 1e-8, "max_iter": 5000}
 TWINS: dict[str, tuple[Any, Any, Any]] = {
@@ -42,6 +58,16 @@ TWINS: dict[str, tuple[Any, Any, Any]] = {
         CodedPoissonRegressor(alpha=0.0),
         PoissonRegressor(alpha=0.0, solver="newton-cholesky", tol=1e-12),
         COUNTS,
+    ),
+    "Gamma": (
+        CodedGammaRegressor(alpha=0.1),
+        GammaRegressor(alpha=0.1, solver="newton-cholesky", tol=1e-12),
+        AMOUNTS,
+    ),
+    "Tweedie": (
+        CodedTweedieRegressor(power=1.5, alpha=0.1),
+        TweedieRegressor(power=1.5, alpha=0.1, solver="newton-cholesky", tol=1e-12),
+        np.where(RNG.random(240) < 0.2, 0.0, AMOUNTS),
     ),
     "Huber": (CodedHuberRegressor(alpha=0.5), HuberRegressor(alpha=0.5), NOISY),
     "Huber, close": (
@@ -186,9 +212,26 @@ def test_on_a_cluster(client: Client, name: str) -> None:
         assert_same(ours.fit(data), theirs)
 
 
+@pytest.mark.cluster
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+def test_a_straggler_leaves_no_trace_in_the_coefficients(client: Client, solver: str) -> None:
+    def fitted(data: Any) -> bytes:
+        model = CodedTweedieRegressor(power=1.5, solver=solver, tol=1e-6).fit(data)
+        return bytes(model.coef_.tobytes())
+
+    with place(X, AMOUNTS, code=DeclusteredRepetition(4, 1)) as data:
+        whole = fitted(data)
+        for address in data.addresses.values():
+            with frozen(pid_of(client, address)):
+                assert fitted(data) == whole
+
+
 TARGETS: dict[str, tuple[Any, Any, str]] = {
     "negative": (CodedPoissonRegressor(), -COUNTS, "out of the valid range of the loss"),
     "all zero": (CodedPoissonRegressor(), 0 * COUNTS, "all y are 0"),
+    "below zero": (CodedTweedieRegressor(power=1.5), -COUNTS, "valid range .* must be >= 0"),
+    "zero": (CodedGammaRegressor(), COUNTS, "power 2.0: they must be > 0, the smallest is 0.0"),
+    "mean below zero": (CodedTweedieRegressor(link="log"), -AMOUNTS, "is positive, got -"),
     "strings": (CodedRidge(), np.array(["a", "b"])[X[:, 0].astype(int) % 2], "convert|numeric"),
     "NaN": (CodedHuberRegressor(), np.where(X[:, 0] > 0, np.nan, 1.0), r"Input y contains NaN\."),
     "2-D": (CodedHuberRegressor(), np.c_[NOISY, NOISY], "y should be a 1d array"),

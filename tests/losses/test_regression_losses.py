@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.special import huber, log_softmax, softmax
+from sklearn._loss.loss import HalfTweedieLoss, HalfTweedieLossIdentity
 from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
 
-from dask_gradcode.losses import Huber, Multinomial, Poisson, Squared
+from dask_gradcode.losses import Huber, Loss, Multinomial, Poisson, Squared, Tweedie
 
 RNG = np.random.default_rng(0)
 Z, Y = RNG.normal(scale=2.0, size=300), RNG.poisson(2.0, size=300).astype(float)
@@ -35,6 +36,72 @@ def test_a_steep_poisson_loss_goes_on_along_its_tangent() -> None:
     at, beyond = (Poisson().pointwise(np.array([z]), np.array([3.0])) for z in (200.0, 210.0))
     assert_allclose(beyond[0] - at[0], 10 * (at[1]), rtol=1e-12)
     assert beyond[1] == at[1]
+
+
+@pytest.mark.parametrize("power", [-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
+@pytest.mark.parametrize("link", ["log", "identity"])
+def test_tweedie_is_scikit_learns_half_deviance(power: float, link: str) -> None:
+    y = Y + 0.5 if power >= 2 else Y - 1.0 if power <= 0 else Y
+    z = Z if link == "log" else np.exp(Z)
+    twin = (HalfTweedieLoss if link == "log" else HalfTweedieLossIdentity)(power=power)
+    value, derivative = Tweedie(power, link).pointwise(z, y)
+    theirs, slope = twin.loss_gradient(y, z)
+    if link == "log":
+        theirs += twin.constant_to_optimal_zero(y)
+    assert_allclose(value, theirs, rtol=1e-12, atol=1e-12 * abs(theirs).max())
+    assert_allclose(derivative, slope, rtol=1e-12, atol=1e-14 * abs(slope).max())
+
+
+@pytest.mark.parametrize(
+    ("loss", "power", "z"),
+    [(Poisson(), 1.0, Z), (Squared(), 0.0, Z + 1.0)],
+    ids=["Poisson", "squared"],
+)
+def test_tweedie_has_other_losses_among_it(loss: Loss, power: float, z: Any) -> None:
+    tweedie = Tweedie(power, "log" if power else "identity")
+    for ours, other in zip(tweedie.pointwise(z, Y), loss.pointwise(z, Y), strict=True):
+        assert_allclose(ours, other, rtol=1e-9, atol=1e-12)
+    assert_allclose(tweedie.curvature(z, Y), loss.curvature(z, Y), rtol=1e-12)
+
+
+@given(st.floats(-2.0, 4.0), st.floats(0.1, 15.0), st.floats(1e-9, 1e9))
+def test_a_mean_is_as_far_from_a_target_in_any_unit(power: float, ratio: float, y: float) -> None:
+    loss, ratios = Tweedie(power), np.array([-ratio, ratio])
+    there = loss.pointwise(np.log(y) + ratios, np.full(2, y))
+    for ours, other in zip(there, loss.pointwise(ratios, np.ones(2)), strict=True):
+        assert_allclose(ours, y ** (2 - power) * other, rtol=1e-9)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0])
+def test_a_mean_that_is_not_positive_is_led_back_by_a_parabola(power: float) -> None:
+    loss, z = Tweedie(power, "identity", least=0.5), np.array([0.5, 0.0, -0.5, -100.0])
+    value, slope = loss.pointwise(z, np.full(4, 2.0))
+    expected = 0.5**-power
+    assert_allclose(slope, expected * (z - 2.0), rtol=1e-12)
+    assert_allclose(value - value[0], 0.5 * expected * ((z - 2.0) ** 2 - 1.5**2), rtol=1e-12)
+    assert_allclose(loss.curvature(z[1:], np.full(3, 2.0)), expected)
+    if power < 2:  # the minimum for targets of zero is at zero
+        assert loss.pointwise(np.zeros(1), np.zeros(1))[1] == 0.0
+
+
+@pytest.mark.parametrize(("power", "y"), [(1.0, -1.0), (1.5, -1.0), (2.0, -1.0), (3.0, -1.0)])
+def test_targets_out_of_the_domain_have_no_loss(power: float, y: float) -> None:
+    assert np.isnan(Tweedie(power).pointwise(np.zeros(1), np.array([y]))[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((np.nan,), "finite power, got nan"),
+        (("1",), "finite power, got '1'"),
+        ((1.5, "logit"), "link='log' or 'identity', got 'logit'"),
+        ((1.5, "identity", 0.0), "finite positive least mean, got 0.0"),
+        ((1.5, "identity", np.inf), "finite positive least mean, got inf"),
+    ],
+)
+def test_what_tweedie_cannot_be_is_refused(arguments: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Tweedie(*arguments)
 
 
 @given(z=finite, y=finite, scale=st.floats(1e-6, 1e6), epsilon=st.floats(1.0, 10.0))

@@ -8,7 +8,7 @@ from typing import Any
 from distributed import Client, Future
 
 from dask_gradcode.cluster.client.keys import task_key
-from dask_gradcode.cluster.data.cuts import Piece, pieces
+from dask_gradcode.cluster.data.cuts import Piece, pieces, runs
 from dask_gradcode.cluster.data.shard import (
     ShardPlan,
     build_shard,
@@ -63,10 +63,11 @@ class Builder:
     ) -> None:
         self._client, self._uid, self._code, self._source = client, uid, code, source
         self._borders, self._targets, self._before = borders, targets, before
+        self._runs = {run.start: run for run in runs(code)}
         self._pieces: dict[str, dict[int, list[Piece]]] = {
             name: {
-                block: pieces(lengths[name], borders[block], borders[block + 1])
-                for block in range(code.n_blocks)
+                first: pieces(lengths[name], borders[first], borders[run.stop])
+                for first, run in self._runs.items()
             }
             for name, chunks in source.futures.items()
             if chunks  # there may be no sample weights
@@ -92,16 +93,16 @@ class Builder:
         return {
             (name, piece.chunk)
             for name, found in self._pieces.items()
-            for block in self._code.blocks_of(role)
-            for piece in found[block]
+            for first in self._runs_of(role)
+            for piece in found[first]
         }
 
     def overlap(self, role: int, name: str, chunk: int) -> int:
         """Return how many rows of a chunk a role's blocks have."""
         return sum(
             piece.stop - piece.start
-            for block in self._code.blocks_of(role)
-            for piece in self._pieces[name][block]
+            for first in self._runs_of(role)
+            for piece in self._pieces[name][first]
             if piece.chunk == chunk
         )
 
@@ -111,14 +112,19 @@ class Builder:
 
         def place(name: str) -> dict[int, list[int]]:
             found: dict[int, list[int]] = {}
-            for block in self._code.blocks_of(role) if name in self._pieces else ():
-                found[block] = []
-                for piece in self._pieces[name][block]:
-                    found[block].append(len(parts))
+            for first in self._runs_of(role) if name in self._pieces else ():
+                found[first] = []
+                for piece in self._pieces[name][first]:
+                    found[first].append(len(parts))
                     parts.append(self._piece(name, piece))
             return found
 
-        plan = ShardPlan(role, place("X"), place("y"), place("sample_weight"), self._targets)
+        borders = {}
+        for first in self._runs_of(role):
+            begins = self._borders[first : self._runs[first].stop + 1]
+            borders[first] = [border - begins[0] for border in begins]
+        placed = place("X"), place("y"), place("sample_weight")
+        plan = ShardPlan(role, borders, *placed, self._targets)
         return self._pin(build_shard, (plan, *parts), role, address, epoch)
 
     def from_replicas(
@@ -239,6 +245,10 @@ class Builder:
             self._cuts.popitem()[1].release()
         self._begun.clear()
         self._source.release()
+
+    def _runs_of(self, role: int) -> list[int]:
+        """Return the first block of each run of blocks that a role holds."""
+        return [block for block in self._code.blocks_of(role) if block in self._runs]
 
     def _piece(self, name: str, piece: Piece) -> Future[Any]:
         """Return rows of a chunk, made ready where it is, once for all who need them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import scipy.sparse
 
 from dask_gradcode.checks import as_rows
 from dask_gradcode.cluster.data.chunk import Expected
+from dask_gradcode.codes import GradientCode
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.targets import TargetFacts, describe_targets
 
-__all__ = ["Piece", "XFacts", "balance", "cut", "describe_X", "describe_y", "pieces"]
+__all__ = ["Piece", "XFacts", "balance", "cut", "describe_X", "describe_y", "pieces", "runs"]
 
 _PROFILE = 64  # parts of a chunk whose stored values are counted
 
@@ -117,6 +119,22 @@ def balance(chunks: Sequence[XFacts], n_blocks: int) -> list[int]:
     for block in range(1, n_blocks):
         borders[block] = max(borders[block - 1] + 1, min(borders[block], n_rows - n_blocks + block))
     return borders
+
+
+def runs(code: GradientCode) -> list[range]:
+    """Return which blocks lie side by side on the same workers, to which they go together.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+    >>> runs(CyclicRepetition(3, 1)), runs(FractionalRepetition(4, 1))
+    ([range(0, 1), range(1, 2), range(2, 3)], [range(0, 2), range(2, 4)])
+    """
+    found = []
+    for _, run in groupby(range(code.n_blocks), key=lambda block: code.holders[block]):
+        blocks = list(run)
+        found.append(range(blocks[0], blocks[-1] + 1))
+    return found
 
 
 @dataclass(frozen=True)

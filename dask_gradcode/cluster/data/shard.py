@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,14 +106,17 @@ class ShardPlan:
     ----------
     role : int
         The role.
+    borders : mapping of int to sequence of int
+        For each run of blocks, by its first one: where its blocks begin in it, and all its rows.
     X, y, sample_weight : mapping of int to sequence of int
-        For each block its pieces in order, as positions among the pieces that ``build_shard`` is
+        For each run its pieces in order, as positions among the pieces that ``build_shard`` is
         given. No sample weights: an empty mapping.
     targets : Targets
         Says how targets are encoded.
     """
 
     role: int
+    borders: Mapping[int, Sequence[int]]
     X: Mapping[int, Sequence[int]]
     y: Mapping[int, Sequence[int]]
     sample_weight: Mapping[int, Sequence[int]]
@@ -150,14 +154,16 @@ def pack_rows(expected: Expected, chunk: Any, start: int, stop: int) -> Parcel:
 def build_shard(plan: ShardPlan, *pieces: Any, after: Any = None) -> Shard:
     """Put a role's blocks together on its worker; ``after`` is what must have been done before."""
     blocks = {}
-    for index, places in plan.X.items():
-        y = np.concatenate([np.asarray(pieces[place]) for place in plan.y[index]])
+    for first, places in plan.X.items():
+        X = _stack([pieces[place].content for place in places])
+        y = plan.targets.encode(np.concatenate([np.asarray(pieces[i]) for i in plan.y[first]]))
         weight = None
         if plan.sample_weight:
-            parts = [np.asarray(pieces[place]) for place in plan.sample_weight[index]]
+            parts = [np.asarray(pieces[place]) for place in plan.sample_weight[first]]
             weight = np.concatenate(parts).astype(float)
-        X = _stack([pieces[place].content for place in places])
-        blocks[index] = Block(X, plan.targets.encode(y), weight)
+        for index, (start, stop) in enumerate(pairwise(plan.borders[first]), first):
+            some = None if weight is None else weight[start:stop]
+            blocks[index] = Block(_between(X, start, stop), y[start:stop], some)
     return _shard(plan.role, blocks)
 
 
@@ -211,8 +217,19 @@ def _shard(role: int, blocks: dict[int, Block]) -> Shard:
     )
 
 
+def _between(X: Any, start: int, stop: int) -> Any:
+    """Return rows ``start`` to ``stop``, as they lie."""
+    if isinstance(X, StackedRows):
+        return X.between(start, stop)
+    if not scipy.sparse.issparse(X):
+        return X[start:stop]
+    first, last = X.indptr[start], X.indptr[stop]
+    arrays = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
+    return scipy.sparse.csr_array(arrays, shape=(stop - start, X.shape[1]))
+
+
 def _stack(parts: list[Any]) -> Any:
-    """Return a block's rows: float32 stays, all else becomes float64.
+    """Return a run's rows: float32 stays, all else becomes float64.
 
     Dense parts that came as whole chunks are left where they lie.
     """

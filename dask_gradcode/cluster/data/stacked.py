@@ -53,14 +53,15 @@ class StackedRows:
     def __getitem__(self, rows: slice) -> Matrix:
         """Return some rows: as they lie where they lie in one part, else copied together."""
         start, stop, _ = rows.indices(self._ends[-1])
-        found = []
-        for part, end in zip(self._parts, self._ends, strict=True):
-            first, last = max(start - end + len(part), 0), min(stop - end, 0) + len(part)
-            if first < last:
-                found.append(part[first:last])
+        found = self._views(start, stop)
         if len(found) == 1:
             return found[0]
         return np.concatenate(found) if found else self._parts[0][:0]
+
+    def between(self, start: int, stop: int) -> Matrix | StackedRows:
+        """Return rows ``start`` to ``stop``, at least one, as they lie."""
+        found = self._views(start, stop)
+        return found[0] if len(found) == 1 else StackedRows(found)
 
     def matrix(self) -> Matrix:
         """Return all rows as one array, which from then on is their only place."""
@@ -68,3 +69,12 @@ class StackedRows:
             self._parts = [np.concatenate(self._parts)]
             self._ends = self._ends[-1:]
         return self._parts[0]
+
+    def _views(self, start: int, stop: int) -> list[Matrix]:
+        """Return some rows in as many arrays as they lie in."""
+        found = []
+        for part, end in zip(self._parts, self._ends, strict=True):
+            first, last = max(start - end + len(part), 0), min(stop - end, 0) + len(part)
+            if first < last:
+                found.append(part[first:last])
+        return found

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from dask.utils import format_bytes
 from distributed.comm.addressing import get_address_host
 
+from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.html import card, facts, folded, mark, ranges, table
-
-if TYPE_CHECKING:
-    from dask_gradcode.cluster.placement.placement import Placement
 
 __all__ = ["placement_card"]
 

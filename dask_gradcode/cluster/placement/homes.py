@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.builder import Builder
+from dask_gradcode.cluster.data.cuts import runs
 from dask_gradcode.codes import GradientCode
 
 __all__ = ["anywhere", "homes", "hosts_of", "near", "spread"]
@@ -18,7 +20,8 @@ __all__ = ["anywhere", "homes", "hosts_of", "near", "spread"]
 def spread(client: Client) -> list[str]:
     """Return the workers' addresses, hosts in turn: a block's replicas go to different hosts.
 
-    Codes give replicas to neighbouring roles, so neighbours come from different hosts.
+    Codes give replicas to neighbouring roles, or to some at a distance that has no divisor in
+    common with the number of roles: where hosts have equally many workers, both are on others.
     """
     by_host: dict[str, list[str]] = {}
     for address, host in sorted(hosts_of(client).items()):
@@ -61,16 +64,17 @@ def homes(
     >>> [home(position) for position in (0.0, 0.3, 0.5)]
     ['a', 'c', 'b']
     """
-    holders: list[list[str]] = [[] for _ in range(code.n_blocks)]
-    for role, address in enumerate(addresses):
-        for block in code.blocks_of(role):
-            holders[block].append(address)
-    holders = [[a for a in found if a not in starting] or found for found in holders]
+    borders, holders = [], []
+    for run in runs(code):
+        borders.append(run.stop / code.n_blocks)
+        found = [addresses[role] for role in code.holders[run.start]]
+        holders.append([a for a in found if a not in starting] or found)
 
     def home(position: float) -> str:
-        block = min(int(position * code.n_blocks), code.n_blocks - 1)
-        share = (position * code.n_blocks - block) * len(holders[block])
-        return holders[block][min(int(share), len(holders[block]) - 1)]
+        run = min(bisect_right(borders, position), len(borders) - 1)
+        begin = borders[run - 1] if run else 0.0
+        share = (position - begin) / (borders[run] - begin) * len(holders[run])
+        return holders[run][min(int(share), len(holders[run]) - 1)]
 
     return home
 

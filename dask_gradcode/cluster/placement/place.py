@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +18,7 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.client.session import session, workers_of
 from dask_gradcode.cluster.client.whereabouts import Whereabouts
 from dask_gradcode.cluster.data.builder import Builder
-from dask_gradcode.cluster.data.cuts import balance
+from dask_gradcode.cluster.data.cuts import balance, runs
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
@@ -143,8 +143,6 @@ def place_data(
     check_containers(X=X, y=y, sample_weight=sample_weight)
     feature_names = _feature_names(X)
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
-    if np.isnan(X.shape[0]):
-        logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
     with span("place"), ExitStack() as stack:
         given = {"X": X, "y": y, "sample_weight": sample_weight}
         lent = stack.enter_context(session(client, given))
@@ -154,13 +152,8 @@ def place_data(
         addresses, starting = _workers(lent, imports)
         on = hosts_of(lent)
         said = code, n_workers, n_stragglers, random_state, [on.get(a, a) for a in addresses]
-        chosen = choose_code(*said, likely_size(X))
-        _check_enough(lent, addresses, chosen)
-        _check_rows(X.shape[0], chosen)
-        used = addresses[: chosen.n_workers]
-        # Where spares could compute chunks too, Dask is not told where to.
-        home = homes(chosen, used, starting) if len(used) == len(addresses) else anywhere
-        source = Source(lent, X, y, sample_weight, chosen.n_blocks, home)
+        likely = choose_code(*said, likely_size(X))
+        source = _source(lent, given, likely, addresses, starting)
         stack.callback(source.release)
         facts, where = describe(lent, source, estimator, addresses)
         x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
@@ -178,6 +171,7 @@ def place_data(
         data = Placement(lent, chosen, deliveries, targets, borders, n_features, feature_names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.roles.release)
+        used = addresses[: chosen.n_workers]
         _warn_of_memory(lent, chosen, used, sum(fact.nbytes for fact in x_facts))
         place_roles(lent, chosen, data.roles, near(used, hosts_of(lent), builder, where))
         data.own(stack.pop_all())
@@ -195,6 +189,25 @@ def _workers(client: Client, imports: Imports) -> tuple[list[str], list[str]]:
     imports.wait(addresses, "Placing data")
     starting = [address for address in addresses if imports.before(address) is not None]
     return sorted(addresses, key=starting.count), starting
+
+
+def _source(
+    client: Client,
+    given: Mapping[str, Any],
+    code: GradientCode,
+    addresses: Sequence[str],
+    starting: Sequence[str],
+) -> Source:
+    """Return the data's chunks, to be computed where such a code will want them."""
+    _check_enough(client, addresses, code)
+    X, y, sample_weight = (given[name] for name in ("X", "y", "sample_weight"))
+    if np.isnan(X.shape[0]):
+        logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
+    _check_rows(X.shape[0], code)
+    used = addresses[: code.n_workers]
+    # Where workers are left over, they could compute chunks, too: Dask is not told where to.
+    home = homes(code, used, starting) if len(used) == len(addresses) else anywhere
+    return Source(client, X, y, sample_weight, len(runs(code)), home)
 
 
 # ---------------------------------------------------------------- checks

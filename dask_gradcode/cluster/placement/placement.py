@@ -21,7 +21,6 @@ from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.data.shard import features_of
 from dask_gradcode.cluster.placement.begin import await_roles
-from dask_gradcode.cluster.placement.card import placement_card
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.cluster.worker.serving import Serving
@@ -108,6 +107,8 @@ class Placement:
 
     def _repr_html_(self) -> str:
         """Return a card for notebooks: which worker plays which role, with how much data."""
+        from dask_gradcode.cluster.placement.card import placement_card
+
         return placement_card(self)
 
     @property

@@ -16,7 +16,7 @@ from dask_gradcode.typing import Vector
 
 __all__ = ["await_begin", "await_end", "hold", "paced"]
 
-_PATIENCE = 30.0  # seconds
+_WITHIN = 30.0  # seconds in which a model begins, or ends
 _LOOK_EVERY = 0.001  # seconds in which a slow worker notices that it is told to stop
 
 _Slowdown = Callable[[], float]
@@ -161,7 +161,7 @@ def await_begin(token: str) -> None:
     secede()  # Dask may run this first, and a worker of one thread would never come to hold
     key = (get_worker().address, token)
     with _changed:
-        if not _changed.wait_for(lambda: key in _active, _PATIENCE):
+        if not _changed.wait_for(lambda: key in _active, _WITHIN):
             raise TimeoutError(f"The delays have not begun on {key[0]}.")
 
 
@@ -169,4 +169,4 @@ def await_end(token: str) -> None:
     """Return once nothing of ``hold`` is left on this worker."""
     key = (get_worker().address, token)
     with _changed:
-        _changed.wait_for(lambda: key not in _active, _PATIENCE)
+        _changed.wait_for(lambda: key not in _active, _WITHIN)

@@ -84,7 +84,7 @@ class Visitor:
         self._work: Work | None = None  # of the round's
         self._error: bytes | None = None  # for which the job cannot be read, packed
         self._round, self._w = -1, np.zeros(0)
-        self._spare: list[Vector] = []  # arrays to compute in
+        self._unused: list[Vector] = []  # arrays to compute in
         self._asked: deque[int] = deque()
         self._climb: Climb | None = None  # what is being computed
         self._leaving = False
@@ -125,7 +125,7 @@ class Visitor:
             self._outbox.add(pack(Kind.ERROR, round_, message, self._error))
             return
         assert self._job is not None  # else nothing can be asked for
-        self._climb = climb = Climb(self._job.code, message, self._spare)
+        self._climb = climb = Climb(self._job.code, message, self._unused)
         try:
             payload = self._compute(shard, climb)
         except (Closed, Unreadable):
@@ -135,7 +135,7 @@ class Visitor:
         else:
             if payload is not None:
                 self._outbox.add(pack(Kind.ANSWER, round_, climb.message, payload))
-                self._spare.append(payload)  # it is sent before the next one is computed
+                self._unused.append(payload)  # it is sent before the next one is computed
         finally:
             self._climb = None
 

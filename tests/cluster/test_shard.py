@@ -1,0 +1,76 @@
+"""Shards are built from pieces of chunks, without a cluster: every block has its rows, as given."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array, issparse
+
+from code_lists import EVERY
+from dask_gradcode.cluster.data.cuts import runs
+from dask_gradcode.cluster.data.shard import Parcel, ShardPlan, build_shard
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.targets import Targets, describe_targets
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@given(
+    chunks=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    cuts=st.lists(st.integers(1, 53), max_size=4),
+    weighted=st.booleans(),
+)
+def test_every_block_of_a_run_has_its_rows(
+    kind: Any, chunks: list[int], cuts: list[int], weighted: bool
+) -> None:
+    n_rows = sum(chunks)
+    borders = sorted({0, n_rows, *(cut for cut in cuts if cut < n_rows)})
+    X = np.random.default_rng(0).integers(0, 3, size=(n_rows, 4)).astype(float)
+    y, weight = np.arange(n_rows) % 5.0, np.arange(n_rows) + 1.0
+    given = [Parcel(kind(part)) for part in np.split(X, np.cumsum(chunks)[:-1])]
+    places = {7: range(len(chunks))}
+    last = len(chunks)
+    plan = ShardPlan(
+        role=0,
+        borders={7: borders},
+        X=places,
+        y={7: [last]},
+        sample_weight={7: [last + 1]} if weighted else {},
+        targets=Targets.merge([describe_targets(y, None, "me")]),
+    )
+    shard = build_shard(plan, *given, y, weight)
+    assert list(shard.blocks) == list(range(7, 7 + len(borders) - 1))
+    for (start, stop), (index, block) in zip(pairwise(borders), shard.whole.items(), strict=True):
+        rows = block.X.toarray() if issparse(block.X) else block.X
+        assert_array_equal(rows, X[start:stop])
+        assert_array_equal(block.y, y[start:stop])
+        assert block.X.shape[0] == shard.blocks[index].n_rows == stop - start
+        if weighted:
+            assert_array_equal(block.sample_weight, weight[start:stop])
+        else:
+            assert block.sample_weight is None
+
+
+@pytest.mark.parametrize("code", EVERY, ids=repr)
+def test_runs_are_the_longest_of_blocks_with_the_same_holders(code: GradientCode) -> None:
+    found = runs(code)
+    assert [block for run in found for block in run] == list(range(code.n_blocks))
+    holders = [{code.holders[block] for block in run} for run in found]
+    assert all(len(of_run) == 1 for of_run in holders)
+    assert all(one != other for one, other in pairwise(holders))
+
+
+def test_a_block_that_lies_in_several_chunks_is_not_copied_together() -> None:
+    parts = [np.ones((4, 2)), np.zeros((4, 2))]
+    targets = Targets.merge([describe_targets(np.ones(8), None, "me")])
+    plan = ShardPlan(0, {0: [0, 2, 6, 8]}, {0: [0, 1]}, {0: [2]}, {}, targets)
+    shard = build_shard(plan, *map(Parcel, parts), np.ones(8))
+    assert np.shares_memory(shard.blocks[0].X, parts[0])
+    assert np.shares_memory(shard.blocks[1].X[:2], parts[0])
+    assert np.shares_memory(shard.blocks[1].X[2:4], parts[1])
+    assert np.shares_memory(shard.blocks[2].X, parts[1])
