@@ -12,7 +12,7 @@ from sklearn.linear_model import enet_path
 from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.typing import Matrix, Vector
 
-__all__ = ["check_grid", "descend", "grid", "to_explain"]
+__all__ = ["check_grid", "descend", "dual_gap", "grid", "to_explain"]
 
 
 def descend(
@@ -92,6 +92,41 @@ def to_explain(slopes: Quadratic) -> float:
         Half the squared residuals, as a function of coefficients.
     """
     return max(2.0 * slopes(np.zeros(slopes.at.size)).value, 0.0)
+
+
+def dual_gap(
+    slopes: Vector, value: float, gradient: Vector, strengths: Vector, *, positive: bool = False
+) -> float:
+    """Return by how much half the squared residuals and an L1 penalty are above their minimum.
+
+    At most: the residuals, times what makes them a point of the dual problem, tell it.
+
+    Parameters
+    ----------
+    slopes : ndarray of shape (n_features,)
+        Where.
+    value : float
+        Half the squared residuals there.
+    gradient : ndarray of shape (n_features,)
+        Their gradient.
+    strengths : ndarray of shape (n_features,)
+        Of the penalty, for each slope, above 0.
+    positive : bool, default=False
+        Whether slopes must not be negative.
+
+    Examples
+    --------
+    Of ``(w - 3)^2 / 2 + |w|``, which is 2.5 at 2, where it is least, and 3 at 1:
+
+    >>> one = np.ones(1)
+    >>> dual_gap(2 * one, 0.5, -1 * one, one), dual_gap(one, 2.0, -2 * one, one)
+    (0.0, 0.5)
+    """
+    away = -gradient if positive else np.abs(gradient)
+    share = 1.0 / max(1.0, float((away / strengths).max()))
+    squares = 2.0 * value
+    dual = share * (squares - gradient @ slopes) - 0.5 * share**2 * squares
+    return float(value + strengths @ np.abs(slopes) - dual)
 
 
 def check_grid(alphas: Any, eps: float, l1_ratio: float) -> None:

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.coordinates import Coordinates
-from dask_gradcode.linear_model.descent import check_grid, descend, grid
+from dask_gradcode.linear_model.descent import check_grid, descend, dual_gap, grid
 from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.inputs import Sum
 from dask_gradcode.linear_model.least_squares import LeastSquares, Seen
@@ -258,17 +258,14 @@ class CodedElasticNet(LeastSquares):
 
     def _note(self, solution: Solution, penalty: L1, coordinates: Coordinates) -> None:
         slopes = slice(penalty.n_penalised)
-        w, gradient, squares = solution.w[slopes], solution.gradient[slopes], 2.0 * solution.value
+        w, gradient = solution.w[slopes], solution.gradient[slopes]
         if penalty.is_none:  # as for a function that curves by alpha at least
             steepest = gradient * (coordinates.size / coordinates.lengths)
             self.dual_gap_ = float(steepest @ steepest / (2.0 * self.alpha or np.nan))
             return
-        # The residuals, times this, are a point of the dual problem.
-        away = -gradient if self.positive else np.abs(gradient)
-        share = 1.0 / max(1.0, float((away / penalty.strength).max()))
-        dual = share * (squares - gradient @ w) - 0.5 * share**2 * squares
-        primal = 0.5 * squares + penalty.value(solution.w)
-        self.dual_gap_ = float(primal - dual) * coordinates.size
+        strengths = np.asarray(penalty.strength)
+        gap = dual_gap(w, solution.value, gradient, strengths, positive=self.positive)
+        self.dual_gap_ = gap * coordinates.size
 
     def _keep_several(self, seen: Seen, n_targets: int) -> None:
         self.n_iter_, self.dual_gap_ = [], np.empty(0)  # of each
