@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -67,7 +67,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
             if there was one, and nothing stays on the workers.
         """
-        solution = self._train(X, y, sample_weight)
+        solution = self._trainer(X, y)(X, y, sample_weight)
         if solution is not None:
             text = self._complaint(solution)
             if text is not None:
@@ -84,6 +84,10 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
 
     def _note(self, solution: Solution, penalty: L1, coordinates: Coordinates) -> None:
         """Keep what else is to be told of where the solver has ended."""
+
+    def _trainer(self, X: Any, y: Any) -> Callable[[Any, Any, Any], Solution | None]:
+        """Return what fits such data."""
+        return self._train
 
     def _finish(self, X: Any, y: Any) -> None:
         """Set further attributes of the fitted model."""
@@ -258,7 +262,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
     def _to(self, model: Any) -> Any:
         """Give a scikit-learn model the fitted attributes, and return it."""
         names = ("coef_", "intercept_", "classes_", "scale_", "n_iter_", "n_features_in_")
-        for name in (*names, "dual_gap_", "feature_names_in_"):
+        for name in (*names, "dual_gap_", "solver_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
         return model

@@ -244,7 +244,7 @@ TARGETS: dict[str, tuple[Any, Any, str]] = {
     "mean below zero": (CodedTweedieRegressor(link="log"), -AMOUNTS, "is positive, got -"),
     "strings": (CodedRidge(), np.array(["a", "b"])[X[:, 0].astype(int) % 2], "convert|numeric"),
     "NaN": (CodedHuberRegressor(), np.where(X[:, 0] > 0, np.nan, 1.0), r"Input y contains NaN\."),
-    "2-D": (CodedRidge(), np.c_[NOISY, NOISY], "y should be a 1d array"),
+    "2-D": (CodedHuberRegressor(), np.c_[NOISY, NOISY], "y should be a 1d array"),
 }
 
 
