@@ -150,9 +150,10 @@ class _Here:
 class Penalised:
     """A sum over rows, scaled, plus a ridge penalty: scikit-learn's objective.
 
-    ``scale * sum + 0.5 * alpha * ||w[:n_penalised]||^2``. With ``scale = 1 / sum(sample_weight)``
-    and ``alpha = 1 / (C * sum(sample_weight))`` that is scikit-learn's objective divided by
-    ``C * sum(sample_weight)``, which is what its L-BFGS minimises.
+    ``scale * sum + 0.5 * alpha * ||w[:n_penalised]||^2``, with an ``alpha`` of each parameter where
+    several are given. With ``scale = 1 / sum(sample_weight)`` and ``alpha = 1 / (C *
+    sum(sample_weight))`` that is scikit-learn's objective divided by ``C * sum(sample_weight)``,
+    which is what its L-BFGS minimises.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ class Penalised:
         The sum over rows.
     scale : float
         What the sum is multiplied by.
-    alpha : float
+    alpha : float or ndarray of shape (n_penalised,)
         Strength of the penalty.
     n_penalised : int
         How many of the leading parameters are penalised; an intercept is not.
@@ -174,7 +175,7 @@ class Penalised:
     """
 
     def __init__(
-        self, objective: Objective, *, scale: float, alpha: float, n_penalised: int
+        self, objective: Objective, *, scale: float, alpha: float | Vector, n_penalised: int
     ) -> None:
         self._objective, self._scale, self._alpha = objective, scale, alpha
         self._n_penalised = n_penalised
@@ -189,9 +190,9 @@ class Penalised:
 
     def _penalised(self, w: Vector, seen: Evaluation) -> Evaluation:
         slopes = w[: self._n_penalised]
-        gradient = self._scale * seen.gradient
-        gradient[: self._n_penalised] += self._alpha * slopes
-        value = self._scale * seen.value + 0.5 * self._alpha * float(slopes @ slopes)
+        gradient, pull = self._scale * seen.gradient, self._alpha * slopes
+        gradient[: self._n_penalised] += pull
+        value = self._scale * seen.value + 0.5 * float(slopes @ pull)
         hessian = seen.hessian
         if hessian is not None:
             hessian = self._scale * hessian

@@ -100,7 +100,7 @@ def standing_in(ours: Any, package: Any, name: str, module: dict[str, Any]) -> t
         with mock.patch.object(self, "solver", solvers.get(self.solver, self.solver)):
             return ours._solver(self)
 
-    names = [StrOptions({*SOLVERS, *solvers}), Optimizer]
+    names = [StrOptions({*ours._solvers, *solvers}), Optimizer]
     borrowed = [member for member in module.get("borrowed", []) if hasattr(twin, member)]
     members = {member: getattr_static(twin, member) for member in borrowed}
     members["_parameter_constraints"] = {**ours._parameter_constraints, "solver": names}

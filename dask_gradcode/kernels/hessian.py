@@ -108,7 +108,8 @@ def add_hessian(
         for k in range(n_outputs):
             for m in range(k, n_outputs):
                 pair = np.ascontiguousarray(curvature[:, k, m])
-                _add_of_pair(rows, pair, layout, k, m, hessian)
+                if pair.any():  # outputs of a loss may have nothing to do with each other
+                    _add_of_pair(rows, pair, layout, k, m, hessian)
     hessian *= coefficient
     Statistic.at(w, order=2).add_hessian(total, hessian)
     return True

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dask_gradcode.linear_model.huber import CodedHuberRegressor
     from dask_gradcode.linear_model.lasso import CodedLasso
     from dask_gradcode.linear_model.linear import CodedLinearRegression
+    from dask_gradcode.linear_model.linear_svc import CodedLinearSVC
     from dask_gradcode.linear_model.logistic import CodedLogisticRegression
     from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
     from dask_gradcode.linear_model.ridge import CodedRidge
@@ -26,6 +27,7 @@ __all__ = [
     "CodedHuberRegressor",
     "CodedLasso",
     "CodedLinearRegression",
+    "CodedLinearSVC",
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
@@ -40,6 +42,7 @@ __getattr__, __dir__ = deferred(
         "CodedHuberRegressor": "dask_gradcode.linear_model.huber",
         "CodedLasso": "dask_gradcode.linear_model.lasso",
         "CodedLinearRegression": "dask_gradcode.linear_model.linear",
+        "CodedLinearSVC": "dask_gradcode.linear_model.linear_svc",
         "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
         "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",
         "CodedRidge": "dask_gradcode.linear_model.ridge",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -28,7 +28,6 @@ from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import advice, check_verbose, complaint, reporter
 from dask_gradcode.losses import Layout
-from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution
 from dask_gradcode.rounds import UntilExact, WaitRule
 from dask_gradcode.spread import Spread
@@ -68,7 +67,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             After Ctrl-C: ``coef_`` and ``intercept_`` are then those of the best iteration so far,
             if there was one, and nothing stays on the workers.
         """
-        solution = self._train(X, y, sample_weight)
+        solution = self._trainer(X, y)(X, y, sample_weight)
         if solution is not None:
             text = self._complaint(solution)
             if text is not None:
@@ -85,6 +84,10 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
 
     def _note(self, solution: Solution, penalty: L1, coordinates: Coordinates) -> None:
         """Keep what else is to be told of where the solver has ended."""
+
+    def _trainer(self, X: Any, y: Any) -> Callable[[Any, Any, Any], Solution | None]:
+        """Return what fits such data."""
+        return self._train
 
     def _finish(self, X: Any, y: Any) -> None:
         """Set further attributes of the fitted model."""
@@ -110,12 +113,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             solver = self._suited(solver, found, layout)
             memory, coordinates = self._begin(checkpoint, found, layout, solver)
             penalty = coordinates.penalty(problem.l1)
-            smooth = Penalised(
-                found.objective,
-                scale=problem.scale,
-                alpha=problem.alpha,
-                n_penalised=layout.n_slopes,
-            )
+            smooth = problem.penalised(found.objective, layout)
             seen = problem.anchored(coordinates.objective(smooth, found.about), layout)
             recorder = Recorder(seen, self.history_, penalty, coordinates.size)
             # The solver's vectors are short: BLAS threads would spin on the workers' cores, or wait
@@ -183,7 +181,8 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         of_order(as_work(problem.loss), solver.order)
 
     def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
-        if self._solver().order == 1 or issparse(X):
+        # what an intercept is about must be nothing where the intercept has a penalty
+        if self._solver().order == 1 or issparse(X) or problem.intercept_alpha:
             return None
         return problem.coordinates(self._layout(problem, X.shape[1]), spread).about
 
@@ -263,7 +262,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
     def _to(self, model: Any) -> Any:
         """Give a scikit-learn model the fitted attributes, and return it."""
         names = ("coef_", "intercept_", "classes_", "scale_", "n_iter_", "n_features_in_")
-        for name in (*names, "dual_gap_", "feature_names_in_"):
+        for name in (*names, "dual_gap_", "solver_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
         return model

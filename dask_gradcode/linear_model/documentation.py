@@ -27,7 +27,7 @@ _FIRST = """\
 
 _SOLVER = """\
     fit_intercept : bool, default=True
-        Whether to fit an intercept for each output, which is not penalised.
+        Whether to fit an intercept for each output.
     solver : {<solvers>} or Optimizer, default="<default>"
         What chooses the points at which rounds are run. It works in coordinates of centred and
         scaled columns, to which points and gradients are mapped; rows stay as they are, and
@@ -101,6 +101,17 @@ _REGRESSION = """\
         Iterations of the solver.
 """
 
+_TARGETS = """\
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Coefficients; of several targets, ``y`` of shape (n_samples, n_targets), a row each. These
+        are fitted from one round, in which they ride as further columns of the features; they
+        cannot be placed before. Checkpoints, warm starts and callbacks play no part then.
+    intercept_ : numpy.float64 or ndarray of shape (n_targets,)
+        Intercept; 0.0 without one.
+    n_iter_ : int or list of int
+        Iterations of the solver; of coordinate descent those of each of several targets.
+"""
+
 _ATTRIBUTES = """\
     n_features_in_ : int
         Number of features.
@@ -145,6 +156,7 @@ def documented(estimator: _Class) -> _Class:
             ("<solver parameters>", solver),
             ("<fit parameters>", _LAST),
             ("<regression attributes>", _REGRESSION),
+            ("<attributes of targets>", _TARGETS),
             ("<fit attributes>", _ATTRIBUTES),
         ):
             text = text.replace(f"    {place}\n", shared)

@@ -13,15 +13,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.coordinates import Coordinates
+from dask_gradcode.linear_model.descent import check_grid, descend, dual_gap, grid
 from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.inputs import Sum
-from dask_gradcode.linear_model.least_squares import LeastSquares
-from dask_gradcode.linear_model.one_round import CoordinateDescent, Descended, descend
+from dask_gradcode.linear_model.least_squares import LeastSquares, Seen
+from dask_gradcode.linear_model.one_round import CoordinateDescent, Descended
 from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.losses import Layout
-from dask_gradcode.optimizers import L1, Nesterov, Optimizer, Solution
+from dask_gradcode.optimizers import L1, Optimizer, Solution
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -64,8 +65,10 @@ class CodedElasticNet(LeastSquares):
 
     Attributes
     ----------
-    <regression attributes>
-    dual_gap_ : float
+    <attributes of targets>
+    solver_ : str or Optimizer
+        The solver that was used.
+    dual_gap_ : float or ndarray of shape (n_targets,)
         By how much the objective is above its minimum, at most. Without a penalty it is nan.
     <fit attributes>
 
@@ -84,12 +87,15 @@ class CodedElasticNet(LeastSquares):
     """
 
     _solvers: ClassVar[dict[str, type[Optimizer]]] = _SOLVERS
+    _automatic = ("coordinate-descent", "nesterov")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LeastSquares._parameter_constraints,
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "positive": ["boolean"],
         "solver": [StrOptions(set(_SOLVERS)), Optimizer],
     }
+
+    dual_gap_: Any
 
     def __init__(
         self,
@@ -157,8 +163,12 @@ class CodedElasticNet(LeastSquares):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for ``fit``.
+        X : dask array, ndarray, sparse array, frame or Placement of shape (n_samples, n_features)
+            The features, or data placed by :func:`dask_gradcode.place`.
+        y : array-like or dask array of shape (n_samples,)
+            Targets; left out for placed data.
+        sample_weight : array-like or dask array of shape (n_samples,) or float, default=None
+            Weight of each row; left out for placed data.
         eps : float, default=1e-3
             The smallest strength, as a share of the largest, where they are not given.
         alphas : int or array-like of shape (n_alphas,), default=100
@@ -193,9 +203,9 @@ class CodedElasticNet(LeastSquares):
         """
         twin = clone(self).set_params(solver="coordinate-descent", warm_start=False)
         check_grid(alphas, eps, self.l1_ratio)
-        slopes = twin._seen(X, y, sample_weight)
+        slopes = twin._seen(X, y, sample_weight).slopes
         if isinstance(alphas, Integral):
-            alphas = self._grid(slopes, int(alphas), eps)
+            alphas = grid(slopes, int(alphas), eps, self.l1_ratio, positive=self.positive)
         alphas = np.sort(np.asarray(alphas, dtype=np.float64))[::-1]
         coefs, gaps, n_iters = descend(
             slopes,
@@ -206,14 +216,6 @@ class CodedElasticNet(LeastSquares):
             positive=self.positive,
         )
         return (alphas, coefs, gaps, n_iters) if return_n_iter else (alphas, coefs, gaps)
-
-    def _grid(self, slopes: Quadratic, n_alphas: int, eps: float) -> Vector:
-        """Return strengths from that on for which all coefficients are zero."""
-        products = -slopes(np.zeros(slopes.at.size)).gradient
-        along = products if self.positive else np.abs(products)
-        largest = max(float(along.max()) / self.l1_ratio, float(np.finfo(float).resolution))
-        grid: Vector = np.geomspace(largest, largest * eps, num=n_alphas)
-        return grid
 
     def to_sklearn(self) -> ElasticNet:
         """Return a fitted scikit-learn ``ElasticNet``, for use without Dask."""
@@ -236,16 +238,16 @@ class CodedElasticNet(LeastSquares):
             f"positive=True needs solver='coordinate-descent', got solver={self.solver!r}."
         )
 
-    def _many_rounds(self) -> Optimizer:
-        return Nesterov()
-
     def _check_size(self, problem: Problem, n_features: int) -> None:
         if self.positive:
             self._solver().check_size(self._layout(problem, n_features).size)
         super()._check_size(problem, n_features)
 
     def _suited(self, solver: Optimizer, found: Sum, layout: Layout) -> Optimizer:
-        return solver if self.positive else super()._suited(solver, found, layout)
+        suited = super()._suited(solver, found, layout)
+        if self.positive:  # there is no choice
+            self.solver_ = "coordinate-descent"
+        return solver if self.positive else suited
 
     def _coordinates(self, solver: Optimizer, found: Sum, layout: Layout) -> Coordinates:
         return found.problem.coordinates(layout, found.spread, separate=True)
@@ -256,17 +258,34 @@ class CodedElasticNet(LeastSquares):
 
     def _note(self, solution: Solution, penalty: L1, coordinates: Coordinates) -> None:
         slopes = slice(penalty.n_penalised)
-        w, gradient, squares = solution.w[slopes], solution.gradient[slopes], 2.0 * solution.value
+        w, gradient = solution.w[slopes], solution.gradient[slopes]
         if penalty.is_none:  # as for a function that curves by alpha at least
             steepest = gradient * (coordinates.size / coordinates.lengths)
             self.dual_gap_ = float(steepest @ steepest / (2.0 * self.alpha or np.nan))
             return
-        # The residuals, times this, are a point of the dual problem.
-        away = -gradient if self.positive else np.abs(gradient)
-        share = 1.0 / max(1.0, float((away / penalty.strength).max()))
-        dual = share * (squares - gradient @ w) - 0.5 * share**2 * squares
-        primal = 0.5 * squares + penalty.value(solution.w)
-        self.dual_gap_ = float(primal - dual) * coordinates.size
+        strengths = np.asarray(penalty.strength)
+        gap = dual_gap(w, solution.value, gradient, strengths, positive=self.positive)
+        self.dual_gap_ = gap * coordinates.size
+
+    def _keep_several(self, seen: Seen, n_targets: int) -> None:
+        self.n_iter_, self.dual_gap_ = [], np.empty(0)  # of each
+        super()._keep_several(seen, n_targets)
+
+    def _alphas(self, n_targets: int) -> Vector:
+        return np.full(n_targets, float(self.alpha))
+
+    def _solved(self, slopes: Quadratic, lengths: Vector, alpha: float) -> Vector:
+        coefs, gaps, n_iters = descend(
+            slopes,
+            [alpha],
+            l1_ratio=self.l1_ratio,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            positive=self.positive,
+        )
+        self.n_iter_ += n_iters
+        self.dual_gap_ = np.append(self.dual_gap_, gaps)
+        return coefs[:, 0]
 
     def _complaint(self, solution: Solution) -> str | None:
         if not isinstance(solution, Descended):
@@ -277,29 +296,4 @@ class CodedElasticNet(LeastSquares):
             "Objective did not converge. You might want to increase the number of iterations, "
             "check the scale of the features or consider increasing regularisation. Duality gap: "
             f"{self.dual_gap_:.3e}; it ends at tol={self.tol:.1e} of the mean square of the targets"
-        )
-
-
-def check_grid(alphas: Any, eps: float, l1_ratio: float) -> None:
-    """Raise ValueError for strengths that no path can have.
-
-    Parameters
-    ----------
-    alphas : int or array-like
-        Strengths, or how many.
-    eps : float
-        The smallest, as a share of the largest.
-    l1_ratio : float
-        Share of the L1 penalty.
-    """
-    if not isinstance(alphas, Integral):
-        given = np.asarray(alphas, dtype=np.float64)
-        if given.ndim != 1 or not given.size or not (given >= 0.0).all():
-            raise ValueError(f"alphas must be an int or a list of numbers >= 0, got {alphas!r}.")
-    elif alphas < 1 or not eps > 0.0:
-        raise ValueError(f"alphas={alphas} must be at least 1, and eps={eps} above 0.")
-    elif l1_ratio == 0:
-        raise ValueError(
-            "Automatic alpha grid generation is not supported for l1_ratio=0. Please supply a "
-            "grid with the appropriate `alphas=` argument."
         )

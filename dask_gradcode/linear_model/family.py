@@ -41,7 +41,7 @@ class Family:
         mean : float, default=1.0
             Of the targets.
         """
-        if self == Family(0.0, "identity"):
+        if self == _NORMAL:
             return Squared()
         if self == Family(1.0, "log"):
             return Poisson()
@@ -52,7 +52,13 @@ class Family:
         return self.power <= 0 or smallest > 0 or (self.power < 2 and smallest == 0)
 
     def linear(self, mean: float) -> float:
-        """Return the linear predictor of a mean."""
+        """Return the linear predictor of the mean of targets, or raise if it has none."""
+        if not (mean > 0.0 or self == _NORMAL):
+            raise ValueError(
+                f"Regression with power {self.power} and link {self.link!r} needs targets whose "
+                f"mean is positive, got {mean}{', as all y are 0' * (mean == 0)}. Use power=0 "
+                "with link='identity'."
+            )
         return float(np.log(mean)) if self.link == "log" else mean
 
     def mean_of(self, linear: Linear) -> Any:
@@ -88,24 +94,21 @@ class Family:
         """
         self.check(targets.smallest)
         mean = targets.mean
-        unit = targets.unit(has_intercept=has_intercept) if self.link == "identity" else 1.0
-        if self == Family(0.0, "identity"):
-            curvature = 1.0
-        elif mean > 0.0:
+        start, unit, curvature = self.linear(mean), 1.0, 1.0
+        if self != _NORMAL:
             curvature = mean ** ((2.0 if self.link == "log" else 0.0) - self.power)
-        else:
-            raise ValueError(
-                f"Regression with power {self.power} and link {self.link!r} needs targets whose "
-                f"mean is positive, got {mean}{', as all y are 0' * (mean == 0)}. Use power=0 "
-                "with link='identity'."
-            )
+        if self.link == "identity":
+            unit = targets.unit(has_intercept=has_intercept)
         size = unit**2 * curvature
         return Problem(
             self.loss(mean),
             scale=1.0 / targets.weight,
             alpha=alpha,
-            start=self.linear(mean),
+            start=start,
             unit=unit,
             size=size if self.link == "identity" else min(1.0, size),
             curvature=curvature,
         )
+
+
+_NORMAL = Family(0.0, "identity")

@@ -43,6 +43,12 @@ class CodedGeneralisedRegressor(CodedRegressor):
         self._loss = problem.loss
         return problem
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        found = super().score(X, y, sample_weight)
+        if np.isnan(found):  # of dask data: others are checked beforehand
+            raise ValueError("Some value(s) of y are out of the valid range of the loss.")
+        return found
+
     @property
     def _score_loss(self) -> Loss:  # type: ignore[override]
         return self._loss

@@ -219,7 +219,7 @@ class TakesAnyInput(BaseEstimator):
                 del self.feature_names_in_
         return data
 
-    def _validate(self, X: Any, y: Any) -> tuple[Any, Any]:
+    def _validate(self, X: Any, y: Any, *, multi_output: bool = False) -> tuple[Any, Any]:
         refuse_missing(y, "y")
         X, y = validate_data(
             self,
@@ -230,6 +230,7 @@ class TakesAnyInput(BaseEstimator):
             order="C",
             accept_large_sparse=True,
             y_numeric=self._numbers_only,
+            multi_output=multi_output,
         )
         return (csr_array(X) if issparse(X) else X), y
 

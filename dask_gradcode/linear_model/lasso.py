@@ -40,8 +40,10 @@ class CodedLasso(CodedElasticNet):
 
     Attributes
     ----------
-    <regression attributes>
-    dual_gap_ : float
+    <attributes of targets>
+    solver_ : str or Optimizer
+        The solver that was used.
+    dual_gap_ : float or ndarray of shape (n_targets,)
         By how much the objective is above its minimum, at most. Without a penalty it is nan.
     <fit attributes>
 

@@ -41,7 +41,9 @@ class CodedLinearRegression(LeastSquares):
 
     Attributes
     ----------
-    <regression attributes>
+    <attributes of targets>
+    solver_ : str or Optimizer
+        The solver that was used.
     <fit attributes>
 
     References

@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.linear_model.base import CodedEstimator
-from dask_gradcode.linear_model.classifier import CodedClassifier
+from dask_gradcode.linear_model.classifier import CodedProbabilisticClassifier
 from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.parameters import SECOND_ORDER_SOLVERS
 from dask_gradcode.linear_model.problem import Problem
@@ -24,7 +23,7 @@ __all__ = ["CodedLogisticRegression"]
 
 
 @documented
-class CodedLogisticRegression(CodedClassifier):
+class CodedLogisticRegression(CodedProbabilisticClassifier):
     """Logistic regression that does not wait for slow, frozen or dead workers.
 
     Minimises scikit-learn's objective to the letter,
@@ -142,32 +141,10 @@ class CodedLogisticRegression(CodedClassifier):
         return solver
 
     def _problem(self, targets: Targets) -> Problem:
-        labels = targets.labels
-        if labels is None:
-            raise ValueError(
-                f"Unknown label type: {targets.kind}. Maybe you are trying to fit a classifier, "
-                "which expects discrete classes on a regression target with continuous values."
-                + (" Labels of dtype object must be strings." if targets.kind == "unknown" else "")
-            )
-        if len(labels) < 2:
-            raise ValueError(
-                "This solver needs samples of at least 2 classes in the data, but the data "
-                f"contains only one class: {labels.tolist()[0]!r}"
-            )
-        if targets.encoded is None and len(np.unique(labels.astype(np.float64))) < len(labels):
-            raise ValueError(
-                "Some labels are whole numbers too large to be told apart as float64, as which "
-                "workers hold them. Use y.astype(str)."
-            )
-        if self.class_weight == "balanced":
-            absent = targets.weights == 0  # whatever a class without weight is multiplied by
-            class_weight = targets.weight / (len(labels) * np.where(absent, 1.0, targets.weights))
-        else:
-            class_weight = compute_class_weight(self.class_weight, classes=labels, y=labels)
-        self.classes_ = labels
-        weight = float(class_weight @ targets.weights)
+        held, class_weight = self._weigh(targets)
+        weight = float(np.dot(class_weight, targets.weights))
         return Problem(
-            _loss(targets, tuple(map(float, class_weight))),
+            _loss(held, class_weight),
             scale=1.0 / weight,
             alpha=(1.0 - self.l1_ratio) / (self.C * weight),
             l1=self.l1_ratio / (self.C * weight),
@@ -198,11 +175,9 @@ class CodedLogisticRegression(CodedClassifier):
         )
 
 
-def _loss(targets: Targets, class_weight: tuple[float, ...]) -> Loss:
+def _loss(held: tuple[float, ...], class_weight: tuple[float, ...]) -> Loss:
     """Return the loss of the labels as blocks hold them."""
-    labels = targets.labels
-    held = map(float, labels if targets.encoded is None else range(len(labels)))
-    if len(labels) > 2:
-        return Multinomial(tuple(held), class_weight)
+    if len(held) > 2:
+        return Multinomial(held, class_weight)
     _, positive = held
     return Logistic(positive, (class_weight[0], class_weight[1]))

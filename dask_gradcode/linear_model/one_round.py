@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import enet_path
 
+from dask_gradcode.linear_model.descent import descend, to_explain
 from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.optimizers import (
     L1,
@@ -22,9 +21,9 @@ from dask_gradcode.optimizers import (
     Solution,
 )
 from dask_gradcode.optimizers.base import recalled, remember
-from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
+from dask_gradcode.typing import Evaluation, Objective, Vector
 
-__all__ = ["Cholesky", "CoordinateDescent", "descend"]
+__all__ = ["Cholesky", "CoordinateDescent", "Descended"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +150,7 @@ class CoordinateDescent(Optimizer):
             )
         w = model.completed(coefs[:, 0] / lengths)
         n_iter += n_iters[0]
-        is_there = n_iter < max_iter or gaps[0] <= tol * _squares(slopes)
+        is_there = n_iter < max_iter or gaps[0] <= tol * to_explain(slopes)
         solution = _ended(model, w, n_iter, bool(is_there), memory, callback)
         return Descended(**vars(solution))
 
@@ -164,79 +163,6 @@ class Descended(Solution):
     >>> Descended(np.zeros(1), 0.0, np.ones(1), 3, True, "The dual gap is small.").converged
     True
     """
-
-
-def descend(
-    slopes: Quadratic,
-    strengths: Sequence[float] | Vector,
-    *,
-    start: Vector | None = None,
-    l1_ratio: float = 1.0,
-    max_iter: int,
-    tol: float,
-    positive: bool = False,
-) -> tuple[Matrix, Vector, list[int]]:
-    """Run scikit-learn's coordinate descent, for one strength of the penalty after another.
-
-    Parameters
-    ----------
-    slopes : Quadratic
-        Half the squared residuals, as a function of coefficients.
-    strengths : sequence of float
-        What the penalty is multiplied by, the largest first; each begins where the one before it
-        has ended.
-    start : ndarray of shape (n_features,), optional
-        Where the first begins.
-    l1_ratio : float, default=1.0
-        Which share of the penalty is the sum of absolute values; the rest is half the sum of
-        squares.
-    max_iter : int
-        Most passes over the coefficients.
-    tol : float
-        Stop when the dual gap is at most this, times the sum of squares that there is to explain.
-    positive : bool, default=False
-        Whether coefficients must not be negative.
-
-    Returns
-    -------
-    coefs : ndarray of shape (n_features, n_strengths)
-        Coefficients.
-    dual_gaps : ndarray of shape (n_strengths,)
-        By how much each objective is above its minimum, at most.
-    n_iters : list of int
-        Passes over the coefficients.
-
-    Examples
-    --------
-    >>> slopes = Quadratic(np.zeros(2), 5.0, np.array([-3.0, -0.5]), np.eye(2))
-    >>> descend(slopes, [2.0, 1.0], max_iter=10, tol=1e-4)[0]
-    array([[1., 2.],
-           [0., 0.]])
-    """
-    # One row stands for all: beside Gram matrix and products scikit-learn's function needs the
-    # number of rows, which it divides by, and the targets' sum of squares.
-    n = slopes.at.size
-    products = slopes.hessian @ slopes.at - slopes.gradient
-    _, coefs, gaps, n_iters = enet_path(
-        np.zeros((1, n), order="F"),
-        np.sqrt([_squares(slopes)]),
-        alphas=strengths,
-        l1_ratio=l1_ratio,
-        precompute=np.ascontiguousarray(slopes.hessian),
-        Xy=products,
-        coef_init=start,
-        return_n_iter=True,
-        positive=positive,
-        check_input=False,
-        max_iter=max_iter,
-        tol=tol,
-    )
-    return coefs, gaps, [int(n_iter) for n_iter in n_iters]
-
-
-def _squares(slopes: Quadratic) -> float:
-    """Return the sum of squares that coefficients have to explain."""
-    return max(2.0 * slopes(np.zeros(slopes.at.size)).value, 0.0)
 
 
 def _ended(

@@ -8,7 +8,7 @@ import numpy as np
 
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.losses import Layout, Loss
-from dask_gradcode.objective import Anchored
+from dask_gradcode.objective import Anchored, Penalised
 from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Objective, Vector
 
@@ -17,7 +17,7 @@ __all__ = ["Problem"]
 
 @dataclass(frozen=True)
 class Problem:
-    """``scale * sum(loss) + 0.5 * alpha * ||coef||^2 + l1 * sum(|coef|)``, intercepts left free.
+    """``scale * sum(loss) + 0.5 * alpha * ||coef||^2 + l1 * sum(|coef|)``, intercepts mostly free.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class Problem:
     curvature : float, default=1.0
         About the second derivative of the loss of a row: tells where the ridge penalty outweighs
         the data.
+    intercept_alpha : float, default=0.0
+        Of a ridge penalty on the intercepts.
     """
 
     loss: Loss
@@ -44,6 +46,25 @@ class Problem:
     unit: float = 1.0
     size: float = 1.0
     curvature: float = 1.0
+    intercept_alpha: float = 0.0
+
+    def penalised(self, objective: Objective, layout: Layout) -> Penalised:
+        """Return the objective, but for ``l1``, around the sum of the loss.
+
+        Parameters
+        ----------
+        objective : Objective
+            The sum over rows.
+        layout : Layout
+            Of the parameters.
+        """
+        alpha: float | Vector = self.alpha
+        n_penalised = layout.n_slopes
+        if self.intercept_alpha and layout.has_intercept:
+            n_intercepts = layout.n_outputs
+            alpha = np.repeat([self.alpha, self.intercept_alpha], [n_penalised, n_intercepts])
+            n_penalised += n_intercepts
+        return Penalised(objective, scale=self.scale, alpha=alpha, n_penalised=n_penalised)
 
     def coordinates(self, layout: Layout, spread: Spread, *, separate: bool = False) -> Coordinates:
         """Return the coordinates in which a solver works.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -85,12 +86,11 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
 
         Returns
         -------
-        array of shape (n_samples,)
-            Predictions. Lazy for dask input: an array, or for a frame a Series.
+        array of shape (n_samples,) or (n_samples, n_targets)
+            Predictions. Lazy for dask input: an array, or for a frame a Series or a DataFrame.
         """
         check_is_fitted(self, "coef_")
-        linear = Linear(self.coef_, self.intercept_)
-        return predict_with(self, self._mean_of(linear), X, np.empty(0))
+        return self._predicted(X, self._mean_of)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return scikit-learn's score, as a float for any kind of input.
@@ -108,7 +108,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         -------
         float
             The share of the loss of the mean that the model explains: ``R^2``, or ``D^2`` for
-            Poisson, gamma and Tweedie regression. 1 is best.
+            Poisson, gamma and Tweedie regression. 1 is best. Of several targets it is the mean.
         """
         check_containers(X=X, y=y, sample_weight=sample_weight)
         if not (is_dask(X) or is_dask(y)):
@@ -118,8 +118,22 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
 
         check_is_fitted(self, "coef_")
         with computing(self.client, X=X, y=y, sample_weight=sample_weight):
-            linear = predict_with(self, Linear(self.coef_, self.intercept_), X, np.empty(0))
-            return share_explained(self._score_loss, self._link, y, linear, sample_weight)
+            linear = self._predicted(X, lambda linear: linear)
+            columns = [(y, linear)]
+            if self.coef_.ndim > 1:
+                columns = [(_column(y, j), _column(linear, j)) for j in range(len(self.coef_))]
+            shares = [
+                share_explained(self._score_loss, self._link, target, found, sample_weight)
+                for target, found in columns
+            ]
+            return float(np.mean(shares))
+
+    def _predicted(self, X: Any, mean_of: Callable[[Linear], Any]) -> Any:
+        """Return what a function of the linear model says of each row."""
+        linear = Linear(self.coef_.T, self.intercept_)
+        like = np.empty((0, *self.coef_.shape[:-1]))  # a column for each of several targets
+        names = np.arange(like.shape[1]) if like.ndim > 1 else None
+        return predict_with(self, mean_of(linear), X, like, names)
 
     # ---- for subclasses
 
@@ -144,3 +158,8 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
                 "dtype='numeric' is not compatible with arrays of bytes/strings. Convert your "
                 "targets to numeric values explicitly instead."
             )
+
+
+def _column(array: Any, j: int) -> Any:
+    """Return a column of a frame or of an array."""
+    return array[array.columns[j]] if hasattr(array, "columns") else array[:, j]

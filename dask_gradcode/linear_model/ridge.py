@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted
 
@@ -11,6 +12,7 @@ from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.least_squares import LeastSquares
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.targets import Targets
+from dask_gradcode.typing import Vector
 
 __all__ = ["CodedRidge"]
 
@@ -29,8 +31,8 @@ class CodedRidge(LeastSquares):
 
     Parameters
     ----------
-    alpha : float, default=1.0
-        Strength of the penalty, as in scikit-learn.
+    alpha : float or ndarray of shape (n_targets,), default=1.0
+        Strength of the penalty, as in scikit-learn; an array has one for each target.
     <code parameters>
     <solver parameters>
     max_iter : int, default=1000
@@ -45,7 +47,9 @@ class CodedRidge(LeastSquares):
 
     Attributes
     ----------
-    <regression attributes>
+    <attributes of targets>
+    solver_ : str or Optimizer
+        The solver that was used.
     <fit attributes>
 
     References
@@ -61,9 +65,14 @@ class CodedRidge(LeastSquares):
     0.513
     """
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **LeastSquares._parameter_constraints,
+        "alpha": [*LeastSquares._parameter_constraints["alpha"], np.ndarray],
+    }
+
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha: Any = 1.0,
         *,
         code: Any = "auto",
         n_stragglers: int | None = None,
@@ -101,7 +110,19 @@ class CodedRidge(LeastSquares):
         )
 
     def _problem(self, targets: Targets) -> Problem:
-        return self._squares(targets, scale=1.0, alpha=float(self.alpha))
+        return self._squares(targets, scale=1.0, alpha=float(self._alphas(1)[0]))
+
+    def _alphas(self, n_targets: int) -> Vector:
+        """Return the strength of each target's penalty."""
+        alphas = np.ravel(np.asarray(self.alpha, dtype=np.float64))
+        if alphas.size not in (1, n_targets):
+            raise ValueError(
+                "Number of targets and number of penalties do not correspond: "
+                f"{alphas.size} != {n_targets}"
+            )
+        if not (alphas >= 0.0).all():
+            raise ValueError(f"alpha must be at least 0 for each target, got {self.alpha!r}.")
+        return np.broadcast_to(alphas, n_targets)
 
     def to_sklearn(self) -> Ridge:
         """Return a fitted scikit-learn ``Ridge``, for use without Dask."""

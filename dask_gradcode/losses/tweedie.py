@@ -28,6 +28,10 @@ class Tweedie(Loss):
     with the curvature that is expected at the last mean that is. Its minimum is at the target, so
     steps to means that are none are led back.
 
+    It is convex for ``1 <= power <= 2`` with the log link, and for ``0 <= power <= 1`` with the
+    identity. Else second derivatives may be negative, and ``curvature`` is their absolute value, as
+    scikit-learn takes it.
+
     Parameters
     ----------
     power : float, default=1.5
@@ -79,11 +83,6 @@ class Tweedie(Loss):
         return value, slope
 
     def curvature(self, z: Vector, y: Vector) -> Vector:
-        """Return the absolute values of the second derivatives, as scikit-learn takes them.
-
-        The loss is convex for ``1 <= power <= 2`` with the log link, for ``0 <= power <= 1`` with
-        the identity; else second derivatives may be negative.
-        """
         y, log, beyond = self._parts(z, y)
         expected = self._expected(log)
         share = 1.0 - self.power + self._is_log

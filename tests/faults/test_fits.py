@@ -16,7 +16,13 @@ from distributed import Client, Event, get_worker
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
-from dask_gradcode import CodedLogisticRegression, CodedRidge, InsufficientWorkersError, place
+from dask_gradcode import (
+    CodedLasso,
+    CodedLogisticRegression,
+    CodedRidge,
+    InsufficientWorkersError,
+    place,
+)
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
 from dask_gradcode.optimizers import NewtonCholesky
@@ -98,16 +104,18 @@ def test_newtons_coefficients_have_the_same_bits_whoever_is_frozen(
 
 
 def test_least_squares_of_one_round_have_the_same_bits_whoever_is_frozen(client: Client) -> None:
-    rows, found = X + 1e8 * (np.arange(8) % 2), set()
+    rows, found, sparse = X + 1e8 * (np.arange(8) % 2), set(), set()
     with place(rows, Y, code=FractionalRepetition(4, 1)) as data:
         found.add(CodedRidge().fit(data).coef_.tobytes())
+        sparse.add(CodedLasso(0.01).fit(data).coef_.tobytes())
         for role in (1, 2):
             with frozen(pid_of(client, data.addresses[role])):
                 model = CodedRidge().fit(data)
+                sparse.add(CodedLasso(0.01).fit(data).coef_.tobytes())
             (record,) = model.history_
             assert not np.isfinite(record.arrived_at[role])
             found.add(model.coef_.tobytes())
-    assert len(found) == 1
+    assert len(found) == len(sparse) == 1
     assert_allclose(model.coef_, Ridge(solver="svd").fit(rows, Y).coef_, rtol=1e-6)
 
 

@@ -28,6 +28,7 @@ from dask_gradcode import (
     CodedHuberRegressor,
     CodedLasso,
     CodedLinearRegression,
+    CodedLinearSVC,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
@@ -49,6 +50,7 @@ ESTIMATORS: list[Any] = [
     CodedHuberRegressor(alpha=0.01),
     CodedGammaRegressor(),
     CodedTweedieRegressor(power=1.5),
+    CodedLinearSVC(),
 ]
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 

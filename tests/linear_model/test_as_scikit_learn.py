@@ -26,6 +26,7 @@ from dask_gradcode import (
     CodedHuberRegressor,
     CodedLasso,
     CodedLinearRegression,
+    CodedLinearSVC,
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
@@ -52,6 +53,7 @@ ESTIMATORS = [
     CodedHuberRegressor(),
     CodedGammaRegressor(),
     CodedTweedieRegressor(power=1.5),
+    CodedLinearSVC(),
 ]
 
 

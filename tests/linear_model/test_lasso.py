@@ -224,4 +224,4 @@ def test_on_a_cluster(client: Client) -> None:
             found = CodedLinearRegression().fit(data).coef_
             assert_allclose(found, least.coef_, atol=1e-6 * abs(least.coef_).max())
             path = CodedLasso(tol=1e-8).path(data, alphas=[0.2])
-            assert_allclose(path[1][:, 0], model.coef_, atol=1e-9)
+            assert_allclose(path[1][:, 0], model.coef_, atol=1e-6)

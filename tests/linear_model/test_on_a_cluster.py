@@ -15,12 +15,22 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.svm import LinearSVC
 
-from dask_gradcode import CodedLogisticRegression, place
+from dask_gradcode import CodedLinearSVC, CodedLogisticRegression, place
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.optimizers import Nesterov
 from dask_gradcode.rounds import Deadline, Fastest
-from helpers import assert_same_model, gradcode_keys, logistic_data, reference, tight, wait_until
+from helpers import (
+    assert_same_model,
+    frozen,
+    gradcode_keys,
+    logistic_data,
+    pid_of,
+    reference,
+    tight,
+    wait_until,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -169,3 +179,21 @@ def test_a_deadline_nobody_misses_is_exact(client: Client) -> None:
         model = tight(wait=Deadline(60.0), solver="nesterov", tol=1e-9).fit(data)
     assert model.history_.to_frame().exact.all()
     assert_same_model(model, reference().fit(X, Y), atol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+def test_support_vectors_of_many_classes_whoever_is_frozen(client: Client, solver: str) -> None:
+    labels = np.array(["a", "b", "c"])[np.digitize(X[:, 0] + X[:, 1], [-0.5, 0.5])]
+    theirs = LinearSVC(C=0.1, dual=False, tol=1e-10, class_weight="balanced")
+    theirs.fit(X, labels, WEIGHT)
+    model = CodedLinearSVC(C=0.1, solver=solver, class_weight="balanced", tol=1e-8)
+    lazy = chunked(X, labels, WEIGHT)
+    whole = model.fit(*lazy).coef_.tobytes()
+    assert_allclose(model.coef_, theirs.coef_, atol=1e-6)
+    assert_allclose(model.intercept_, theirs.intercept_, atol=1e-6)
+    assert_array_equal(model.predict(lazy[0]).compute(), theirs.predict(X))
+    assert model.score(*lazy) == pytest.approx(theirs.score(X, labels, WEIGHT))
+    with place(*lazy[:2], sample_weight=lazy[2]) as data:
+        for address in data.addresses.values():
+            with frozen(pid_of(client, address)):
+                assert model.fit(data).coef_.tobytes() == whole

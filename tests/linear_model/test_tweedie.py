@@ -90,7 +90,7 @@ def test_bad_parameters_are_refused(parameters: Any, text: str) -> None:
 def test_a_score_refuses_what_a_fit_does() -> None:
     model = CodedGammaRegressor().fit(X, AMOUNTS)
     for fitted in (model, GammaRegressor().fit(X, AMOUNTS)):
-        with pytest.raises((ValueError, AttributeError)):  # scikit-learn 1.9 fails to say it
+        with pytest.raises((ValueError, AttributeError)):  # the twin fails to say it
             fitted.score(X, -AMOUNTS)
     assert model.score(X[:1], model.predict(X[:1])) == pytest.approx(1.0)
 
