@@ -79,9 +79,12 @@ def beside_lazily(X: Any, y: Any) -> tuple[Any, Any]:
     """
     import dask.array as da
 
-    X = X.to_dask_array() if hasattr(X, "to_dask_array") else X
-    y = y.to_dask_array() if hasattr(y, "to_dask_array") else y
-    if not isinstance(y, da.Array):
+    from dask_gradcode.cluster.data.lazy import as_dask_array, held_to_shape, is_dask
+
+    X = held_to_shape(as_dask_array(X, "X"))
+    if is_dask(y):
+        y = as_dask_array(y, "y")
+    else:
         if np.isnan(X.shape[0]) or len(y) != X.shape[0]:
             raise ValueError(
                 f"y has {len(y)} rows in memory, and X has {X.shape[0]} lazy ones: several targets "

@@ -106,21 +106,30 @@ def test_names_of_columns_and_one_penalty_in_an_array() -> None:
     assert not hasattr(model, "feature_names_in_")
 
 
+def in_disorder(frame: Any) -> Any:
+    """Return a frame whose partitions have their columns the other way round."""
+    return frame.map_partitions(
+        lambda part: part.iloc[:, ::-1], meta=frame._meta, enforce_metadata=False
+    )
+
+
 @pytest.mark.cluster
 def test_on_a_cluster(client: Client) -> None:
     theirs = Ridge(PENALTIES).fit(X, Y, WEIGHT)
     frame = dd.from_pandas(pd.DataFrame(X, columns=list("abcde")), npartitions=3)
     chunked = da.from_array(X, chunks=(70, 3))
     weight = da.from_array(WEIGHT, chunks=70)
+    lazy_weight = dd.from_pandas(pd.Series(WEIGHT), npartitions=3)
     for rows, targets, weights in (
         (X, Y, WEIGHT),
         (chunked, da.from_array(Y, chunks=(50, 2)), weight),
         (chunked, Y, weight),
         (chunked.rechunk({1: -1}).map_blocks(csr_array), Y, weight),
+        (frame, dd.from_pandas(pd.DataFrame(Y), npartitions=3), lazy_weight),
         (
-            frame,
-            dd.from_pandas(pd.DataFrame(Y), npartitions=3),
-            dd.from_pandas(pd.Series(WEIGHT), npartitions=3),
+            in_disorder(frame),
+            in_disorder(dd.from_pandas(pd.DataFrame(Y), npartitions=3)),
+            lazy_weight,
         ),
     ):
         model = CodedRidge(PENALTIES).fit(rows, targets, weights)
