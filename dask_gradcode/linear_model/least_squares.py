@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import StrOptions
 
+from dask_gradcode.containers import check_containers
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.kernels import one_blas_thread
@@ -111,9 +112,10 @@ class LeastSquares(CodedRegressor):
         return Seen(slopes.scaled(lengths, coordinates.size), lengths, found.spread.mean)
 
     def _trainer(self, X: Any, y: Any) -> Callable[[Any, Any, Any], Solution | None]:
-        if self._is_placed(X) or n_targets_of(y) == 1:
+        if self._is_placed(X):
             return super()._trainer(X, y)
-        return self._train_several
+        check_containers(X=X, y=y)
+        return super()._trainer(X, y) if n_targets_of(y) == 1 else self._train_several
 
     def _train_several(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Fit a model of each target, all from one round."""
