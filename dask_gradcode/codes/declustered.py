@@ -230,7 +230,7 @@ class DeclusteredRepetition(GradientCode):
 
 
 def _steps(n: int, n_steps: int) -> list[int]:
-    """Return from a worker to those that hold parts of its share: ascending, in [1, n)."""
+    """Return the steps to those that hold parts of a worker's share: ascending, in [1, n)."""
     if n_steps >= n - 1:
         return list(range(1, n))
     found: set[int] = set()
