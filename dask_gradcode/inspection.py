@@ -80,7 +80,7 @@ class Inspector:
     ) -> None:
         self._code = code
         self._size = None if statistic is None else statistic.size
-        self._w_is_finite = w is None or bool(np.isfinite(w).all())
+        self._w, self._w_is_finite = w, True
         self._first: dict[int, tuple[int, _Digest]] = {}  # role, by message
 
     def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
@@ -99,6 +99,8 @@ class Inspector:
             sent = self._code.messages[message]
             what = f"it sent {payload.size} numbers where {self._size} were expected"
             return Doubt((role,), sent.blocks, what, fits=False)
+        if self._w is not None:  # not at the start, for which everybody waits
+            self._w_is_finite, self._w = bool(np.isfinite(self._w).all()), None
         values = payload.values if isinstance(payload, Part) else payload
         has_replicas = len(self._code.senders(message)) > 1
         digest = _digest(values, marked=has_replicas)

@@ -20,7 +20,7 @@ from dask_gradcode.losses import Logistic
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Deadline, Fastest, Round
-from dask_gradcode.rounds.engine import evaluation
+from dask_gradcode.rounds.evaluation import evaluation
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Block
 from helpers import count_rows, logistic_data

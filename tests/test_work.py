@@ -15,7 +15,16 @@ from dask_gradcode.kernels import chunk_rows
 from dask_gradcode.losses import Logistic, Multinomial
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, Work, as_work, compute_payload
+from dask_gradcode.work import (
+    Block,
+    Crew,
+    Piece,
+    Work,
+    as_work,
+    compute_message,
+    compute_payload,
+    pieces_of,
+)
 from helpers import OwnThenNext, count_rows, logistic_data
 
 CYCLIC = CyclicRepetition(5, 2)
@@ -89,8 +98,16 @@ def test_work_runs_on_one_blas_thread() -> None:
         seen.extend(lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas")
         return 0.0, w
 
+    code, blocks, asked = CYCLIC, blocks_of(CYCLIC), as_work(work)
+
+    def cut(leaf: int) -> list[Piece]:
+        return pieces_of(code, code.messages[leaf], blocks, asked, W)
+
     with threadpool_limits(2, "blas"):
-        compute_payload(CYCLIC, CYCLIC.messages[0], blocks_of(CYCLIC), as_work(work), W)
+        compute_payload(code, code.messages[0], blocks, asked, W)
+        for n_threads in (1, 2):
+            compute_message(code, 0, cut, crew=Crew(n_threads))
+    assert len(seen) >= 3 * len(code.messages[0].blocks)
     assert {*seen} == {1}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
+from dask_gradcode.rounds.evaluation import evaluation
 from dask_gradcode.rounds.events import Arrived, Event, Lost, Ready, Unplaced
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
@@ -31,7 +32,7 @@ from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import Work, of_order
 
-__all__ = ["Engine", "Port", "evaluation"]
+__all__ = ["Engine", "Port"]
 
 
 class Port(Protocol):
@@ -274,27 +275,3 @@ class Engine:
             self._hand_over(events, newest)
             if events or self._port.now() >= end:
                 return
-
-
-def evaluation(round_: Round, statistic: Statistic) -> Evaluation:
-    """Return what a round that is done says about the objective, with its record.
-
-    Parameters
-    ----------
-    round_ : Round
-        The round.
-    statistic : Statistic
-        What its payloads contain.
-
-    Raises
-    ------
-    RuntimeError
-        If it is not done.
-    """
-    total = round_.result()
-    value, gradient = float(statistic.value(total)), statistic.gradient(total)
-    record = round_.record(value, float(np.abs(gradient).max(initial=0.0)))
-    # Decoding multiplies the rounding of the messages, which are sums about as large as the value.
-    rounding = 4 * np.finfo(np.float64).eps * max(1.0, record.amplification) * abs(value)
-    hessian = statistic.hessian(total) if statistic.order > 1 else None
-    return Evaluation(value, gradient, record, rounding, hessian)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
 from statistics import median_low
-
-import numpy as np
-from numpy.typing import ArrayLike
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.round import Round
-from dask_gradcode.typing import Mask
 
 __all__ = ["Lateness"]
 
@@ -26,6 +24,40 @@ AT_LEAST = 0.05
 system takes from a process now and then."""
 
 _USUAL = 16  # rounds by which it is known how long others take
+
+
+@dataclass(slots=True)
+class _Worker:
+    """What is known of a worker from round to round."""
+
+    number: int = -1  # of the newest round that it was asked for
+    owes: bool = False  # whether some of its messages to that have not come
+    had: float = 0.0  # the time that it has had for them, in times that others take
+    heard: float = -inf  # when it answered last
+    # since then:
+    silence: float = 0.0  # for how long it has owed something
+    n_asked: int = 0  # how many rounds it was asked for
+    longest: float = 0.0  # the longest of them, in times that others take
+    late: bool = False
+
+    def ask(self, number: int, owes: bool) -> None:
+        self.number, self.owes, self.had = number, owes, 0.0
+        self.n_asked += 1
+
+    def answer(self, now: float) -> None:
+        self.heard, self.late = now, False
+        self.silence = self.longest = self.had = 0.0
+        self.n_asked = 0
+
+    def wait(self, seconds: float, others: float) -> None:
+        self.silence += seconds
+        self.had += seconds / others  # by this round's pace: a whole machine may stand still
+        self.longest = max(self.longest, self.had)
+
+    def straggles(self, others: float) -> bool:
+        alone = self.longest >= CLEARLY
+        in_a_row = self.n_asked >= IN_A_ROW and self.longest >= LONGER
+        return self.silence >= others + AT_LEAST and (alone or in_a_row)
 
 
 class Lateness:
@@ -50,7 +82,7 @@ class Lateness:
     Parameters
     ----------
     code : GradientCode
-        Which role has which messages.
+        Says how many workers there are.
 
     Examples
     --------
@@ -67,23 +99,15 @@ class Lateness:
     """
 
     def __init__(self, code: GradientCode) -> None:
-        n = code.n_workers
-        self._code = code
         self._usual: deque[float] = deque(maxlen=_USUAL)
-        # by worker: the newest round that it was asked for, how many of its messages have not
-        # come, and the time that it has had for them, in times that others take
-        self._number, self._owed, self._had = np.full(n, -1), np.zeros(n, dtype=int), np.zeros(n)
-        # when it answered last, for how long it has owed something since, and how many rounds it
-        # was asked for, the longest of them in times that others take
-        self._heard, self._silence = np.full(n, -np.inf), np.zeros(n)
-        self._n_asked, self._longest = np.zeros(n), np.zeros(n)
-        self._late: Mask = np.zeros(n, dtype=bool)
+        self._workers = [_Worker() for _ in range(code.n_workers)]
 
     def heard(self, round_: Round, role: int, now: float) -> None:
         """Note an answer that came after the end of its round, which has it entered already."""
-        self._answer(role, now)
-        if round_.number == self._number[role]:
-            self._owed[role] = len(round_.state.owed(role))
+        worker = self._workers[role]
+        worker.answer(now)
+        if round_.number == worker.number:
+            worker.owes = bool(round_.state.owed(role))
 
     def end(self, round_: Round, asked: Mapping[int, float]) -> set[int]:
         """Learn from a round that is done, and return who of the silent is late.
@@ -103,31 +127,26 @@ class Lateness:
         """
         state, now = round_.state, round_.state.started + round_.seconds
         others = self._time_others_take(round_)
-        roles = list(asked)
-        new = sorted(state.restored | state.placed)
-        self._owed[new] = 0  # it knows nothing of what was asked of another worker
-        self._number[roles] = round_.number
-        self._owed[roles] = [len(state.owed(role)) for role in roles]
-        self._had[roles] = 0.0
-        self._n_asked[roles] += 1
-        since = np.maximum(self._heard, state.started)
-        since[roles] = np.maximum(since[roles], list(asked.values()))
-        counts = (self._owed > 0) & (len(self._usual) > 1)  # in the first one connections open
-        lasted = np.where(counts, np.maximum(now - since, 0.0), 0.0)
-        self._silence += lasted
-        self._had += lasted / others  # by this round's pace: a whole machine may stand still
-        self._longest = np.maximum(self._longest, self._had)
-        self._answer([*{answer.role for answer in state.answers}, *new], now)
-        silent = np.zeros_like(self._late)
-        silent[list(state.unanswered(round_.seconds))] = True
-        self._late |= silent & self._straggle(others)
-        late = self._owed > 0 if round_.out_of_time else self._late
-        return set(np.flatnonzero(silent & late).tolist())
-
-    def _answer(self, roles: ArrayLike, now: float) -> None:
-        index = np.asarray(roles, dtype=int)
-        self._heard[index], self._late[index] = now, False
-        self._silence[index] = self._n_asked[index] = self._longest[index] = self._had[index] = 0
+        counts = len(self._usual) > 1  # in the first one connections open
+        new = state.restored | state.placed
+        answered = new.union(answer.role for answer in state.answers)
+        for role, worker in enumerate(self._workers):
+            if role in new:  # it knows nothing of what was asked of another worker
+                worker.owes = False
+            since = max(worker.heard, state.started)
+            if role in asked:
+                worker.ask(round_.number, bool(state.owed(role)))
+                since = max(since, asked[role])
+            if role in answered:
+                worker.answer(now)
+            elif worker.owes and counts:
+                worker.wait(max(now - since, 0.0), others)
+        silent = {role: self._workers[role] for role in state.unanswered(round_.seconds)}
+        for worker in silent.values():
+            worker.late = worker.late or worker.straggles(others)
+        if round_.out_of_time:
+            return {role for role, worker in silent.items() if worker.owes}
+        return {role for role, worker in silent.items() if worker.late}
 
     def _time_others_take(self, round_: Round) -> float:
         """Return seconds, above 0."""
@@ -135,9 +154,3 @@ class Lateness:
         this = max(median_low(came), 1e-9)
         self._usual.append(this)
         return max(this, median_low(self._usual))
-
-    def _straggle(self, others: float) -> Mask:
-        alone = self._longest >= CLEARLY
-        in_a_row = (self._n_asked >= IN_A_ROW) & (self._longest >= LONGER)
-        straggle: Mask = (self._silence >= others + AT_LEAST) & (alone | in_a_row)
-        return straggle

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.forest import Forest, leaves
-from dask_gradcode.kernels import never
+from dask_gradcode.kernels import never, one_blas_thread
 from dask_gradcode.typing import Vector
 from dask_gradcode.work.crew import ALONE, Crew
 from dask_gradcode.work.pairs import Pairs
@@ -110,11 +110,12 @@ class Climb:
         if crew.n_threads > 1:
             done = crew.each(self._compute, self._steps(cut), should_stop)
             return self.payload if done else None
-        while self.running is not None:
-            payload = add_up(cut(self.running), self._unused, should_stop)
-            if payload is None:
-                return None
-            self.take(self.running, payload)
+        with one_blas_thread():
+            while self.running is not None:
+                payload = add_up(cut(self.running), self._unused, should_stop)
+                if payload is None:
+                    return None
+                self.take(self.running, payload)
         return self.payload
 
     def cut(self) -> dict[int, Vector]:
@@ -146,7 +147,9 @@ class Climb:
             return
         with self._lock:
             out = pairs.room(piece.size)
-        if not piece.compute(out, lambda: should_stop() or leaf not in self._left):
+        with one_blas_thread():  # on each thread, as some builds of BLAS want it
+            done = piece.compute(out, lambda: should_stop() or leaf not in self._left)
+        if not done:
             self._unused.append(out)
             return
         with self._lock:

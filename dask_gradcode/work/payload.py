@@ -42,7 +42,7 @@ class Piece(NamedTuple):
     sums: Sequence[tuple[int, Block, float, Work]]
 
     def compute(self, out: Vector, should_stop: Callable[[], bool]) -> bool:
-        """Compute the piece.
+        """Compute the piece, with as many BLAS threads as are set: let it be one.
 
         Parameters
         ----------
@@ -62,14 +62,13 @@ class Piece(NamedTuple):
             Whatever the work raises, with a note that names the block.
         """
         out[:] = 0.0
-        with one_blas_thread():
-            for index, block, coefficient, work in self.sums:
-                try:
-                    if not work.add(block, self.w, coefficient, out, should_stop):
-                        return False
-                except Exception as error:
-                    error.add_note(f"while computing block {index}")
-                    raise
+        for index, block, coefficient, work in self.sums:
+            try:
+                if not work.add(block, self.w, coefficient, out, should_stop):
+                    return False
+            except Exception as error:
+                error.add_note(f"while computing block {index}")
+                raise
         return True
 
 
@@ -178,7 +177,8 @@ def compute_payload(
     >>> compute_payload(code, code.messages[0], blocks, as_work(square), np.array([3.0]))
     array([18., 12.])
     """
-    return add_up(pieces_of(code, message, blocks, work, w), [], should_stop)
+    with one_blas_thread():
+        return add_up(pieces_of(code, message, blocks, work, w), [], should_stop)
 
 
 def add_up(

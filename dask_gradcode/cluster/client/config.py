@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import dask.config
 from dask.utils import parse_timedelta
 
@@ -35,7 +37,12 @@ def seconds(key: str) -> float:
     >>> seconds("gradcode.timeouts.recover")
     60.0
     """
-    return float(parse_timedelta(dask.config.get(key, DEFAULTS[key])))
+    return _parsed(dask.config.get(key, DEFAULTS[key]))
+
+
+@lru_cache  # a round asks for two of them
+def _parsed(setting: str | float) -> float:
+    return float(parse_timedelta(setting))
 
 
 def large_arguments() -> dask.config.set:

@@ -88,8 +88,8 @@ class Columns:
     def cut(self, w: Vector) -> Callable[[int], Vector]:
         """Return a function from a role to what it needs of ``w``.
 
-        That is its columns, and what comes after the features. What several roles need is cut once,
-        when the first of them is asked about.
+        That is a copy of its columns, and of what comes after the features. What several roles need
+        is cut once, when the first of them is asked about.
         """
         n_slopes = self._n_features * self._per_column
         by_column = w[:n_slopes].reshape(self._n_features, self._per_column)
@@ -97,13 +97,14 @@ class Columns:
 
         def part(role: int) -> Vector:
             columns = self._columns(role)
-            if columns is None:
-                return w
             if id(columns) not in parts:
-                # all are in range: "clip" saves a look at that
-                slopes = by_column.take(columns, axis=0, mode="clip").ravel()
-                parts[id(columns)] = np.concatenate([slopes, w[n_slopes:]])
+                parts[id(columns)] = w.copy() if columns is None else cut(columns)
             return parts[id(columns)]
+
+        def cut(columns: NDArray[np.int32]) -> Vector:
+            # all are in range: "clip" saves a look at that
+            slopes = by_column.take(columns, axis=0, mode="clip").ravel()
+            return np.concatenate([slopes, w[n_slopes:]])
 
         return part
 

@@ -106,8 +106,11 @@ class StreamTransport:
     def begin(self, round: int, w: Vector, order: int) -> None:
         self._round, self._order = round, order
         self._statistic = of_order(self._work, order).statistic(w)
-        w = np.array(w, dtype=np.float64)  # a copy: the caller may change it
-        self._part = (lambda role: w) if self._columns is None else self._columns.cut(w)
+        if self._columns is None:
+            whole = np.array(w, dtype=np.float64)  # a copy: the caller may change it
+            self._part = lambda role: whole
+        else:
+            self._part = self._columns.cut(np.asarray(w, dtype=np.float64))
         self._asks = {}
         for link in self._links.values():
             link.forget(round)
