@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -106,7 +107,8 @@ def test_work_runs_on_one_blas_thread() -> None:
     with threadpool_limits(2, "blas"):
         compute_payload(code, code.messages[0], blocks, asked, W)
         for n_threads in (1, 2):
-            compute_message(code, 0, cut, crew=Crew(n_threads))
+            with closing(Crew(n_threads)) as crew:
+                compute_message(code, 0, cut, crew=crew)
     assert len(seen) >= 3 * len(code.messages[0].blocks)
     assert {*seen} == {1}
 
