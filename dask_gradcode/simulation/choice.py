@@ -220,8 +220,8 @@ def choose(
     >>> from dask_gradcode.stragglers import ParetoDelay
     >>> choose(ParetoDelay(1.5, 0.1), 4, work=0.2, max_stragglers=1, data_bytes=2**30)
     code                     n   s    seconds    load       memory
-    fractional               4   1     0.3439   50.0%    512.0 MiB
-    cyclic                   4   1     0.4314   50.0%    512.0 MiB
+    fractional               4   1     0.3447   50.0%    512.0 MiB
+    cyclic                   4   1     0.4322   50.0%    512.0 MiB
     declustered              4   1     0.5141   50.0%    512.0 MiB
     partial-fractional       4   1     0.6217   33.3%    341.3 MiB
     partial-cyclic           4   1     0.6235   33.3%    341.3 MiB

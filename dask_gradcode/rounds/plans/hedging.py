@@ -12,6 +12,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.events import Event, Failed, Lost, Ready
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.plans.base import Planner, Policy, ask
+from dask_gradcode.rounds.plans.dues import PATIENCE
 from dask_gradcode.rounds.plans.helping import Helping
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
@@ -24,6 +25,11 @@ AT_ONCE = 0.001
 LEARN_EVERY = 16
 """Rounds after which those come first who were not needed: they may have become faster."""
 
+TOLERABLE, TOO_LITTLE = 1.5, 0.005
+"""In times that rounds take, and in seconds beyond: how long a round may last in which the others
+were needed, without it having been wrong to spare them. A machine that does other things now and
+then takes as much; and who is not spared may work on the same machine, in vain."""
+
 _FIRST = 2  # rounds without waiting at first: one alone, with its connections, says little
 _LEAST, _MOST = 16, 1024  # rounds without waiting, after a round that has shown it to be wrong
 _CHANGES = Ready, Lost, Failed  # of who can be asked
@@ -34,12 +40,13 @@ class Hedging(Policy):
     """Ask those whose answers the last round used, and the others when those are late.
 
     While no worker straggles, those who were not needed in the last round are spared: they are
-    asked only when the round has lasted as long as rounds do. They take no processor from the
-    others where they share one, nor the client's connection, and redundancy costs nothing. The
-    first round in which they were needed after all, or in which a wait rule wanted more than the
-    others had sent, lasts up to twice as long; for at least 16 rounds after it, and twice as many
-    with each such round that comes soon again, nobody is spared: the others are asked a
-    millisecond after the first. Nor is anybody in the first two rounds.
+    asked only when the round has lasted 1.15 times as long as rounds do. They take no processor
+    from the others where they share one, nor the client's connection, and redundancy costs nothing.
+    The first round in which they were needed after all, or in which a wait rule wanted more than
+    the others had sent, lasts up to 2.15 times as long. If it lasts 1.5 times as long, nobody is
+    spared for at least 16 rounds after it, and twice as many with each such round that comes soon
+    again: the others are asked a millisecond after the first. Nor is anybody in the first two
+    rounds.
 
     Examples
     --------
@@ -67,6 +74,7 @@ class _Hedging(Planner):
         self._others_waited = False  # in the round that is running
         self._n_at_once = _FIRST  # rounds yet in which nobody is spared
         self._penalty, self._n_calm = _LEAST, 0  # and how many such rounds come after an error
+        self._tolerable = 0.0  # seconds of this round
 
     def begin(self, state: State, now: float) -> list[Order]:
         self._n_rounds += 1
@@ -80,7 +88,9 @@ class _Hedging(Planner):
             return ask(sorted(roles, key=lambda role: role in likely), state)
         self._others.extend(role for role in roles if role not in likely)
         self._others_waited = self._n_at_once == 0
-        wait = max(median_low(self._seconds), AT_ONCE) if self._others_waited else AT_ONCE
+        usual = median_low(self._seconds)
+        self._tolerable = max(TOLERABLE * usual, usual + TOO_LITTLE)
+        wait = max(PATIENCE * usual, AT_ONCE) if self._others_waited else AT_ONCE
         if self._others:
             self.look_at = now + wait
         return ask(sorted(likely), state)
@@ -108,7 +118,8 @@ class _Hedging(Planner):
     def end(self, record: RoundRecord) -> None:
         needed = frozenset(np.flatnonzero(record.used).tolist())
         if self._others_waited and self._likely is not None:
-            self._judge(needed <= self._likely and not self._wanted_more(record))
+            enough = needed <= self._likely and not self._wanted_more(record)
+            self._judge(enough or record.seconds <= self._tolerable)
         self._n_at_once = max(0, self._n_at_once - 1)
         self._likely = needed
         self._seconds.append(record.seconds)
