@@ -30,7 +30,7 @@ from dask_gradcode.rounds.log import RoundLog, Testimony
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome
 from dask_gradcode.rounds.patience import Patience, Waiting
-from dask_gradcode.rounds.plans import Everybody, Planner
+from dask_gradcode.rounds.plans import Everybody, Planner, Policy
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
@@ -116,15 +116,15 @@ class Round:
         self._arbiter = Arbiter(number, self._wait, self._waiting, self.state, self._answers)
 
     @classmethod
-    def replay(cls, log: RoundLog, planner: Planner | None = None) -> Round:
+    def replay(cls, log: RoundLog, plan: Policy | None = None) -> Round:
         """Run a round again from its log, without a cluster.
 
         Parameters
         ----------
         log : RoundLog
             What happened.
-        planner : Planner, optional
-            Who is asked, and when, such as ``Hedging().start(log.code)``. None: as then.
+        plan : Policy, optional
+            Who is asked, and when, by a plan that knows of no earlier rounds. None: as then.
 
         Returns
         -------
@@ -136,8 +136,9 @@ class Round:
         ValueError
             If nothing has happened: the round was interrupted before it began.
         """
-        planner, witness = planner or log.planner.copy(), Testimony(log.steps)
-        round_ = cls(log.number, log.code, log.wait, planner, log.patience, witness=witness)
+        planner = log.planner.copy() if plan is None else plan.start(log.code)
+        known = log.number, log.code, log.wait, planner, log.patience
+        round_ = cls(*known, witness=Testimony(log.steps))
         log.retell(round_.begin, round_.handle)
         if round_.outcome is not None:
             round_.forget()

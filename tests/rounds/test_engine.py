@@ -32,6 +32,7 @@ from dask_gradcode.rounds import (
     Order,
     Overdue,
     Patience,
+    Planner,
     Policy,
     Ready,
     Round,
@@ -340,6 +341,23 @@ def test_a_log_can_be_kept_and_tells_what_happened(tmp_path: object) -> None:
     assert replayed.outcome == round_.outcome
     with pytest.raises(RuntimeError, match="let go"):
         replayed.result()
+
+
+class Nobody(Policy):
+    """Asks nobody."""
+
+    def start(self, code: GradientCode) -> Planner:
+        return Planner()
+
+
+def test_a_round_can_be_replayed_with_another_plan() -> None:
+    code = FractionalRepetition(2, 1)
+    round_ = Round(0, code)  # everybody is asked
+    round_.begin([], 0.0)
+    round_.handle(Arrived(0, 1, 0, np.zeros(0)), 1.0)
+    again = Round.replay(round_.log, plan=Nobody())
+    assert [step.orders for step in again.log.steps] == [[], []]
+    assert again.outcome == Done()
 
 
 def test_a_round_that_was_interrupted_before_it_began_cannot_be_replayed() -> None:
