@@ -61,7 +61,7 @@ class InTurn(Work):
     n_points: int
 
     def statistic(self, w: Vector) -> Several:
-        return Several(self.work.statistic(self._points(w)[0]), self.n_points)
+        return Several(self.work.statistic(self._point(w, 0)), self.n_points)
 
     @property
     def per_column(self) -> int | None:
@@ -73,7 +73,7 @@ class InTurn(Work):
         return self.work.is_foreign
 
     def parts(self, block: Block, w: Vector) -> Sequence[Work]:
-        parts = self.work.parts(block, self._points(w)[0])
+        parts = self.work.parts(block, self._point(w, 0))
         return [replace(self, work=part) for part in parts]
 
     def add(
@@ -85,15 +85,15 @@ class InTurn(Work):
         should_stop: Callable[[], bool],
     ) -> bool:
         several = self.statistic(w)
-        for k, point in enumerate(self._points(w)):
+        for k in range(self.n_points):
             total = several.point(out, k).copy()
-            if not self.work.add(block, point, coefficient, total, should_stop):
+            if not self.work.add(block, self._point(w, k), coefficient, total, should_stop):
                 return False
             several.point(out, k)[:] = total
         return True
 
-    def _points(self, w: Vector) -> Sequence[Vector]:
-        return [point.copy() for point in w.reshape(-1, self.n_points).T]
+    def _point(self, w: Vector, k: int) -> Vector:
+        return w[k :: self.n_points].copy()
 
 
 @dataclass(frozen=True)
