@@ -36,6 +36,7 @@ from dask_gradcode.work import (
     of_order,
     pieces_of,
 )
+from dask_gradcode.work.points import LossAtPoints
 from helpers import logistic_data
 
 every_code = pytest.mark.parametrize("code", FEW, ids=repr)
@@ -246,6 +247,16 @@ def test_hessians_of_several_points_have_the_bits_of_each(loss: Loss) -> None:
         alone = np.zeros(several.each.size)
         assert single.add(block, w, 2.0, alone, lambda: False)
         assert_array_equal(several.point(total, k), alone)
+
+
+@pytest.mark.parametrize("loss", [Logistic(), Multinomial((0.0, 1.0))], ids=repr)
+def test_a_loss_at_one_point_is_that_loss(loss: Loss) -> None:
+    z = np.random.default_rng(0).normal(size=(7, loss.n_outputs))
+    z, y = z if loss.n_outputs > 1 else z[:, 0], np.arange(7) % 2.0
+    for found, expected in zip(
+        LossAtPoints(loss, 1).pointwise(z, y), loss.pointwise(z, y), strict=True
+    ):
+        assert_array_equal(found.reshape(expected.shape), expected)
 
 
 def test_no_point_is_an_error() -> None:

@@ -137,7 +137,7 @@ class LossAtPoints(Loss):
 
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
         n_rows, n_points = len(z), self.n_points
-        n_columns = z.shape[1] // n_points
+        n_columns = (z.shape[1] if z.ndim > 1 else 1) // n_points
         # as each row stands alone, a row at another point is one more row
         of_points = z.reshape(n_rows, n_columns, n_points).transpose(2, 0, 1)
         columns = of_points.reshape(n_points * n_rows, n_columns)
