@@ -69,8 +69,8 @@ class Inspector:
     ----------
     code : GradientCode
         Says which messages several workers can send.
-    w : ndarray of shape (n_parameters,), optional
-        The point. None: it counts as finite.
+    w : ndarray, optional
+        The point, or the points. None: it counts as finite.
     statistic : Statistic, optional
         What payloads contain. None: sizes are not checked.
     """

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import (
@@ -23,7 +24,8 @@ from dask_gradcode.rounds import (
     Round,
     WaitRule,
 )
-from dask_gradcode.typing import Evaluation, Objective, Vector, second_order
+from dask_gradcode.several import abreast, n_points_of
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, many, second_order
 from dask_gradcode.work import (
     Block,
     Piece,
@@ -91,6 +93,23 @@ class InProcessObjective:
         """Run one round, for a Hessian, too."""
         return self._engine.second_order(w)
 
+    def many(self, W: ArrayLike) -> list[Evaluation]:
+        """Evaluate at several points in one round, or in as few as their bytes ask for.
+
+        Parameters
+        ----------
+        W : array-like of shape (n_points, n_parameters)
+            A point in each row.
+
+        Returns
+        -------
+        list of Evaluation
+            Those of single calls within rounding, as each pass over the rows serves all points. Of
+            what has no such pass, as a block function, bit for bit. Evaluations of a round share
+            its record.
+        """
+        return self._engine.many(W)
+
 
 class _Here:
     """A port to this process: computes a message whenever the round waits for one."""
@@ -114,9 +133,9 @@ class _Here:
     def patience(self) -> Patience:
         return Patience()  # who is silent stays silent
 
-    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost]:
-        self._round, self._w, self._asked = round, w, []
-        self._work = of_order(self._works, order)
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[Lost]:
+        self._round, self._w, self._asked = round, abreast(w), []
+        self._work = of_order(self._works, order, n_points_of(w))
         self._met.clear()
         self._reached = {}
         return []
@@ -187,6 +206,12 @@ class Penalised:
     def second_order(self, w: Vector) -> Evaluation:
         """Evaluate with a Hessian."""
         return self._penalised(w, second_order(self._objective, w))
+
+    def many(self, W: Matrix) -> list[Evaluation]:
+        """Evaluate at several points, (n_points, n_parameters), in one round."""
+        return [
+            self._penalised(w, seen) for w, seen in zip(W, many(self._objective, W), strict=True)
+        ]
 
     def _penalised(self, w: Vector, seen: Evaluation) -> Evaluation:
         slopes = w[: self._n_penalised]

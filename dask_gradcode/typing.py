@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 __all__ = [
     "Evaluation",
+    "ManyPointsObjective",
     "Mask",
     "Matrix",
     "Objective",
@@ -19,6 +20,7 @@ __all__ = [
     "Rows",
     "SecondOrderObjective",
     "Vector",
+    "many",
     "second_order",
 ]
 
@@ -164,3 +166,64 @@ def second_order(objective: Objective, w: Vector) -> Evaluation:
             "LBFGS(), which is solver='lbfgs'."
         )
     return objective.second_order(w)
+
+
+@runtime_checkable
+class ManyPointsObjective(Objective, Protocol):
+    """An objective that evaluates several points at once, for about the price of one.
+
+    Examples
+    --------
+    >>> class Bowl:
+    ...     def __call__(self, w: Vector) -> Evaluation:
+    ...         return Evaluation(float(w @ w), 2 * w)
+    ...
+    ...     def many(self, W: Matrix) -> list[Evaluation]:
+    ...         values = np.einsum("ij,ij->i", W, W)
+    ...         return [Evaluation(float(v), 2 * w) for v, w in zip(values, W, strict=True)]
+    >>> isinstance(Bowl(), ManyPointsObjective)
+    True
+    """
+
+    def many(self, W: Matrix, /) -> list[Evaluation]:
+        """Evaluate at each row of ``W``, of shape (n_points, n_parameters)."""
+        ...
+
+
+def many(objective: Objective, W: Matrix) -> list[Evaluation]:
+    """Evaluate an objective at several points at once.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate.
+    W : ndarray of shape (n_points, n_parameters)
+        Where.
+
+    Returns
+    -------
+    list of Evaluation
+        One for each point.
+
+    Raises
+    ------
+    TypeError
+        If it evaluates one point at a time only.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.losses import Squared
+    >>> from dask_gradcode.objective import InProcessObjective
+    >>> from dask_gradcode.work import Block
+    >>> block = Block(np.array([[1.0], [2.0]]), np.zeros(2))
+    >>> objective = InProcessObjective(Uncoded(1), {0: block}, Squared())
+    >>> [seen.value for seen in many(objective, np.array([[0.0], [1.0], [2.0]]))]
+    [0.0, 2.5, 10.0]
+    """
+    if not isinstance(objective, ManyPointsObjective):
+        raise TypeError(
+            f"Several points are to be evaluated at once, and {objective!r} has no method many(W). "
+            "Evaluate one after the other."
+        )
+    return objective.many(W)

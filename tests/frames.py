@@ -56,6 +56,7 @@ UNREADABLE = {
     "odd": (header(kind=Kind.BEGIN, size=13), "frame BEGIN of 13 bytes"),
     "too-many-asks": (header(kind=Kind.BEGIN, number=3, size=24), "does not fit its number 3"),
     "asks-below-none": (header(kind=Kind.BEGIN, number=-1, size=16), "does not fit its number"),
+    "nothing-but-asks": (header(kind=Kind.BEGIN, number=2, size=24), "does not fit its number 2"),
     "asks": (header(kind=Kind.ASK, number=2, size=8), "frame ASK of 8 bytes"),
     "drops": (header(kind=Kind.DROP, number=2, size=8), "frame DROP of 8 bytes"),
     "yields": (header(kind=Kind.YIELD, size=8), "frame YIELD of 8 bytes"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CORE = ["codes", "losses", "optimizers", "stragglers", "payloads", "kernels", "work", "inspection"]
-CORE += ["rounds", "objective", "history", "simulation", "html"]
+CORE += ["rounds", "objective", "history", "simulation", "html", "several"]
 HEAVY = ["dask", "distributed", "sklearn", "mpi4py", "dask_mpi", "pandas", "matplotlib"]
 
 

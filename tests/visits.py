@@ -32,10 +32,10 @@ class Visit:
         link.connect(self.sock)
         self.round = -1
 
-    def begin(self, w: Vector, *asks: int) -> None:
+    def begin(self, w: Vector, *asks: int, n_points: int = 1) -> None:
         self.round += 1
         self.link.forget(self.round)
-        head = np.array([*asks, 1], dtype=np.int64)  # and the order of derivatives
+        head = np.array([*asks, 1, n_points], dtype=np.int64)  # 1: the order of derivatives
         self.link.begin(pack(Kind.BEGIN, self.round, len(asks), head, w))
 
     def next(self) -> Frame:

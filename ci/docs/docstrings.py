@@ -27,6 +27,7 @@ MODULES = (
     "optimizers",
     "payloads",
     "rounds",
+    "several",
     "simulation",
     "stragglers",
     "typing",

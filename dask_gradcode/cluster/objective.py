@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from numpy.typing import ArrayLike
+
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.inspection import Doubt
@@ -117,20 +119,48 @@ class ClusterObjective:
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """
-        return self._run(self._engine, w)
+        [seen] = self._run(lambda: [self._engine(w)])
+        return seen
 
     @one_blas_thread()
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round, for a Hessian, too; raises TypeError if the work has none."""
-        return self._run(self._engine.second_order, w)
+        [seen] = self._run(lambda: [self._engine.second_order(w)])
+        return seen
 
-    def _run(self, evaluate: Callable[[Vector], Evaluation], w: Vector) -> Evaluation:
+    @one_blas_thread()
+    def many(self, W: ArrayLike) -> list[Evaluation]:
+        """Evaluate at several points in one round, or in as few as their bytes ask for.
+
+        Parameters
+        ----------
+        W : array-like of shape (n_points, n_parameters)
+            A point in each row.
+
+        Returns
+        -------
+        list of Evaluation
+            Those of single calls within rounding, as each pass over the rows serves all points. Of
+            what has no such pass, as a block function, bit for bit. Evaluations of a round share
+            its record.
+
+        Raises
+        ------
+        ValueError
+            If ``W`` has another shape.
+        Exception
+            As for a call.
+        """
+        return self._run(lambda: self._engine.many(W))
+
+    def _run(self, evaluate: Callable[[], list[Evaluation]]) -> list[Evaluation]:
         self._data.check_open()
         if self._is_first:
             self._warn_if_incomplete()
         with self._interrupts():
-            seen = evaluate(w)
-        self._tell_if_complete(seen.record)
+            seen = evaluate()
+        for one in seen:
+            self._tell_if_complete(one.record)
         self._tell()
         return seen
 

@@ -49,7 +49,7 @@ from dask_gradcode.rounds import (
     Unplaced,
     Yield,
 )
-from dask_gradcode.typing import Vector
+from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work
 
 __all__ = ["ClusterPort"]
@@ -133,7 +133,9 @@ class ClusterPort:
     def patience(self) -> Patience:
         return Patience(seconds("gradcode.timeouts.recover"), seconds("gradcode.timeouts.round"))
 
-    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost | Unplaced | Ready]:
+    def begin(
+        self, round: int, w: Vector | Matrix, order: int
+    ) -> Sequence[Lost | Unplaced | Ready]:
         self._reopen_if_interrupted()
         news = self._presence.begin()
         self._asked.clear()

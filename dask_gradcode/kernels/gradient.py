@@ -36,13 +36,15 @@ def add_value_and_gradient(
     total: Vector,
     should_stop: Callable[[], bool] = never,
     run: slice | None = None,
+    statistic: Statistic | None = None,
 ) -> bool:
     """Add a multiple of a loss's value and gradient over some rows to ``total``.
 
     Parameters
     ----------
     loss : Loss
-        Sums ``sample_weight * loss(X @ coef + intercept, y)`` over the rows.
+        Sums ``sample_weight * loss(X @ coef + intercept, y)`` over the rows. Its values may have
+        shape (n_points, n_rows), if the statistic has several points.
     X : ndarray or csr_array of shape (n_rows, n_features)
         Dense rows in C order.
     y : ndarray of shape (n_rows,)
@@ -54,12 +56,14 @@ def add_value_and_gradient(
         :class:`~dask_gradcode.losses.Layout`.
     coefficient : float
         The multiple.
-    total : ndarray of shape (Statistic.at(w).size,)
+    total : ndarray of shape (statistic.size,)
         A payload; value and gradient are added to it in place.
     should_stop : callable, optional
         Asked between chunks of rows.
     run : slice, optional
         Which rows. None: all of them.
+    statistic : Statistic, optional
+        Where in the payload they are. None: one value and its gradient.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def add_value_and_gradient(
     first, last, _ = (run or slice(None)).indices(X.shape[0])
     layout = loss.layout(X.shape[1], w.size)
     coef, intercept, own = layout.coef(w), layout.intercept(w), layout.own(w)
-    n_outputs, statistic = layout.n_outputs, Statistic.at(w)
+    n_outputs, statistic = layout.n_outputs, statistic or Statistic.at(w)
     total_value, gradient = statistic.value(total), statistic.gradient(total)
     part_of = SparseRows if issparse(X) else DenseRows
     step = chunk_rows(X, n_outputs)
@@ -104,7 +108,7 @@ def add_value_and_gradient(
         if sample_weight is not None:
             value = value * sample_weight[chunk]
             derivative = derivative * sample_weight[chunk, None]
-        total_value[()] += coefficient * value.sum()
+        total_value[()] += coefficient * value.sum(axis=-1)
         signed = coefficient * derivative  # coefficient x sample weight x derivative: one factor
         columns = signed.sum(axis=0) if z.shape[1] > 1 else [signed.sum()]
         if own.size:

@@ -2,6 +2,7 @@
 
 from dask_gradcode.optimizers.base import Callback, Memory, Optimizer, Solution
 from dask_gradcode.optimizers.gradient_descent import GradientDescent
+from dask_gradcode.optimizers.in_step import in_step
 from dask_gradcode.optimizers.lbfgs import LBFGS
 from dask_gradcode.optimizers.nesterov import Nesterov
 from dask_gradcode.optimizers.newton import NewtonCholesky
@@ -18,4 +19,5 @@ __all__ = [
     "NewtonCholesky",
     "Optimizer",
     "Solution",
+    "in_step",
 ]

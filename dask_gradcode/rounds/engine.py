@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
-from dask_gradcode.rounds.evaluation import evaluation
+from dask_gradcode.rounds.batches import batches
+from dask_gradcode.rounds.evaluation import evaluation, evaluations
 from dask_gradcode.rounds.events import Arrived, Event, Lost, Ready, Unplaced
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
@@ -29,7 +31,8 @@ from dask_gradcode.rounds.plans import Balancing, Everybody, Policy
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
-from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.several import Several, abreast, n_points_of
+from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Work, of_order
 
 __all__ = ["Engine", "Port"]
@@ -74,15 +77,17 @@ class Port(Protocol):
         """Return how long a round waits for those without whom it cannot end."""
         ...
 
-    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost | Unplaced | Ready]:
+    def begin(
+        self, round: int, w: Vector | Matrix, order: int
+    ) -> Sequence[Lost | Unplaced | Ready]:
         """Begin a round, which supersedes every older one; say who is absent, who has come back.
 
         Parameters
         ----------
         round : int
             Its number.
-        w : ndarray of shape (n_parameters,)
-            The point.
+        w : ndarray of shape (n_parameters,) or (n_points, n_parameters)
+            The point, or the points: their payloads then come abreast.
         order : {1, 2}
             Up to which order derivatives are wanted.
 
@@ -198,18 +203,31 @@ class Engine:
         """Run one round for value, gradient and Hessian; TypeError if the work has none."""
         return self._evaluate(w, 2)
 
+    def many(self, W: ArrayLike) -> list[Evaluation]:
+        """Return value and gradient at several points, in one round for each batch of them."""
+        return [seen for batch in batches(W) for seen in self._abreast(batch)]
+
+    def _abreast(self, points: Matrix) -> list[Evaluation]:
+        if len(points) == 1:
+            return [self(points[0])]
+        round_, statistic = self.run(points), self._statistic(points, 1)
+        assert isinstance(statistic, Several)
+        seen = evaluations(round_, statistic)
+        self.conclude(round_, seen[0].record)
+        return seen
+
     def _evaluate(self, w: Vector, order: int) -> Evaluation:
         round_ = self.run(w, order)
         seen = evaluation(round_, self._statistic(w, order))
         self.conclude(round_, seen.record)
         return seen
 
-    def _statistic(self, w: Vector, order: int) -> Statistic:
+    def _statistic(self, w: Vector | Matrix, order: int) -> Statistic:
         if self._work is None:
-            return Statistic.at(w, order)
-        return of_order(self._work, order).statistic(w)
+            return Statistic.at(w, order) if w.ndim == 1 else Several(Statistic.at(w[0]), len(w))
+        return of_order(self._work, order, n_points_of(w)).statistic(abreast(w))
 
-    def run(self, w: Vector | None = None, order: int = 1) -> Round:
+    def run(self, w: Vector | Matrix | None = None, order: int = 1) -> Round:
         """Run one round until it is done, and return it; ``conclude`` it, or it teaches nothing."""
         port = self._port
         statistic = None if w is None else self._statistic(w, order)

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history import History
 from dask_gradcode.rounds import Engine, Logbook, Policy, WaitRule
+from dask_gradcode.several import abreast, n_points_of
 from dask_gradcode.simulation.port import VirtualPort
 from dask_gradcode.stragglers import StragglerModel
-from dask_gradcode.typing import Evaluation, Payload, Vector
+from dask_gradcode.typing import Evaluation, Matrix, Payload, Vector
 from dask_gradcode.work import (
     Block,
     Piece,
@@ -98,7 +99,7 @@ def simulate(
     return history
 
 
-def _nothing(index: int, w: Vector, order: int) -> Payload:
+def _nothing(index: int, w: Vector | Matrix, order: int) -> Payload:
     return _EMPTY
 
 
@@ -189,11 +190,26 @@ class SimulatedObjective:
         """Run one round, for a Hessian, too."""
         return self._engine.second_order(w)
 
-    def _payload(self, index: int, w: Vector, order: int) -> Payload:
-        code, work = self._code, of_order(self._work, order)
+    def many(self, W: ArrayLike) -> list[Evaluation]:
+        """Evaluate at several points in one round, which takes as long as one of a single point.
+
+        Parameters
+        ----------
+        W : array-like of shape (n_points, n_parameters)
+            A point in each row. They are divided among as few rounds as their bytes ask for.
+
+        Returns
+        -------
+        list of Evaluation
+            Those of single calls within rounding. Evaluations of a round share its record.
+        """
+        return self._engine.many(W)
+
+    def _payload(self, index: int, w: Vector | Matrix, order: int) -> Payload:
+        code, work, point = self._code, of_order(self._work, order, n_points_of(w)), abreast(w)
 
         def cut(leaf: int) -> list[Piece]:
-            return pieces_of(code, code.messages[leaf], self._blocks, work, w)
+            return pieces_of(code, code.messages[leaf], self._blocks, work, point)
 
         payload = compute_message(code, index, cut)
         assert payload is not None  # nobody told it to stop

@@ -24,7 +24,7 @@ from dask_gradcode.rounds import (
 )
 from dask_gradcode.simulation.agenda import Agenda
 from dask_gradcode.stragglers import StragglerModel
-from dask_gradcode.typing import Payload, Vector
+from dask_gradcode.typing import Matrix, Payload, Vector
 
 __all__ = ["VirtualPort"]
 
@@ -59,7 +59,7 @@ class VirtualPort:
         model: StragglerModel,
         work: ArrayLike,
         overhead: float,
-        payload: Callable[[int, Vector, int], Payload],
+        payload: Callable[[int, Vector | Matrix, int], Payload],
     ) -> None:
         if not isinstance(model, StragglerModel):
             raise TypeError(
@@ -71,8 +71,8 @@ class VirtualPort:
         self._clock, self._round = 0.0, -1
         self._delays: list[float] = []  # of this round, as are the slowdowns
         self._slowdowns: list[float] = []
-        # point and order of each round that somebody may still work on
-        self._w: dict[int, tuple[Vector, int]] = {}
+        # point, or points, and order of each round that somebody may still work on
+        self._w: dict[int, tuple[Vector | Matrix, int]] = {}
         self._asked_by = [-1] * code.n_workers  # the newest round that asked a role, its delay
         self._began = [(0.0, 0.0)] * code.n_workers  # from when to when, and what it does after it
         self._agendas = [Agenda(code) for _ in range(code.n_workers)]
@@ -87,7 +87,7 @@ class VirtualPort:
     def patience(self) -> Patience:
         return Patience()  # who is silent stays silent
 
-    def begin(self, round: int, w: Vector, order: int) -> Sequence[Lost]:
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[Lost]:
         self._round = round
         self._delays = self._model.delays(round, self._code.n_workers).tolist()
         self._slowdowns = self._model.slowdowns(round, self._code.n_workers).tolist()

@@ -4,11 +4,13 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 :func:`as_work` makes one thing of the three; from there on nobody asks which it was.
 """
 
-from dask_gradcode.work.base import Block, SecondOrderWork, Work, of_order
+from dask_gradcode.work.base import Block, SecondOrderWork, Work
 from dask_gradcode.work.climb import Climb, compute_message
 from dask_gradcode.work.crew import ALONE, Crew
 from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
 from dask_gradcode.work.payload import Piece, compute_payload, pieces_of
+from dask_gradcode.work.points import ManyPointsWork
+from dask_gradcode.work.wanted import of_order
 
 __all__ = [
     "ALONE",
@@ -17,6 +19,7 @@ __all__ = [
     "Centred",
     "Climb",
     "Crew",
+    "ManyPointsWork",
     "Piece",
     "SecondOrderWork",
     "Work",

@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Rows, Vector
 
-__all__ = ["Block", "SecondOrderWork", "Work", "of_order"]
+__all__ = ["Block", "SecondOrderWork", "Work"]
 
 
 @dataclass(frozen=True)
@@ -180,41 +180,3 @@ class SecondOrderWork(Work, Protocol):
 
         Value and gradient have the same bits; ``statistic`` has ``order=2``.
         """
-
-
-def of_order(work: Work, order: int) -> Work:
-    """Return what is to be computed in a round.
-
-    Parameters
-    ----------
-    work : Work
-        Of the fit.
-    order : {1, 2}
-        Up to which order derivatives are wanted: 2 is value, gradient and Hessian.
-
-    Returns
-    -------
-    Work
-        The first order is the work itself.
-
-    Raises
-    ------
-    TypeError
-        If there are no derivatives of that order.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from dask_gradcode.losses import Squared
-    >>> from dask_gradcode.work import as_work
-    >>> of_order(as_work(Squared()), 2).statistic(np.zeros(3)).size
-    10
-    """
-    if order == 1:
-        return work
-    if order == 2 and isinstance(work, SecondOrderWork):
-        return work.with_hessian()
-    raise TypeError(
-        f"{work!r} has no derivatives of order {order}; solver='newton-cholesky' needs those of "
-        "order 2. Use solver='lbfgs'."
-    )

@@ -11,8 +11,10 @@ import numpy as np
 from dask_gradcode.kernels import add_hessian, add_value_and_gradient, runs_of_rows
 from dask_gradcode.losses import Loss
 from dask_gradcode.payloads import Statistic
+from dask_gradcode.several import Several
 from dask_gradcode.typing import Vector
 from dask_gradcode.work.base import Block, SecondOrderWork, Work
+from dask_gradcode.work.points import InTurn, LossAtPoints, ManyPointsWork
 
 __all__ = ["BlockFunction", "Centred", "WorkLike", "as_work"]
 
@@ -65,7 +67,7 @@ def as_work(work: WorkLike) -> Work:
 
 
 @dataclass(frozen=True)
-class _OfLoss(SecondOrderWork):
+class _OfLoss(SecondOrderWork, ManyPointsWork):
     """A loss of a linear model: one pass over rows, in chunks."""
 
     loss: Loss
@@ -78,6 +80,9 @@ class _OfLoss(SecondOrderWork):
                 "Use solver='lbfgs'."
             )
         return _OfLossWithHessian(self.loss, self._shift)
+
+    def at_points(self, n_points: int) -> Work:
+        return _OfLossAtPoints(LossAtPoints(self.loss, n_points))
 
     @property
     def _shift(self) -> Vector | None:
@@ -105,8 +110,19 @@ class _OfLoss(SecondOrderWork):
     ) -> bool:
         X, y, weight = block.X, block.y, block.sample_weight
         return add_value_and_gradient(
-            self.loss, X, y, weight, w, coefficient, out, should_stop, self.run
+            self.loss, X, y, weight, w, coefficient, out, should_stop, self.run, self.statistic(w)
         )
+
+
+@dataclass(frozen=True)
+class _OfLossAtPoints(_OfLoss):
+    """A loss at several points, in one pass over rows."""
+
+    loss: LossAtPoints
+
+    def statistic(self, w: Vector) -> Statistic:
+        n_points = self.loss.n_points
+        return Several(Statistic(w.size // n_points), n_points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +166,9 @@ class _OfLossWithHessian(_OfLoss):
     """A loss with its second derivatives: value and gradient have the bits of the loss alone."""
 
     shift: Vector | None
+
+    def at_points(self, n_points: int) -> Work:
+        return InTurn(self, n_points)
 
     def statistic(self, w: Vector) -> Statistic:
         return Statistic.at(w, order=2)

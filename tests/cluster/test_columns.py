@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from itertools import pairwise
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, Event, get_worker
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -21,6 +22,7 @@ from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.payloads import Statistic
+from dask_gradcode.several import Several, abreast
 from dask_gradcode.typing import Part, Vector
 from dask_gradcode.work import Block
 
@@ -80,6 +82,47 @@ def test_several_outputs_of_a_column_travel_together() -> None:
     assert_array_equal(w[part.entries[1:] - 1], part.values[1:])
 
 
+def test_several_points_are_cut_alike_and_find_their_places_again() -> None:
+    some = np.array([1, 3], dtype=np.int32)
+    columns = Columns(4, {0: some, 1: None}).of(2)
+    points = np.arange(10.0) + 100.0 * np.arange(3.0)[:, None]
+    cut = columns.cut(abreast(points), n_points=3)
+    alone = [columns.cut(w)(0) for w in points]
+    assert_array_equal(cut(0), abreast(np.array(alone)))
+    assert_array_equal(cut(1), abreast(points))
+    several = Several(Statistic(10), 3)
+    payload = np.append([-1.0, -2.0, -3.0], cut(0))
+    part = columns.whole(0, payload, several)
+    assert isinstance(part, Part)
+    assert part.entries.dtype == np.int32
+    whole = np.zeros(part.size)
+    whole[part.entries] = part.values
+    for k, w in enumerate(points):
+        of_one = columns.whole(0, np.append(-1.0 - k, alone[k]), Statistic(10))
+        assert isinstance(of_one, Part)
+        expected = np.zeros(of_one.size)
+        expected[of_one.entries] = of_one.values
+        assert_array_equal(several.point(whole, k), expected)
+        assert set(expected[1:]) - {0.0} == set(w[[2, 3, 6, 7, 8, 9]])
+
+
+def test_places_are_kept_of_single_points_and_of_the_newest_number_of_several() -> None:
+    columns = Columns(4, {0: np.array([1, 3], dtype=np.int32)})
+
+    def places(n_points: int) -> Vector:
+        statistic = Statistic(4) if n_points == 1 else Several(Statistic(4), n_points)
+        part = columns.whole(0, np.zeros(3 * n_points), statistic)
+        assert isinstance(part, Part)
+        return part.entries
+
+    single, first = places(1), places(3)
+    assert places(3) is first
+    second = places(2)
+    assert places(2) is second
+    assert places(1) is single
+    assert places(3) is not first
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("transport", ["tasks", "stream"])
 @pytest.mark.parametrize("code", [FractionalRepetition(4, 1), CyclicRepetition(4, 1)], ids=repr)
@@ -105,6 +148,43 @@ def test_the_sum_has_the_same_bits_as_without_cutting(
                     assert seen.gradient.tobytes() == expected.gradient.tobytes()
                 else:
                     np.testing.assert_allclose(seen.gradient, expected.gradient, atol=1e-12)
+
+
+def stuck(loss: Loss, address: str) -> Loss:
+    """Return a loss that one worker does not compute until the test opens its gate."""
+
+    class Stuck(type(loss)):  # type: ignore[misc]
+        def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+            if get_worker().address == address:
+                Event(f"gate-{address}").wait()
+            return super().pointwise(z, y)
+
+    return Stuck(*astuple(loss))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("transport", ["tasks", "stream"])
+@pytest.mark.parametrize("loss", [Logistic(), Multinomial((0.0, 1.0, 2.0)), Huber()], ids=repr)
+def test_several_points_have_the_bits_of_this_process_while_a_worker_never_answers(
+    client: Client, transport: str, loss: Loss
+) -> None:
+    code = FractionalRepetition(4, 1)
+    X, y = sparse(400, 3000, 5), np.arange(400) % (2 + (loss.n_outputs > 2))
+    points = RNG.random((3, Layout(3000, loss.n_outputs, loss.n_own, True).size))
+    with place(X, y, code=code) as data:
+        borders = np.cumsum([0, *data.block_rows]).astype(int)
+        blocks = {i: Block(X[a:b], 1.0 * y[a:b]) for i, (a, b) in enumerate(pairwise(borders))}
+        here = InProcessObjective(code, blocks, loss)
+        address = data.addresses[2]
+        with ClusterObjective(data, stuck(loss, address), transport=transport) as objective:
+            for W in (points, points[:2], points[1:], points):
+                seen, expected = objective.many(W), here.many(W)
+                assert seen[0].record.arrived_at[2] == np.inf
+                for one, other in zip(seen, expected, strict=True):
+                    assert one.value == other.value
+                    assert one.gradient.tobytes() == other.gradient.tobytes()
+            Event(f"gate-{address}", client=client).set()
+        Event(f"gate-{address}", client=client).clear()
 
 
 @pytest.mark.cluster

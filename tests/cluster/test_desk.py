@@ -33,6 +33,7 @@ from dask_gradcode.cluster.worker.wire import (
     Unreadable,
     pack,
 )
+from dask_gradcode.several import abreast
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, as_work
 from frames import HUGE, UNREADABLE, anything, cut, header, places
@@ -191,7 +192,7 @@ def test_who_asks_for_derivatives_that_there_are_not_is_shown_out(
 ) -> None:
     visit = visit_for(desk)
     visit.round = 0
-    visit.link.begin(pack(Kind.BEGIN, 0, 1, np.array([0, order]), np.zeros(2)))
+    visit.link.begin(pack(Kind.BEGIN, 0, 1, np.array([0, order, 1]), np.zeros(2)))
     assert f"no derivatives of order {order}" in str(refused(visit))
 
 
@@ -199,7 +200,7 @@ def test_who_asks_before_there_is_a_job_is_shown_out(desk: Desk, other: Visit) -
     sock, theirs = socket.socketpair()
     with sock:
         desk.accept(theirs)
-        sock.sendall(b"".join(map(bytes, pack(Kind.BEGIN, 0, 1, np.array([0, 1]), np.zeros(2)))))
+        sock.sendall(b"".join(map(bytes, pack(Kind.BEGIN, 0, 1, np.array([0, 1, 1]), np.zeros(2)))))
         reader = Reader(sock, TO_CLIENT)
         frame = None
         while frame is None:
@@ -312,3 +313,20 @@ def test_a_client_says_what_it_cannot_read(sent: list[Any], why: str) -> None:
         theirs.sendall(b"".join(map(bytes, sent)))
         with pytest.raises(Unreadable, match=why):
             list(link.read())
+
+
+def test_several_points_travel_abreast(desk: Desk) -> None:
+    visit = visit_for(desk)
+    visit.begin(abreast(np.array([[1.0, 2.0], [10.0, 20.0]])), 0, n_points=2)
+    answer = visit.next()
+    assert (answer.kind, answer.round, answer.number) == (Kind.ANSWER, 0, 0)
+    sums = answer.body.view(np.float64)  # of two blocks of three rows
+    np.testing.assert_array_equal(sums, [6.0, 6.0, 2.0, 20.0, 4.0, 40.0])
+    visit.works()
+    visit.close()
+
+
+def test_who_asks_for_no_point_is_shown_out(desk: Desk, other: Visit) -> None:
+    visit = visit_for(desk)
+    visit.begin(np.zeros(2), 0, n_points=0)
+    assert "at least one point, got n_points=0" in str(refused(visit))

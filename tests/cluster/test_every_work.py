@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -20,10 +20,12 @@ from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.simulation import SimulatedObjective
 from dask_gradcode.stragglers import FixedDelay
-from dask_gradcode.typing import Evaluation, SecondOrderObjective, Vector
+from dask_gradcode.typing import Evaluation, ManyPointsObjective, Vector
 from dask_gradcode.work import Block, Work, WorkLike
 
 pytestmark = pytest.mark.cluster
+
+T = TypeVar("T")
 
 CODE = FractionalRepetition(4, 1)
 # whole numbers, whose sums are exact: the order of additions leaves no trace
@@ -95,10 +97,11 @@ def data(client: Client) -> Any:
 
 def evaluated(work: WorkLike, w: Vector, port: str, data: Placement, order: int = 1) -> Evaluation:
     """Run one round wherever it is asked for."""
+    return on_port(work, port, data, lambda seen: seen(w) if order == 1 else seen.second_order(w))
 
-    def at(objective: SecondOrderObjective) -> Evaluation:
-        return objective(w) if order == 1 else objective.second_order(w)
 
+def on_port(work: WorkLike, port: str, data: Placement, at: Callable[[Any], T]) -> T:
+    """Do something with the objective that a port has."""
     borders = np.cumsum([0, *data.block_rows]).astype(int)
     blocks = {i: Block(X[a:b], Y[a:b]) for i, (a, b) in enumerate(pairwise(borders))}
     if port == "in process":
@@ -118,6 +121,25 @@ def test_every_work_has_the_same_sum_on_every_port(
     value, gradient = a_function()(W, Block(X, Y))
     assert seen.value == value
     assert_array_equal(seen.gradient, gradient)
+
+
+@every_port
+@every_work
+def test_every_work_has_the_same_sums_at_several_points_on_every_port(
+    work: WorkLike, port: str, data: Placement
+) -> None:
+    points = W + np.arange(12.0).reshape(4, 3)
+
+    def twice(objective: ManyPointsObjective) -> tuple[list[Evaluation], Evaluation]:
+        return objective.many(points), objective(W)  # others in the next round
+
+    together, alone = on_port(work, port, data, twice)
+    for seen, w in zip([*together, alone], [*points, W], strict=True):
+        value, gradient = a_function()(w, Block(X, Y))
+        assert seen.value == value
+        assert_array_equal(seen.gradient, gradient)
+    assert [seen.record.round for seen in together] == [0] * 4
+    assert alone.record.round == 1
 
 
 @every_port

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 
 import dask_gradcode.losses
+from dask_gradcode.codes import Uncoded
 from dask_gradcode.losses import (
     Huber,
     Logistic,
@@ -21,8 +24,9 @@ from dask_gradcode.losses import (
     SquaredHinge,
     Tweedie,
 )
-from dask_gradcode.typing import Vector
-from dask_gradcode.work import as_work, of_order
+from dask_gradcode.objective import InProcessObjective
+from dask_gradcode.typing import Matrix, Rows, Vector
+from dask_gradcode.work import Block, as_work, of_order
 
 LOSSES: list[tuple[Loss, tuple[float, ...]]] = [  # and labels it is given
     (Logistic(), (0.0, 1.0)),
@@ -238,6 +242,26 @@ def test_huge_predictors_do_not_overflow(loss: Loss, labels: tuple[float, ...]) 
         value, derivative = loss.pointwise(z, y)
     assert np.isfinite(value).all()
     assert np.isfinite(derivative).all()
+
+
+@every_loss
+@pytest.mark.parametrize("has_intercept", [0, 1])
+@pytest.mark.parametrize("form", [np.asarray, csr_array], ids=["dense", "CSR"])
+def test_points_that_share_a_pass_are_seen_as_each_alone(
+    loss: Loss, labels: tuple[float, ...], form: Callable[[Matrix], Rows], has_intercept: int
+) -> None:
+    rng = np.random.default_rng(0)
+    X, y = form(rng.integers(-2, 3, (60, 4)).astype(float)), rng.choice(labels, 60)
+    objective = InProcessObjective(Uncoded(1), {0: Block(X, y, rng.random(60))}, loss)
+    size = (4 + has_intercept) * loss.n_outputs + loss.n_own
+    points = np.abs(rng.normal(size=(3, size)))  # a scale among them is positive
+    together = objective.many(points)
+    for seen, w in zip(together, points, strict=True):
+        alone = objective(w)
+        assert_allclose(seen.value, alone.value, rtol=1e-13)
+        largest = abs(alone.gradient).max()
+        assert_allclose(seen.gradient, alone.gradient, rtol=1e-12, atol=1e-13 * largest)
+    assert len({seen.value for seen in together}) == 3
 
 
 @every_loss

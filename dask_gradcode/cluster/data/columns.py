@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from dask_gradcode.payloads import Statistic
+from dask_gradcode.several import Several
 from dask_gradcode.typing import Part, Payload, Vector
 
 __all__ = ["WORTH_CUTTING", "Columns", "compact"]
@@ -79,20 +80,29 @@ class Columns:
         # roles with the same blocks have the same columns: one array serves them all
         self._distinct: dict[bytes, NDArray[np.int32]] = {}
         self._found: dict[int, NDArray[np.int32]] = {}
-        self._entries: dict[tuple[int, Statistic], NDArray[np.integer[Any]]] = {}
+        # by statistic and columns
+        self._entries: dict[Statistic, dict[int, NDArray[np.integer[Any]]]] = {}
 
     def of(self, per_column: int) -> Columns:
         """Return the same columns for so many parameters each."""
         return Columns(self._n_features, self._of_role, per_column)
 
-    def cut(self, w: Vector) -> Callable[[int], Vector]:
+    def cut(self, w: Vector, n_points: int = 1) -> Callable[[int], Vector]:
         """Return a function from a role to what it needs of ``w``.
 
         That is a copy of its columns, and of what comes after the features. What several roles need
         is cut once, when the first of them is asked about.
+
+        Parameters
+        ----------
+        w : ndarray of shape (n_points * n_parameters,)
+            The point; several are abreast.
+        n_points : int, default=1
+            How many there are.
         """
-        n_slopes = self._n_features * self._per_column
-        by_column = w[:n_slopes].reshape(self._n_features, self._per_column)
+        width = self._per_column * n_points
+        n_slopes = self._n_features * width
+        by_column = w[:n_slopes].reshape(self._n_features, width)
         parts: dict[int, Vector] = {}
 
         def part(role: int) -> Vector:
@@ -125,15 +135,24 @@ class Columns:
         columns = self._columns(role)
         if columns is None:
             return payload
-        key = id(columns), statistic
-        if key not in self._entries:
+        entries = self._found_entries(statistic)
+        if id(columns) not in entries:
             width = self._per_column
+            if isinstance(statistic, Several):
+                width *= statistic.n_points
             slopes = columns[:, None].astype(np.intp) * width + np.arange(width)
             rest = np.arange(self._n_features * width, statistic.n_parameters)
-            self._entries[key] = statistic.entries(np.concatenate([slopes.ravel(), rest]))
-        if payload.size != self._entries[key].size:
+            entries[id(columns)] = statistic.entries(np.concatenate([slopes.ravel(), rest]))
+        if payload.size != entries[id(columns)].size:
             return payload
-        return Part(payload, self._entries[key], statistic.size)
+        return Part(payload, entries[id(columns)], statistic.size)
+
+    def _found_entries(self, statistic: Statistic) -> dict[int, NDArray[np.integer[Any]]]:
+        """Return what has been found of a statistic; of many points it is kept of one number."""
+        if statistic not in self._entries and isinstance(statistic, Several):
+            for other in [kept for kept in self._entries if isinstance(kept, Several)]:
+                del self._entries[other]
+        return self._entries.setdefault(statistic, {})
 
     def _columns(self, role: int) -> NDArray[np.int32] | None:
         if role not in self._found:

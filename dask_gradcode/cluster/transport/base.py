@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from distributed import Future
 
 from dask_gradcode.rounds import Event
-from dask_gradcode.typing import Vector
+from dask_gradcode.typing import Matrix, Vector
 
 __all__ = ["Transport"]
 
@@ -30,15 +30,15 @@ class Transport(Protocol):
         """Unbind a role and drop what it was asked."""
         ...
 
-    def begin(self, round: int, w: Vector, order: int) -> None:
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
         """Start a round, which supersedes every older one.
 
         Parameters
         ----------
         round : int
             Its number, larger than all before.
-        w : ndarray of shape (n_parameters,)
-            The point; copied, so the caller may change it afterwards.
+        w : ndarray of shape (n_parameters,) or (n_points, n_parameters)
+            The point, or the points; copied, so the caller may change it afterwards.
         order : {1, 2}
             Up to which order derivatives are wanted.
         """

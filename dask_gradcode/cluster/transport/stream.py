@@ -24,7 +24,8 @@ from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, p
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost, Yielded
-from dask_gradcode.typing import Vector
+from dask_gradcode.several import abreast, n_points_of
+from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work, of_order
 
 __all__ = ["StreamTransport"]
@@ -72,7 +73,7 @@ class StreamTransport:
         self._columns = columns
         self._liveness = Liveness.of(client)
         self._links: dict[int, Link] = {}
-        self._round, self._order = -1, 1
+        self._round, self._order, self._n_points = -1, 1, 1
         self._asks: dict[int, Sequence[int]] = {}  # of this round, by role
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
         self._statistic = Statistic(0)  # of this round
@@ -103,14 +104,15 @@ class StreamTransport:
         if all(other.address != link.address for other in self._links.values()):
             self._liveness.unwatch(link.address, self._on_death)
 
-    def begin(self, round: int, w: Vector, order: int) -> None:
-        self._round, self._order = round, order
-        self._statistic = of_order(self._work, order).statistic(w)
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
+        self._round, self._order, self._n_points = round, order, n_points_of(w)
+        point = abreast(np.asarray(w, dtype=np.float64))
+        self._statistic = of_order(self._work, order, self._n_points).statistic(point)
         if self._columns is None:
-            whole = np.array(w, dtype=np.float64)  # a copy: the caller may change it
+            whole = point.copy()  # the caller may change it
             self._part = lambda role: whole
         else:
-            self._part = self._columns.cut(np.asarray(w, dtype=np.float64))
+            self._part = self._columns.cut(point, self._n_points)
         self._asks = {}
         for link in self._links.values():
             link.forget(round)
@@ -123,7 +125,7 @@ class StreamTransport:
             asks = np.array(messages, dtype=np.int64)
             link.add(pack(Kind.ASK, self._round, asks.size, asks))
         else:
-            asks = np.array([*messages, self._order], dtype=np.int64)
+            asks = np.array([*messages, self._order, self._n_points], dtype=np.int64)
             link.begin(pack(Kind.BEGIN, self._round, len(messages), asks, self._part(role)))
         self._asks[role] = (*self._asks.get(role, ()), *messages)
         self._watch(link)

@@ -25,8 +25,10 @@ from dask_gradcode.cluster.worker.delays import paced
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
-from dask_gradcode.typing import Payload, Vector
+from dask_gradcode.several import abreast, n_points_of
+from dask_gradcode.typing import Matrix, Payload, Vector
 from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
 
 __all__ = ["TaskTransport"]
@@ -93,7 +95,8 @@ class TaskTransport:
         self._attachments = itertools.count()
         self._columns = columns
         self._round, self._w = -1, np.zeros(0)
-        self._derivatives = 1  # their highest order in this round
+        self._derivatives, self._n_points = 1, 1  # their highest order in this round, at how many
+        self._statistic = Statistic(0)  # of this round
         self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
@@ -106,10 +109,12 @@ class TaskTransport:
         if all(other.address != state.address for other in self._roles.values()):
             self._liveness.unwatch(state.address, self._on_death)
 
-    def begin(self, round: int, w: Vector, order: int) -> None:
-        self._round, self._w, self._derivatives = round, w.copy(), order
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
+        self._round, self._w, self._derivatives = round, abreast(w.copy()), order
+        self._n_points = n_points_of(w)
+        self._statistic = of_order(self._work, order, self._n_points).statistic(self._w)
         if self._columns is not None:
-            self._part = self._columns.cut(self._w)
+            self._part = self._columns.cut(self._w, self._n_points)
         for state in self._roles.values():
             state.waiting = ()
 
@@ -185,7 +190,7 @@ class TaskTransport:
 
     def _order(self, message: int) -> _Order:
         sent = None if self._code.children(message) else self._code.messages[message]
-        return _Order(self._job, message, sent, self._derivatives)
+        return _Order(self._job, message, sent, self._derivatives, self._n_points)
 
     def _drop(self, state: _Role) -> None:
         for _, future in state.asked.values():
@@ -213,8 +218,7 @@ class TaskTransport:
             return []
         payload: Payload = letter.result
         if self._columns is not None:
-            statistic = of_order(self._work, self._derivatives).statistic(self._w)
-            payload = self._columns.whole(ticket.role, letter.result, statistic)
+            payload = self._columns.whole(ticket.role, letter.result, self._statistic)
         return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
 
     def _lost(self, address: str) -> list[Event]:
@@ -239,6 +243,7 @@ class _Order:
     index: int
     message: Message | None  # None: the code of the job makes its messages when they are asked for
     derivatives: int  # their highest order
+    n_points: int
 
 
 @lru_cache(maxsize=16)
@@ -260,7 +265,7 @@ def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
 
 def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
     code, works = _read(order.job)
-    work = of_order(works, order.derivatives)
+    work = of_order(works, order.derivatives, order.n_points)
     stop = threading.Event()
     worker: Any = get_worker()
     fit, round_, _, role, _ = worker.get_current_task()

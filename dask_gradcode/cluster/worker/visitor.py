@@ -217,13 +217,13 @@ class Visitor:
             self._load(frame.body.data)
 
     def _begin(self, frame: Frame) -> None:
-        head = (frame.number + 1) * _ASK_BYTES
-        *asks, order = frame.body[:head].view(np.int64).tolist()
+        head = (frame.number + 2) * _ASK_BYTES
+        *asks, order, n_points = frame.body[:head].view(np.int64).tolist()
         self._round, self._w = frame.round, frame.body[head:].view(np.float64)
         if self._works is not None:
             try:
-                self._work = of_order(self._works, order)
-            except TypeError as error:
+                self._work = of_order(self._works, order, n_points)
+            except (TypeError, ValueError) as error:
                 raise Unreadable(str(error)) from error
             if self._work.is_foreign or self._crew.n_threads > 1:
                 # It may be kept, or others may be at work on it when the next one begins to come.

@@ -29,7 +29,7 @@ __all__ = [
     "pack",
 ]
 
-VERSION = 4
+VERSION = 5
 """Grows whenever frames, or what their bodies mean, are no longer the same."""
 
 _HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, number, bytes of the body
@@ -52,7 +52,7 @@ class Kind(IntEnum):
     """What a frame says."""
 
     JOB = 0  # to the worker: the pickled code and loss, once a fit
-    BEGIN = 1  # to the worker: asks as below, order, w; it supersedes every older round
+    BEGIN = 1  # to the worker: asks as below, order, n_points, w; it supersedes every older round
     ASK = 2  # to the worker: which messages of the round to compute, in order
     ANSWER = 3  # from the worker: a payload
     ERROR = 4  # from the worker: the packed exception in a message's place
@@ -67,7 +67,9 @@ TO_CLIENT = (Kind.ANSWER, Kind.ERROR, Kind.REFUSAL, Kind.YIELDED)
 
 _FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether number and bytes go together
     Kind.JOB: lambda number, size: True,
-    Kind.BEGIN: lambda number, size: not size % _NUMBER and 0 <= _NUMBER * number < size,
+    Kind.BEGIN: lambda number, size: (
+        not size % _NUMBER and 0 <= _NUMBER * number <= size - 2 * _NUMBER
+    ),
     Kind.ASK: lambda number, size: size == _NUMBER * number,
     Kind.ANSWER: lambda number, size: not size % _NUMBER and size > 0,
     Kind.ERROR: lambda number, size: True,
