@@ -7,7 +7,9 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 from dask_gradcode.work.base import Block, SecondOrderWork, Work, of_order
 from dask_gradcode.work.climb import Climb, compute_message
 from dask_gradcode.work.crew import ALONE, Crew
+from dask_gradcode.work.folds import Folds
 from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
+from dask_gradcode.work.left_out import LeftOut
 from dask_gradcode.work.payload import Piece, compute_payload, pieces_of
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "Centred",
     "Climb",
     "Crew",
+    "Folds",
+    "LeftOut",
     "Piece",
     "SecondOrderWork",
     "Work",
