@@ -57,15 +57,32 @@ class RidgeModels:
         share: float = 0.0,
     ) -> RidgeModels:
         """Return the models that have these coefficients, as columns, and these strengths."""
-        values, vectors = np.linalg.eigh(gram)
+        values, vectors = _eigen(gram)
         onto = np.ascontiguousarray(np.hstack([vectors, coef]))
-        inverse = 1.0 / (np.maximum(values, 0.0)[:, None] + alphas)
+        inverse = 1.0 / (values[:, None] + alphas)
         return cls(onto, inverse, np.zeros(len(gram)) if mean is None else mean, mean_target, share)
 
     @property
     def n_models(self) -> int:
         """How many there are."""
         return len(self.inverse.T)
+
+
+def _eigen(gram: Matrix) -> tuple[Vector, Matrix]:
+    """Return eigenvalues, none of them negative, and eigenvectors of a Gram matrix.
+
+    By singular values of a Cholesky factor, of columns scaled alike: the square roots then have
+    their digits, where of a matrix of columns of many scales its small eigenvalues have none.
+    """
+    sizes = np.sqrt(np.maximum(gram.diagonal(), 0.0))
+    sizes = np.where(sizes > 0.0, sizes, 1.0)
+    try:
+        factor = np.linalg.cholesky(gram / np.outer(sizes, sizes))
+    except np.linalg.LinAlgError:  # singular
+        values, vectors = np.linalg.eigh(gram)
+        return np.maximum(values, 0.0), vectors
+    _, roots, transposed = np.linalg.svd(factor.T * sizes)
+    return roots * roots, np.ascontiguousarray(transposed.T)
 
 
 def add_left_out(

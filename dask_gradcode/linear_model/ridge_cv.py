@@ -94,8 +94,8 @@ class CodedRidgeCV(LeastSquares):
     centred for it, by a shift that is fixed when the data is placed. Sparse ones are not, nor are
     any without an intercept: of a column of mean ``m`` and standard deviation ``s`` the digits of
     ``(m / s)^2`` are lost. Squared errors of folds are exact to rounding of the targets' variance.
-    Leave-one-out is by eigenvalues, as the twin's, and loses digits where ``alpha`` is below 1e-10
-    of the largest. Callbacks play no part.
+    Leave-one-out loses digits where columns nearly add up to others and ``alpha`` is tiny beside
+    their squares. Callbacks play no part.
 
     References
     ----------

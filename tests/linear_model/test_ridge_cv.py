@@ -59,7 +59,7 @@ def by_hand(ours: Any, rows: Any, y: Any, weight: Any) -> Any:
         np.mean(
             [
                 score(
-                    Ridge(alpha, fit_intercept=ours.fit_intercept, solver="cholesky").fit(
+                    Ridge(alpha, fit_intercept=ours.fit_intercept, solver="svd").fit(
                         rows[train], y[train], w[train]
                     ),
                     rows[test],
@@ -72,7 +72,7 @@ def by_hand(ours: Any, rows: Any, y: Any, weight: Any) -> Any:
         for alpha in ours.alphas
     ]
     best = np.argmax(means)
-    model: Any = Ridge(ours.alphas[best], fit_intercept=ours.fit_intercept, solver="cholesky")
+    model: Any = Ridge(ours.alphas[best], fit_intercept=ours.fit_intercept, solver="svd")
     model.alpha_, model.best_score_ = ours.alphas[best], means[best]
     return model.fit(rows, y, w)
 
@@ -114,6 +114,19 @@ def test_leave_one_out_is_scikit_learns(name: str, weight: Any, fit_intercept: b
     atol = 1e-5 if name == "far" else 1e-9
     assert_allclose(ours.predict(rows), theirs.predict(rows), atol=atol)
     assert len(ours.history_) == 2
+
+
+@weighted
+@with_and_without_intercept
+def test_columns_may_have_any_scale(weight: Any, fit_intercept: bool) -> None:
+    rows = X[:, :5] * [1e-6, 1e-3, 1.0, 1e3, 1e6]
+    alphas = [1e-4, 1e-2, 1.0]
+    ours = CodedRidgeCV(alphas, fit_intercept=fit_intercept).fit(rows, Y, weight)
+    theirs = RidgeCV(alphas, fit_intercept=fit_intercept, gcv_mode="svd").fit(rows, Y, weight)
+    assert ours.alpha_ == theirs.alpha_
+    assert ours.best_score_ == pytest.approx(theirs.best_score_, rel=1e-6)
+    ours = CodedRidgeCV(alphas, fit_intercept=fit_intercept, cv=3).fit(rows, Y, weight)
+    assert_same(ours, by_hand(ours, rows, Y, weight), rtol=1e-7)
 
 
 @weighted
