@@ -9,7 +9,6 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -195,7 +194,7 @@ class CodedRidgeCV(LeastSquares):
         """Fit by one round, with a Gram matrix of each fold."""
         _, wait = self._checked(X, y)
         alphas = strengths(self.alphas, may_be_zero=True)
-        twin = clone(self)
+        twin = type(self)(**{**self.get_params(deep=False), "cv": None})
         rows, y, twin._n_folds = self._beside_folds(X, y)
         with ExitStack() as stack:
             found = twin._objective(rows, y, sample_weight, wait, stack)

@@ -162,7 +162,8 @@ def test_folds_may_be_any_that_hold_out_each_row_once() -> None:
         ours = CodedRidgeCV(ALPHAS, cv=cv).fit(X, Y)
         assert_same(ours, RidgeCV(ALPHAS, cv=cv).fit(X, Y))
     masks = [(numbers != k, numbers == k) for k in range(3)]
-    assert CodedRidgeCV(ALPHAS, cv=masks).fit(X, Y).best_score_ == ours.best_score_
+    for cv in (masks, iter(listed)):
+        assert CodedRidgeCV(ALPHAS, cv=cv).fit(X, Y).best_score_ == ours.best_score_
 
 
 @pytest.mark.parametrize(
