@@ -67,11 +67,12 @@ def main() -> None:
 
 
 def synthetic(n_samples: int = 20_000, n_features: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels of overlapping classes, and features of scales so unlike that L-BFGS works."""
+    """Return labels of overlapping classes, and features so correlated that L-BFGS has to work."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((n_samples, n_features))
+    X = rng.standard_normal((n_samples, n_features)) * np.logspace(-0.6, 0.6, n_features)
+    X = X @ np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
     y = X @ rng.standard_normal(n_features) + 3 * rng.logistic(size=n_samples) > 0
-    return X * np.logspace(-0.6, 0.6, n_features), y.astype(int)
+    return X, y.astype(int)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_a_killed_and_a_frozen_rank_change_no_bit(undisturbed: str, nanny: str) 
         assert launch.wait() == 0
     assert lines[-1] == undisturbed
     lost = [int(line.rsplit(", ", 1)[1].split()[0]) for line in lines[:-1]]
-    assert lost[-1] == 1  # the killed one; the frozen one is late
+    assert max(lost) >= 1  # the killed one, until its nanny has another; the frozen one is late
 
 
 def worker_processes(members: list[psutil.Process], under_nannies: bool) -> list[psutil.Process]:
