@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         CodedLogisticRegression,
         CodedPoissonRegressor,
         CodedRidge,
+        CodedRidgeCV,
         CodedTweedieRegressor,
     )
     from dask_gradcode.rounds import InsufficientWorkersError
@@ -38,6 +39,7 @@ __all__ = [
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
+    "CodedRidgeCV",
     "CodedTweedieRegressor",
     "InsufficientWorkersError",
     "place",
@@ -58,6 +60,7 @@ _deferred, __dir__ = deferred(
         "CodedLogisticRegression": "dask_gradcode.linear_model",
         "CodedPoissonRegressor": "dask_gradcode.linear_model",
         "CodedRidge": "dask_gradcode.linear_model",
+        "CodedRidgeCV": "dask_gradcode.linear_model",
         "CodedTweedieRegressor": "dask_gradcode.linear_model",
         "InsufficientWorkersError": "dask_gradcode.rounds",
         "place": "dask_gradcode.cluster",

@@ -7,6 +7,7 @@ from dask_gradcode.codes import (
     DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
+    GraphRepetition,
     PartialStragglers,
     Uncoded,
 )
@@ -46,6 +47,10 @@ EVERY: list[GradientCode] = [
     DeclusteredRepetition(6, 1),
     DeclusteredRepetition(6, 2, spread="group", n_leaves=2),
     DeclusteredRepetition(7, 3, spread=2, n_leaves=4),
+    GraphRepetition(6, 3),
+    GraphRepetition(9, 3, seed=1),
+    GraphRepetition(12, 3),
+    GraphRepetition(12, 4),
 ]
 
 # for what is made of codes
@@ -60,6 +65,7 @@ FEW: list[GradientCode] = [
     OwnThenNext(4),
     DeclusteredRepetition(4, 1, spread=2, n_leaves=2),
     DeclusteredRepetition(3, 1, n_leaves=4),
+    GraphRepetition(6, 3),
 ]
 
 # four messages each, for all their orders

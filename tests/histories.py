@@ -30,6 +30,7 @@ def record(number: int, arrived_at: list[float], **changes: Any) -> RoundRecord:
         "late": (),
         "lost": (),
         "residual": 0.0,
+        "error": 0.0,
         "amplification": 1.0,
         "exact": True,
     }

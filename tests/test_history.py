@@ -35,6 +35,7 @@ COLUMNS: dict[str, list[Any]] = {
     "n_moved": [0, 0],
     "speeds": [[8.0, BLANK, 16.0, BLANK], [BLANK, 4.0, 8.0, BLANK]],
     "residual": [0.0, 0.0],
+    "error": [0.0, 0.0],
     "amplification": [1.0, 2.0],
     "exact": [True, True],
 }

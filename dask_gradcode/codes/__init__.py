@@ -9,6 +9,7 @@ from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.declustered import DeclusteredRepetition
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.codes.fractional import FractionalRepetition
+from dask_gradcode.codes.graph import GraphRepetition
 from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.size import Size
@@ -22,6 +23,7 @@ __all__ = [
     "Decoding",
     "FractionalRepetition",
     "GradientCode",
+    "GraphRepetition",
     "Judge",
     "Message",
     "PartialStragglers",

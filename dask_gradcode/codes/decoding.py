@@ -23,6 +23,9 @@ class Decoding:
         The weight of each message, zero where none arrived.
     residual : float
         ``max |weights @ B - 1|``: zero (to rounding) where the decoded sum is exact.
+    error : float
+        ``|weights @ B - 1|^2 / n_blocks``: how much of the sum is missed, of blocks that have
+        nothing in common; 1 where nothing has arrived.
     amplification : float
         ``sum_i |weights_i| sum_b |B_ib| / n_blocks``: how much rounding errors grow; 1 is best.
 
@@ -30,11 +33,12 @@ class Decoding:
     --------
     >>> from dask_gradcode.codes import FractionalRepetition
     >>> FractionalRepetition(4, 1).decode(np.array([True, False]))
-    Decoding(weights=array([1., 0.]), residual=1.0, amplification=0.5)
+    Decoding(weights=array([1., 0.]), residual=1.0, error=0.5, amplification=0.5)
     """
 
     weights: Vector
     residual: float
+    error: float
     amplification: float
 
 
@@ -50,7 +54,7 @@ class Judge:
     --------
     >>> judge = Judge(csr_array([[1.0, 0.0], [0.0, 1.0]]))
     >>> judge(np.array([1.0, 0.0]))
-    Decoding(weights=array([1., 0.]), residual=1.0, amplification=0.5)
+    Decoding(weights=array([1., 0.]), residual=1.0, error=0.5, amplification=0.5)
     """
 
     def __init__(self, encoding: csr_array) -> None:
@@ -72,8 +76,10 @@ class Judge:
         return abs(weights) @ self._sizes
 
     def __call__(self, weights: Vector) -> Decoding:
-        """Return the weights, of shape (n_messages,), with both figures."""
-        return Decoding(weights, float(self.residual(weights)), float(self.amplification(weights)))
+        """Return the weights, of shape (n_messages,), with all three figures."""
+        missed = self.covered(weights) - 1.0
+        residual, error = float(abs(missed).max()), float(missed @ missed) / missed.size
+        return Decoding(weights, residual, error, float(self.amplification(weights)))
 
 
 class Decoder(ABC):

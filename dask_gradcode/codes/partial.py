@@ -218,9 +218,11 @@ class _PrivateAndCoded(Decoder):
         # The two parts have no block in common, so each is approximated for itself.
         code, inner = self._code, self._inner.decode()
         n_private = (code.n_workers - self._n_missing) * code.n_private
+        missed = self._n_missing * code.n_private + inner.error * code.inner.n_blocks
         amplified = n_private + inner.amplification * code.inner.n_blocks
         return Decoding(
             np.concatenate([self._private, inner.weights]),
             max(inner.residual, 1.0 if self._n_missing else 0.0),
+            missed / code.n_blocks,
             amplified / code.n_blocks,
         )

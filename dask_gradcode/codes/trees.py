@@ -138,7 +138,7 @@ class Covered(Decoder):
         weights[[message for made in came.values() for message in made]] = 1.0
         n_covered = sum(len(trees.leaves(message)[1]) for message in came)
         share = n_covered / (trees.n_shares * trees.n_leaves)
-        return Decoding(weights, 1.0 if self._n_missing else 0.0, amplification=share)
+        return Decoding(weights, 1.0 if self._n_missing else 0.0, 1.0 - share, share)
 
 
 class TreeSum:

@@ -44,9 +44,9 @@ class Uncoded(GradientCode):
 
     Examples
     --------
-    >>> code = Uncoded(n_workers=3)
-    >>> code.decode(np.array([True, False, True]))
-    Decoding(weights=array([1., 0., 1.]), residual=1.0, amplification=0.6666666666666666)
+    >>> code = Uncoded(n_workers=4)
+    >>> code.decode(np.array([True, False, True, True]))
+    Decoding(weights=array([1., 0., 1., 1.]), residual=1.0, error=0.25, amplification=0.75)
     """
 
     n_workers: int
@@ -95,4 +95,4 @@ class EveryMessage(Decoder):
     def decode(self) -> Decoding:
         n = self._weights.size
         share = (n - self._n_missing) / n
-        return Decoding(self._weights.copy(), 0.0 if share == 1.0 else 1.0, amplification=share)
+        return Decoding(self._weights.copy(), 0.0 if share == 1.0 else 1.0, 1.0 - share, share)

@@ -31,6 +31,7 @@ def as_columns(history: History) -> dict[str, list[Any]]:
         "n_moved": [moved[r.round] for r in history],
         "speeds": history.speeds.tolist(),
         "residual": [r.residual for r in history],
+        "error": [r.error for r in history],
         "amplification": [r.amplification for r in history],
         "exact": [r.exact for r in history],
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dask_gradcode.linear_model.logistic import CodedLogisticRegression
     from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
     from dask_gradcode.linear_model.ridge import CodedRidge
+    from dask_gradcode.linear_model.ridge_cv import CodedRidgeCV
     from dask_gradcode.linear_model.tweedie import CodedTweedieRegressor
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "CodedLogisticRegression",
     "CodedPoissonRegressor",
     "CodedRidge",
+    "CodedRidgeCV",
     "CodedTweedieRegressor",
 ]
 
@@ -46,6 +48,7 @@ __getattr__, __dir__ = deferred(
         "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
         "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",
         "CodedRidge": "dask_gradcode.linear_model.ridge",
+        "CodedRidgeCV": "dask_gradcode.linear_model.ridge_cv",
         "CodedTweedieRegressor": "dask_gradcode.linear_model.tweedie",
     },
 )

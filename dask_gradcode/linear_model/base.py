@@ -167,13 +167,17 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
                 f"solver={solver!r} needs exact sums, which wait={wait!r} does not give. "
                 "Use solver='nesterov' with a fixed step, or wait='exact'."
             )
+        self._check_given(X, y)
+        check_verbose(self.verbose)
+        return solver, wait
+
+    def _check_given(self, X: Any, y: Any) -> None:
+        """Raise if there are no targets."""
         if y is None and not self._is_placed(X):
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        check_verbose(self.verbose)
-        return solver, wait
 
     def _check_size(self, problem: Problem, n_features: int) -> None:
         solver = self._solver()

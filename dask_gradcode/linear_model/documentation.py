@@ -10,7 +10,7 @@ __all__ = ["documented"]
 
 _Class = TypeVar("_Class", bound=type)
 
-_FIRST = """\
+_CODING = """\
     code : {"auto", "declustered", "fractional", "cyclic", "uncoded"} or GradientCode, \
             default="auto"
         Which worker holds which blocks. ``"auto"`` is declustered repetition where a round's time
@@ -21,6 +21,9 @@ _FIRST = """\
         worker). Data and work grow ``n_stragglers + 1`` times.
     n_workers : int, default=None
         How many workers to use. None: the code object's, else all workers of the cluster.
+"""
+
+_WAIT = """\
     wait : "exact" or WaitRule, default="exact"
         When a round has enough messages.
 """
@@ -62,11 +65,17 @@ _AUTO = """\
         up to 30 without an intercept), else ``"<many>"``.
 """
 
-_LAST = """\
+_WARM_START = """\
     warm_start : bool, default=False
         Whether to start from the coefficients of the previous fit.
+"""
+
+_SEED = """\
     random_state : int, RandomState or None, default=None
         Seeds the code (cyclic repetition draws a matrix), nothing else.
+"""
+
+_PROGRESS = """\
     verbose : int or "bar", default=0
         1 prints a line per iteration: value, gradient, seconds, workers used, late, lost and not
         placed yet.
@@ -80,6 +89,9 @@ _LAST = """\
     checkpoint_every : int, default=10
         Iterations between two saves: so many are lost at most when this process, the scheduler or
         the machine dies. The end of a fit, an error and Ctrl-C save, too.
+"""
+
+_RUNNING = """\
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel; recorded in ``history_.transport``. ``"stream"`` is a connection to
         each worker, ``"tasks"`` a Dask task per message, and ``"auto"`` the stream where this
@@ -141,7 +153,7 @@ def documented(estimator: _Class) -> _Class:
     text = estimator.__doc__
     solvers: Iterable[str] = estimator._solvers  # type: ignore[attr-defined]
     names = ", ".join(f'"{name}"' for name in sorted(solvers))
-    default = signature(estimator).parameters["solver"].default
+    default = getattr(signature(estimator).parameters.get("solver"), "default", "")
     solver = _SOLVER.replace("<solvers>", names).replace("<default>", default)
     if "newton-cholesky" in solvers:
         solver += _SECOND_ORDER
@@ -152,9 +164,11 @@ def documented(estimator: _Class) -> _Class:
         solver += _COORDINATE_DESCENT + one
     if text is not None:  # python -OO has none
         for place, shared in (
-            ("<code parameters>", _FIRST),
+            ("<code parameters>", _CODING + _WAIT),
+            ("<coding parameters>", _CODING),
             ("<solver parameters>", solver),
-            ("<fit parameters>", _LAST),
+            ("<fit parameters>", _WARM_START + _SEED + _PROGRESS + _RUNNING),
+            ("<running parameters>", _SEED + _RUNNING),
             ("<regression attributes>", _REGRESSION),
             ("<attributes of targets>", _TARGETS),
             ("<fit attributes>", _ATTRIBUTES),

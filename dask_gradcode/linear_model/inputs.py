@@ -46,6 +46,8 @@ class Sum:
         What to minimise.
     transport : str
         How messages travel.
+    targets : Targets
+        What the targets are.
     spread : Spread
         Of the columns of the features.
     describe : callable
@@ -54,25 +56,25 @@ class Sum:
         What happens in the rounds.
     about : ndarray of shape (n_features,) or None
         What is taken from columns in Hessians.
+    of : callable
+        Returns the sum of another work over the same rows, as long as the fit lasts.
     """
 
     objective: Objective
     problem: Problem
     transport: str
+    targets: Targets
     spread: Spread
     describe: Callable[[], dict[str, Fact]]
     logs: Logbook
     about: Vector | None
+    of: Callable[[WorkLike], Objective]
 
 
 def is_dask(array: Any) -> bool:
     """Say whether something is a dask collection, without loading Dask to find out."""
     dask = sys.modules.get("dask")
     return dask is not None and bool(dask.is_dask_collection(array))
-
-
-def _work(problem: Problem, about: Vector | None) -> WorkLike:
-    return problem.loss if about is None else Centred(problem.loss, about)
 
 
 class TakesAnyInput(BaseEstimator):
@@ -91,6 +93,10 @@ class TakesAnyInput(BaseEstimator):
 
     def _check_size(self, problem: Problem, n_features: int) -> None:
         """Raise for a model that is too large for the solver."""
+
+    def _work(self, problem: Problem, about: Vector | None) -> WorkLike:
+        """Return what is computed on each block."""
+        return problem.loss if about is None else Centred(problem.loss, about)
 
     def _about(self, problem: Problem, spread: Spread, X: Any) -> Vector | None:
         """Return what shall be taken from the columns of rows like ``X`` in Hessians, if any."""
@@ -118,18 +124,23 @@ class TakesAnyInput(BaseEstimator):
         problem = self._checked_problem(data.targets, data.n_features)
         self.code_ = data.code
         about = self._about(problem, data.spread, data.roles.meta)
-        work = _work(problem, about)
-        objective = stack.enter_context(
-            ClusterObjective(data, work, wait=wait, transport=self.transport)
-        )
+
+        def of(work: WorkLike) -> ClusterObjective:
+            return stack.enter_context(
+                ClusterObjective(data, work, wait=wait, transport=self.transport)
+            )
+
+        objective = of(self._work(problem, about))
         return Sum(
             objective,
             problem,
             objective.transport,
+            data.targets,
             data.spread,
             lambda: describe_data(data.targets, data.moments),
             objective.logs,
             about,
+            of,
         )
 
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
@@ -143,15 +154,21 @@ class TakesAnyInput(BaseEstimator):
         block = Block(X, targets.encode(y), sample_weight)
         spread = Spread.of(X, sample_weight)
         about = self._about(problem, spread, X)
-        objective = InProcessObjective(self.code_, {0: block}, _work(problem, about), wait)
+
+        def of(work: WorkLike) -> InProcessObjective:
+            return InProcessObjective(self.code_, {0: block}, work, wait)
+
+        objective = of(self._work(problem, about))
         return Sum(
             objective,
             problem,
             "in-process",
+            targets,
             spread,
             lambda: describe_data(targets, Moments.of(project(X))),
             objective.logs,
             about,
+            of,
         )
 
     def _warn_of_what_is_not_used(self, used: GradientCode) -> None:

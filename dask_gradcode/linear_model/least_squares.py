@@ -99,15 +99,19 @@ class LeastSquares(CodedRegressor):
         _, wait = self._checked(X, y)
         with ExitStack() as stack:
             found = self._objective(X, y, sample_weight, wait, stack)
-            problem = replace(found.problem, alpha=0.0, l1=0.0)
-            layout = self._layout(problem, self.n_features_in_)
-            coordinates = problem.coordinates(layout, found.spread, separate=True)
-            plain = Penalised(found.objective, scale=problem.scale, alpha=0.0, n_penalised=0)
-            self.history_ = History(self.code_, found.transport, logs=found.logs)
-            objective = Recorder(coordinates.objective(plain, found.about), self.history_)
             stack.enter_context(one_blas_thread())
-            start = coordinates.to_solver(self._start(problem, layout))
-            slopes = Quadratic.seen(objective, start).leading(layout.n_slopes)
+            return self._look(found)
+
+    def _look(self, found: Sum) -> Seen:
+        """Run the one round."""
+        problem = replace(found.problem, alpha=0.0, l1=0.0)
+        layout = self._layout(problem, self.n_features_in_)
+        coordinates = problem.coordinates(layout, found.spread, separate=True)
+        plain = Penalised(found.objective, scale=problem.scale, alpha=0.0, n_penalised=0)
+        self.history_ = History(self.code_, found.transport, logs=found.logs)
+        objective = Recorder(coordinates.objective(plain, found.about), self.history_)
+        start = coordinates.to_solver(self._start(problem, layout))
+        slopes = Quadratic.seen(objective, start).leading(layout.n_slopes)
         lengths = coordinates.lengths
         return Seen(slopes.scaled(lengths, coordinates.size), lengths, found.spread.mean)
 
@@ -122,7 +126,6 @@ class LeastSquares(CodedRegressor):
         self._validate_params()
         self._check_several(n_targets_of(y))
         if is_dask(X):
-            names = list(X.columns) if hasattr(X, "columns") else []
             rows, first = beside_lazily(X, y)
         else:
             X, y = self._validate(X, y, multi_output=True)
@@ -134,11 +137,16 @@ class LeastSquares(CodedRegressor):
         )
         self.code_, self.history_, self.solver_ = twin.code_, twin.history_, one
         if is_dask(X):
-            self.n_features_in_ = X.shape[1]
-            self.__dict__.pop("feature_names_in_", None)
-            if names and all(isinstance(name, str) for name in names):
-                self.feature_names_in_ = np.asarray(names, dtype=object)
+            self._keep_names(X)
         self._keep_several(seen, n_targets_of(y))
+
+    def _keep_names(self, X: Any) -> None:
+        """Set what the columns of a dask collection are called, and how many there are."""
+        self.n_features_in_ = X.shape[1]
+        self.__dict__.pop("feature_names_in_", None)
+        names = list(X.columns) if hasattr(X, "columns") else []
+        if names and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, dtype=object)
 
     def _check_several(self, n_targets: int) -> None:
         """Raise where parameters do not fit several targets."""
@@ -167,9 +175,7 @@ class LeastSquares(CodedRegressor):
     def _solved(self, slopes: Quadratic, lengths: Vector, alpha: float) -> Vector:
         """Return the coefficients of one of several targets."""
         self.n_iter_ = 1
-        hessian = slopes.hessian + alpha * np.eye(lengths.size)
-        slopes = replace(slopes, hessian=hessian).scaled(1.0 / lengths)
-        return lengths * slopes.least(lengths)
+        return slopes.ridge(alpha, lengths)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

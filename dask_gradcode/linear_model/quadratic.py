@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dask_gradcode.optimizers.newton import solved
 from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, second_order
 
-__all__ = ["Quadratic"]
+__all__ = ["Quadratic", "refuse_infinite"]
+
+Indices = NDArray[np.integer[Any]]
 
 _EPS = float(np.finfo(float).eps)
+
+
+def refuse_infinite(*sums: float | Vector | Matrix) -> None:
+    """Raise FloatingPointError for sums that are not finite."""
+    if not all(np.isfinite(part).all() for part in sums):
+        raise FloatingPointError(
+            "The sums of squares are not finite: features or targets are too large. Scale them."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +76,7 @@ class Quadratic:
         """
         seen = second_order(objective, w)
         assert seen.hessian is not None
-        if not all(np.isfinite(part).all() for part in (seen.value, seen.gradient, seen.hessian)):
-            raise FloatingPointError(
-                "The sums of squares are not finite: features or targets are too large. Scale them."
-            )
+        refuse_infinite(seen.value, seen.gradient, seen.hessian)
         return cls(w, float(seen.value), seen.gradient, seen.hessian, seen.rounding)
 
     def __call__(self, w: Vector) -> Evaluation:
@@ -93,6 +101,21 @@ class Quadratic:
             self.rounding,
         )
 
+    def __add__(self, other: Quadratic) -> Quadratic:
+        """Return the sum of two that were evaluated at the same point."""
+        return Quadratic(
+            self.at,
+            self.value + other.value,
+            self.gradient + other.gradient,
+            self.hessian + other.hessian,
+            self.rounding + other.rounding,
+        )
+
+    def only(self, kept: slice | Indices) -> Quadratic:
+        """Return it as a function of some parameters, the others held."""
+        hessian = self.hessian[kept][:, kept]
+        return Quadratic(self.at[kept], self.value, self.gradient[kept], hessian, self.rounding)
+
     def completed(self, leading: Vector) -> Vector:
         """Return the first parameters followed by the others, where it is then least."""
         n = leading.size
@@ -110,6 +133,19 @@ class Quadratic:
             unit[:, None] * self.hessian * unit,
             self.rounding,
         )
+
+    def ridge(self, alpha: float, lengths: Vector) -> Vector:
+        """Return where it and ``alpha / 2 * |w|^2`` are least, if it was evaluated at zero.
+
+        Parameters
+        ----------
+        alpha : float
+            Strength of the penalty.
+        lengths : ndarray of shape (n_parameters,)
+            About how large each parameter is.
+        """
+        hessian = self.hessian + alpha * np.eye(lengths.size)
+        return lengths * replace(self, hessian=hessian).scaled(1.0 / lengths).least(lengths)
 
     def least(self, lengths: Vector | float = 1.0) -> Vector:
         """Return where it is least: of many points, that with the smallest ``|lengths * w|``.

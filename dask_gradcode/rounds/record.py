@@ -42,6 +42,9 @@ class RoundRecord:
         in error.
     residual : float
         ``max |weights @ B - 1|``: above rounding, the sum is approximate.
+    error : float
+        ``|weights @ B - 1|^2 / n_blocks``: how much of the sum is missed, if blocks have nothing in
+        common.
     amplification : float
         How much the decoding multiplied rounding errors.
     exact : bool
@@ -85,6 +88,7 @@ class RoundRecord:
     late: tuple[int, ...]
     lost: tuple[int, ...]
     residual: float
+    error: float
     amplification: float
     exact: bool
     restored: tuple[int, ...] = ()
@@ -118,6 +122,7 @@ class RoundRecord:
             late=tuple(sorted(silent.intersection(late))),
             lost=tuple(sorted(absent - state.unplaced)),
             residual=decoding.residual,
+            error=decoding.error,
             amplification=decoding.amplification,
             exact=state.decodable,
             restored=tuple(sorted(state.restored)),

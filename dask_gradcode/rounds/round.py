@@ -187,8 +187,7 @@ class Round:
         list of Order
             What to do; nothing, once the round has ended.
         """
-        orders: list[Order] = []
-        doubts = self._answers.doubts
+        orders, doubts = list[Order](), self._answers.doubts
         n_doubts = len(doubts)
         if self.outcome is not None:
             self._note_late(event, now)

@@ -7,7 +7,9 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 from dask_gradcode.work.base import Block, SecondOrderWork, Work
 from dask_gradcode.work.climb import Climb, compute_message
 from dask_gradcode.work.crew import ALONE, Crew
+from dask_gradcode.work.folds import Folds
 from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
+from dask_gradcode.work.left_out import LeftOut
 from dask_gradcode.work.payload import Piece, compute_payload, pieces_of
 from dask_gradcode.work.points import ManyPointsWork
 from dask_gradcode.work.wanted import of_order
@@ -19,6 +21,8 @@ __all__ = [
     "Centred",
     "Climb",
     "Crew",
+    "Folds",
+    "LeftOut",
     "ManyPointsWork",
     "Piece",
     "SecondOrderWork",

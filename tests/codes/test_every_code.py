@@ -20,13 +20,15 @@ from dask_gradcode.codes import (
     DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
+    GraphRepetition,
     PartialStragglers,
     SpanDecoder,
     Uncoded,
 )
 
 PARTIAL = [code for code in CODES if isinstance(code, PartialStragglers)]
-REPLICATED = [code for code in CODES if not isinstance(code, Uncoded | PartialStragglers)]
+OTHERS = Uncoded | PartialStragglers | GraphRepetition
+REPLICATED = [code for code in CODES if not isinstance(code, OTHERS)]
 every_code = pytest.mark.parametrize("code", CODES, ids=repr)
 every_replicated_code = pytest.mark.parametrize("code", REPLICATED, ids=repr)
 
@@ -141,6 +143,7 @@ def test_a_decode_at_any_time_is_the_least_squares_one_and_says_so(
         assert not decoding.weights[~arrived].any()
         assert_allclose(np.linalg.norm(error), np.linalg.norm(best), atol=1e-9)
         assert_allclose(decoding.residual, abs(error).max(), atol=1e-11)
+        assert_allclose(decoding.error, (error**2).mean(), atol=1e-11)
         rows = abs(code.encoding_matrix).sum(axis=1) / code.n_blocks
         assert_allclose(decoding.amplification, abs(decoding.weights) @ rows)
 
@@ -162,7 +165,7 @@ def test_a_decoding_is_a_snapshot_that_later_arrivals_leave_alone(code: Gradient
 def test_nothing_arrived_is_a_residual_of_one(code: GradientCode) -> None:
     decoding = code.decoder().decode()
     assert not decoding.weights.any()
-    assert (decoding.residual, decoding.amplification) == (1.0, 0.0)
+    assert (decoding.residual, decoding.error, decoding.amplification) == (1.0, 1.0, 0.0)
 
 
 @every_code
@@ -242,6 +245,7 @@ def test_a_pickled_code_decodes_as_before_although_no_matrix_travels(code: Gradi
         CyclicRepetition(1000, 3),
         PartialStragglers(CyclicRepetition(1000, 3), 4),
         DeclusteredRepetition(1000, 3),
+        GraphRepetition(1000, 4),
     ],
     ids=repr,
 )

@@ -14,20 +14,23 @@ import numpy as np
 import pytest
 from distributed import Client, Event, get_worker
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
 
 from dask_gradcode import (
     CodedLasso,
     CodedLogisticRegression,
     CodedRidge,
+    CodedRidgeCV,
     InsufficientWorkersError,
     place,
 )
 from dask_gradcode.cluster import ClusterObjective, Placement
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
+from dask_gradcode.losses import Squared
+from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.optimizers import NewtonCholesky
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block
+from dask_gradcode.work import Block, Folds, as_work, of_order
 from helpers import (
     Interfering,
     count_rows,
@@ -117,6 +120,32 @@ def test_least_squares_of_one_round_have_the_same_bits_whoever_is_frozen(client:
             found.add(model.coef_.tobytes())
     assert len(found) == len(sparse) == 1
     assert_allclose(model.coef_, Ridge(solver="svd").fit(rows, Y).coef_, rtol=1e-6)
+
+
+def test_cross_validation_has_the_same_bits_whoever_is_frozen(client: Client) -> None:
+    rows, found = X + 1e8 * (np.arange(8) % 2), set()
+    with place(rows, Y, code=FractionalRepetition(4, 1)) as data:
+        for role in (1, 2):
+            with frozen(pid_of(client, data.addresses[role])):
+                model = CodedRidgeCV(scoring="r2").fit(data)
+            assert [np.isfinite(record.arrived_at[role]) for record in model.history_] == [0, 0]
+            found.add((model.alpha_, model.best_score_, model.coef_.tobytes()))
+    assert len(found) == 1
+    theirs = RidgeCV(scoring="r2").fit(X, Y)
+    assert (model.alpha_, model.best_score_) == pytest.approx((theirs.alpha_, theirs.best_score_))
+    assert_allclose(model.coef_, theirs.coef_, rtol=1e-6)
+
+
+def test_sums_of_folds_have_the_same_bits_whoever_is_frozen(client: Client) -> None:
+    rows = np.column_stack([X, np.arange(len(X)) % 3])
+    work, w, found = Folds(of_order(as_work(Squared()), 2), 3), np.ones(10), set()
+    with place(rows, Y, code=FractionalRepetition(4, 1)) as data:
+        for role in (1, 2):
+            with frozen(pid_of(client, data.addresses[role])), ClusterObjective(data, work) as sums:
+                found.add(sums(w).gradient.tobytes())
+    assert len(found) == 1
+    here = InProcessObjective(Uncoded(1), {0: Block(rows, Y.astype(float))}, work)
+    assert_allclose(np.frombuffer(found.pop()), here(w).gradient, rtol=1e-9)
 
 
 @pytest.mark.parametrize("role", range(4))

@@ -30,6 +30,7 @@ from dask_gradcode import (
     CodedLogisticRegression,
     CodedPoissonRegressor,
     CodedRidge,
+    CodedRidgeCV,
     CodedTweedieRegressor,
     linear_model,
 )
@@ -46,6 +47,8 @@ ESTIMATORS = [
     CodedLogisticRegression(solver="nesterov", l1_ratio=0.5),
     CodedRidge(),
     CodedRidge(solver="lbfgs"),
+    CodedRidgeCV(),
+    CodedRidgeCV(cv=3),
     CodedLinearRegression(),
     CodedElasticNet(),
     CodedLasso(),

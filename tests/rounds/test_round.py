@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -656,3 +656,16 @@ def test_rules_that_make_sense_are_not_refused() -> None:
         False,
         False,
     ]
+
+
+def test_the_fastest_of_groups_are_right_on_average() -> None:
+    """Fewer replicas than are ignored: whoever is among the fastest, what is scaled up is fair."""
+    code = FractionalRepetition(6, 1)
+    found = []
+    for fastest in combinations(range(6), 3):
+        script = Script(code, Fastest(3))
+        for worker in fastest:
+            script.feed(worker)
+        assert script.round.outcome == Done()
+        found.append(script.round.result())
+    assert_allclose(np.mean(found, axis=0), sums(code).sum(axis=0))
