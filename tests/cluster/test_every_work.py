@@ -16,11 +16,12 @@ from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.losses import Huber, Multinomial, Squared
-from dask_gradcode.objective import InProcessObjective
+from dask_gradcode.objective import InProcessObjective, Penalised
+from dask_gradcode.optimizers import LBFGS, Solution, in_step
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.simulation import SimulatedObjective
 from dask_gradcode.stragglers import FixedDelay
-from dask_gradcode.typing import Evaluation, ManyPointsObjective, Vector
+from dask_gradcode.typing import Evaluation, ManyPointsObjective, Objective, Vector
 from dask_gradcode.work import Block, Work, WorkLike
 
 pytestmark = pytest.mark.cluster
@@ -140,6 +141,23 @@ def test_every_work_has_the_same_sums_at_several_points_on_every_port(
         assert_array_equal(seen.gradient, gradient)
     assert [seen.record.round for seen in together] == [0] * 4
     assert alone.record.round == 1
+
+
+@every_port
+def test_minimisations_in_step_end_where_the_normal_equations_say_on_every_port(
+    port: str, data: Placement
+) -> None:
+    def ridge(alpha: float) -> Callable[[Objective], Solution]:
+        def run(sums: Objective) -> Solution:
+            penalised = Penalised(sums, scale=1.0, alpha=alpha, n_penalised=3)
+            return LBFGS().minimize(penalised, np.zeros(3), tol=1e-8)
+
+        return run
+
+    alphas = (0.0, 10.0, 1000.0)
+    solutions = on_port(Squared(), port, data, lambda sums: in_step(sums, [*map(ridge, alphas)]))
+    for alpha, solution in zip(alphas, solutions, strict=True):
+        assert_allclose(solution.w, np.linalg.solve(X.T @ X + alpha * np.eye(3), X.T @ Y))
 
 
 @every_port
