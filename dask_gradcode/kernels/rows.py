@@ -18,9 +18,13 @@ small enough for a cache, large enough that the calls of a chunk cost nothing be
 
 _VALUES_OF_POINTWISE = 8  # a loss has about so many temporaries for each row and output
 
+_MOST_PREDICTORS = 2**13
+"""Of a chunk, where a row has several: in the arrays of a loss, which are then of 64 KiB. Dask has
+its workers give larger ones back to the system, so that each costs as much to get as to compute."""
+
 
 def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
-    """Return how many rows make a chunk of about :data:`CHUNK_VALUES`.
+    """Return how many rows make a chunk of about :data:`CHUNK_VALUES`, or less of many outputs.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     (1024, 32768)
     """
     rows: int = CHUNK_VALUES * X.shape[0] // max(pass_values(X, n_outputs), 1)
+    if n_outputs > 1:
+        rows = min(rows, _MOST_PREDICTORS // n_outputs)
     return max(rows, 1)
 
 
