@@ -128,11 +128,11 @@ def test_after_its_delay_a_worker_answers_the_newest_round_only(
 def test_a_slow_workers_private_sum_is_used_while_its_coded_one_is_on_its_way(
     client: Client, transport: str, inner: FractionalRepetition
 ) -> None:
-    code = PartialStragglers(inner, 2)
+    code, gate = PartialStragglers(inner, 2), f"coded-gate-{transport}-{inner!r}"
 
     def gated(w: Vector, block: Block) -> tuple[float, Vector]:
         if get_worker().address == slow and block.X[0, 0] >= first_coded:
-            Event("coded-gate").wait()
+            Event(gate).wait()
         return count_rows(w, block)
 
     numbered = np.arange(240.0)[:, None]
@@ -144,9 +144,8 @@ def test_a_slow_workers_private_sum_is_used_while_its_coded_one_is_on_its_way(
             assert seen.record.used[1]
             assert [answer.message for answer in seen.record.answers if answer.role == 1] == [1]
             assert 1 in (*seen.record.late, *seen.record.not_needed)
-            Event("coded-gate", client=client).set()
-            drain(objective, seen.record)  # whoever waits at the gate has passed it
-    Event("coded-gate", client=client).clear()
+            Event(gate, client=client).set()  # for good: it is asked for each block
+            drain(objective, seen.record)
 
 
 @every_transport
