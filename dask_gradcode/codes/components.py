@@ -8,7 +8,7 @@ best that can be had is one more or less, by the share by which they differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -54,6 +54,14 @@ class Components:
         self._size = [1] * n_vertices
         self._lead = [1] * n_vertices  # vertices on the root's side less those on the other
         self._odd = [False] * n_vertices  # whether it has a cycle of odd length
+
+    @classmethod
+    def of(cls, n_vertices: int, edges: Iterable[tuple[int, int]]) -> Components:
+        """Return those of a graph with these edges."""
+        components = cls(n_vertices)
+        for edge in edges:
+            components.join(*edge)
+        return components
 
     def join(self, u: int, v: int) -> None:
         """Add an edge."""

@@ -110,11 +110,8 @@ class GraphRepetition(GradientCode):
         return self.degree - 1  # without all who hold a block it cannot be exact
 
     def _is_exact_without(self, lost: tuple[int, ...]) -> bool:
-        components = Components(self.n_blocks)
-        for worker, edge in enumerate(self._edges):
-            if worker not in lost:
-                components.join(*edge)
-        return components.n_short == 0
+        left = (edge for worker, edge in enumerate(self._edges) if worker not in lost)
+        return Components.of(self.n_blocks, left).n_short == 0
 
     @property
     def tolerance(self) -> str:
@@ -163,9 +160,7 @@ def _random_graph(n_vertices: int, degree: int, seed: int) -> _Edges:
     rng, edges = np.random.default_rng(seed), _circulant(n_vertices, degree)
     for _ in range(_ATTEMPTS):
         _swap(edges, rng)
-        components = Components(n_vertices)
-        for edge in edges:
-            components.join(*edge)
+        components = Components.of(n_vertices, edges)
         if components.n_parts == 1 and components.is_odd(0):
             return tuple(sorted(edges))
     raise ValueError(
@@ -176,7 +171,7 @@ def _random_graph(n_vertices: int, degree: int, seed: int) -> _Edges:
 
 def _circulant(n_vertices: int, degree: int) -> list[tuple[int, int]]:
     """Return the edges from each vertex to those next to it; and, if odd, to the opposite one."""
-    steps = [*range(1, degree // 2 + 1)]
+    steps = range(1, degree // 2 + 1)
     edges = {_edge(i, (i + step) % n_vertices) for step in steps for i in range(n_vertices)}
     if degree % 2:
         half = n_vertices // 2
