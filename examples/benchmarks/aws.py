@@ -30,7 +30,7 @@ from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
 from dask_gradcode.rounds import Fastest
 from dask_gradcode.simulation import simulate
 from dask_gradcode.stragglers import Combined, MarkovSlowdown, StragglerModel
-from no_cost import REFERENCES, Scenario, Scheme, benches, declustered, row
+from no_cost import REFERENCES, Scenario, Scheme, benches, declustered, row, sleeping
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def main() -> None:
 
     show(simulated(arguments.simulated, arguments.rounds))
     if n := arguments.workers:
-        with benches(n, arguments.share, arguments.rounds, SCHEMES) as bench:
+        with benches(n, sleeping(arguments.share), arguments.rounds, SCHEMES) as bench:
             show(row(bench, AWS))
     if arguments.json:
         result = {**about(), **vars(arguments), "json": None, "rows": rows}

@@ -1,14 +1,17 @@
 """What tolerance costs where every worker is a machine of its own: rounds with and without faults.
 
     python examples/benchmarks/no_cost.py [--workers 6 12] [--rounds 30] [--quick] [--json PATH]
+    python examples/benchmarks/no_cost.py --work dense sparse   # real kernels: a core for each
 
 A worker is a process whose work is sleeping, so much for each row, so that processes on a few cores
-behave like machines. All codes have their data on the same workers and take turns, a round each;
-s = 1. Figures are in undisturbed uncoded rounds, measured before and after each scenario:
+behave like machines; or the gradient of a logistic loss. All codes have their data on the same
+workers and take turns, a round each; s = 1. Figures are in undisturbed uncoded rounds, measured
+before and after each scenario:
 
 - nobody is late;
 - one worker computes 8 times slower, for good;
 - one worker is frozen (SIGSTOP), for good: without a code that never ends;
+- in every round another worker is frozen in the middle of a leaf, and woken after the round;
 - each worker computes 8 times slower in a round with probability 0.1: the same draws for all codes
   and for the references, ten times as many rounds, and means in place of medians.
 
@@ -28,11 +31,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from threading import Timer
+from typing import Any, Literal
 
 import dask
 import numpy as np
@@ -50,13 +55,15 @@ from dask_gradcode.codes import (
     GradientCode,
     Uncoded,
 )
+from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import Policy, UntilExact, WaitRule
 from dask_gradcode.stragglers import Slowdown, StragglerModel
 from dask_gradcode.work import Block
+from threads import dense, sparse
 
 S, FACTOR, LATE = 1, 8.0, 2  # LATE: who is slow or frozen for good
 LEAVES, SPREAD = 8, 4  # of a share: leaves, and parts whose replicas lie together
-ROWS = 64  # of a share
+STOPPED_AT = 2.5 / LEAVES  # of a share: in the middle of the third leaf
 WARM_UP = 5  # rounds: of these the faults that last are known
 
 
@@ -91,24 +98,68 @@ class Scenario:
 
     name: str
     model: StragglerModel
-    frozen: bool = False
+    frozen: Literal["no", "for good", "in a leaf"] = "no"
     times: int = 1
     typical: Callable[[list[float]], float] = median
+
+    def victim(self, round: int, n: int) -> int:
+        """Return who is frozen in a round."""
+        return LATE if self.frozen == "for good" else int(np.random.default_rng(round).integers(n))
 
     def slowdowns(self, round: int, n: int) -> np.ndarray:
         """Return how many times slower each worker is in a round, infinitely if frozen."""
         slow = self.model.slowdowns(round, n)
-        if self.frozen:
-            slow[LATE] = np.inf
+        if self.frozen != "no":
+            slow[self.victim(round, n)] = np.inf
         return slow
 
 
 SCENARIOS = (
     Scenario("nobody late", StragglerModel()),
     Scenario("one 8x slower", Slowdown(FACTOR, workers=[LATE])),
-    Scenario("one frozen", StragglerModel(), frozen=True),
+    Scenario("one frozen", StragglerModel(), frozen="for good"),
+    Scenario("one stopped", StragglerModel(), frozen="in a leaf"),
     Scenario("10% at 8x", Slowdown(FACTOR, probability=0.1), times=10, typical=mean),
 )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What workers do for the rows of their shares, and what a row adds to the objective."""
+
+    rows: int  # of a share
+    data: Callable[[int], tuple[Any, np.ndarray]]  # of so many shares
+    loss: Any
+    value: float  # of a row, at w = 0
+
+
+def sleeping(seconds: float) -> Work:
+    """Return work that takes so long for a share."""
+    rows = 64
+
+    def sleep(w: np.ndarray, block: Block) -> tuple[float, np.ndarray]:
+        time.sleep(seconds / rows * block.n_rows)
+        return float(block.n_rows), w
+
+    return Work(rows, lambda n: (np.zeros((rows * n, 1)), np.arange(rows * n) % 2), sleep, 1.0)
+
+
+def logistic(make: Callable[[int], Any], rows: int) -> Work:
+    """Return the gradient of a logistic loss over so many rows."""
+
+    def data(n: int) -> tuple[Any, np.ndarray]:
+        X = make(rows * n)
+        return X, (np.arange(X.shape[0]) % 2).astype(float)
+
+    n_rows = make(rows).shape[0]
+    return Work(n_rows, data, Logistic(), np.log(2.0))
+
+
+WORKS: dict[str, Callable[[argparse.Namespace], Work]] = {
+    "sleeping": lambda given: sleeping(given.share),
+    "dense": lambda given: logistic(dense, given.rows),
+    "sparse": lambda given: logistic(sparse, given.rows),
+}
 
 
 # ---- references, in shares: what a worker has without a code
@@ -149,35 +200,19 @@ REFERENCES: dict[str, Callable[[np.ndarray], float]] = {
 # ---- rounds
 
 
-def sleeping(seconds: float) -> Callable[[np.ndarray, Block], tuple[float, np.ndarray]]:
-    """Return work that takes so long for each row."""
-
-    def work(w: np.ndarray, block: Block) -> tuple[float, np.ndarray]:
-        time.sleep(seconds * block.n_rows)
-        return float(block.n_rows), w
-
-    return work
-
-
-def timed(objective: ClusterObjective, n: int) -> float:
-    """Return the seconds of a round, whose sum must be right."""
-    start = time.perf_counter()
-    seen = objective(np.zeros(1))
-    took = time.perf_counter() - start
-    assert abs(seen.value - ROWS * n) < 1e-6, seen
-    return took
-
-
 @contextmanager
-def stopped(pid: int | None) -> Iterator[None]:
-    """Freeze a process, if any."""
-    if pid is not None:
-        os.kill(pid, signal.SIGSTOP)
+def stopped(pid: int, after: float = 0.0) -> Iterator[None]:
+    """Freeze a process after so many seconds."""
+    timer = Timer(after, os.kill, (pid, signal.SIGSTOP))
+    timer.start()
+    if not after:
+        timer.join()
     try:
         yield
     finally:
-        if pid is not None:
-            os.kill(pid, signal.SIGCONT)
+        timer.cancel()
+        timer.join()
+        os.kill(pid, signal.SIGCONT)
 
 
 @dataclass(frozen=True)
@@ -188,15 +223,25 @@ class Bench:
     n: int
     schemes: Sequence[Scheme]
     placed: dict[str, Placement]
-    work: Callable[[np.ndarray, Block], tuple[float, np.ndarray]]
+    work: Work
     rounds: int
 
     def calm(self) -> list[float]:
         """Return the seconds of uncoded rounds while nobody is late."""
-        with ClusterObjective(self.placed["uncoded"], self.work) as objective:
-            return [timed(objective, self.n) for _ in range(WARM_UP + self.rounds)][WARM_UP:]
+        with ClusterObjective(self.placed["uncoded"], self.work.loss) as objective:
+            return [self.timed(objective) for _ in range(WARM_UP + self.rounds)][WARM_UP:]
 
-    def disturbed(self, scenario: Scenario) -> dict[str, list[float]]:
+    def timed(self, objective: ClusterObjective) -> float:
+        """Return the seconds of a round, whose sum must be right."""
+        w = np.zeros(self.placed["uncoded"].n_features)
+        start = time.perf_counter()
+        seen = objective(w)
+        took = time.perf_counter() - start
+        expected = self.work.value * self.work.rows * self.n
+        assert abs(seen.value - expected) < 1e-9 * expected, (seen.value, expected)
+        return took
+
+    def disturbed(self, scenario: Scenario, share: float) -> dict[str, list[float]]:
         """Return the seconds of each scheme's rounds, the first ones left out."""
         with ExitStack() as stack:
             stack.enter_context(inject(self.client, scenario.model))
@@ -204,38 +249,42 @@ class Bench:
                 scheme.name: stack.enter_context(
                     ClusterObjective(
                         self.placed[scheme.name],
-                        self.work,
+                        self.work.loss,
                         wait=scheme.wait(self.n),
                         plan=scheme.plan,
                     )
                 )
                 for scheme in self.schemes
-                if not (scenario.frozen and self.placed[scheme.name].code.n_stragglers == 0)
+                if scenario.frozen == "no" or self.placed[scheme.name].code.n_stragglers
             }
             took: dict[str, list[float]] = {name: [] for name in objectives}
-
-            def turns(count: int) -> None:
-                for _ in range(count):
-                    for name, objective in objectives.items():
-                        took[name].append(timed(objective, self.n))
-
-            if scenario.frozen:
-                turns(1)  # which opens the connections
-            with stopped(self.pid() if scenario.frozen else None):
-                turns(WARM_UP + scenario.times * self.rounds - scenario.frozen)
+            pids = self.pids()
+            if scenario.frozen == "for good":
+                for objective in objectives.values():
+                    self.timed(objective)  # which opens the connections
+                stack.enter_context(stopped(pids[LATE]))
+            for number in range(WARM_UP + scenario.times * self.rounds):
+                for name, objective in objectives.items():
+                    with (
+                        stopped(pids[scenario.victim(number, self.n)], STOPPED_AT * share)
+                        if scenario.frozen == "in a leaf"
+                        else nullcontext()
+                    ):
+                        took[name].append(self.timed(objective))
         return {name: times[WARM_UP:] for name, times in took.items()}
 
-    def pid(self) -> int:
-        """Return the process that plays the role that is to be frozen, in all codes."""
-        address = self.placed["uncoded"].addresses[LATE]
-        assert all(data.addresses[LATE] == address for data in self.placed.values())
-        return int(self.client.run(os.getpid, workers=[address])[address])
+    def pids(self) -> list[int]:
+        """Return the processes that play the roles, the same ones in all codes."""
+        addresses = self.placed["uncoded"].addresses
+        assert all(data.addresses == addresses for data in self.placed.values())
+        found = self.client.run(os.getpid)
+        return [found[addresses[role]] for role in range(self.n)]
 
 
 def row(bench: Bench, scenario: Scenario) -> dict[str, Any]:
     """Measure one scenario, in undisturbed uncoded rounds."""
     before = bench.calm()
-    took = bench.disturbed(scenario)
+    took = bench.disturbed(scenario, median(before))
     share = median(before + bench.calm())
     found: dict[str, Any] = {"n": bench.n, "scenario": scenario.name, "share": share}
     for scheme in bench.schemes:
@@ -250,10 +299,10 @@ def row(bench: Bench, scenario: Scenario) -> dict[str, Any]:
 
 @contextmanager
 def benches(
-    n: int, seconds: float, rounds: int, schemes: Sequence[Scheme] = SCHEMES
+    n: int, work: Work, rounds: int, schemes: Sequence[Scheme] = SCHEMES
 ) -> Iterator[Bench]:
     """Place the data of all schemes on n processes."""
-    X, y = np.zeros((ROWS * n, 1)), np.arange(ROWS * n) % 2
+    X, y = work.data(n)
     # Dask would give up a worker that is frozen for five minutes
     with ExitStack() as stack, dask.config.set({"distributed.scheduler.worker-ttl": None}):
         cluster = stack.enter_context(
@@ -263,16 +312,18 @@ def benches(
         placed = {}
         for scheme in schemes:
             data = stack.enter_context(place(X, y, code=scheme.code(n), client=client))
-            data.wait(60)
+            data.wait(600)
             placed[scheme.name] = data
-        yield Bench(client, n, schemes, placed, sleeping(seconds / ROWS), rounds)
+        yield Bench(client, n, schemes, placed, work, rounds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[6, 12])
     parser.add_argument("--rounds", type=int, default=30, help="of each scheme in a scenario")
-    parser.add_argument("--share", type=float, default=0.1, help="seconds of an uncoded round")
+    parser.add_argument("--work", nargs="+", choices=WORKS, default=["sleeping"])
+    parser.add_argument("--share", type=float, default=0.1, help="seconds of a share of sleep")
+    parser.add_argument("--rows", type=int, default=50_000, help="of a dense share")
     parser.add_argument("--quick", action="store_true", help="3 rounds, 6 workers, 30 ms")
     parser.add_argument("--json", type=Path, help="write figures, versions and machine here")
     arguments = parser.parse_args()
@@ -280,15 +331,16 @@ def main() -> None:
         arguments.workers, arguments.rounds, arguments.share = [6], 3, 0.03
 
     columns = [*(scheme.name for scheme in SCHEMES), *REFERENCES]
-    print(f"{'n':>4}  {'scenario':<16}{'share':>10}", *(f"{name:>12}" for name in columns), sep="")
+    heads = "".join(f"{name:>12}" for name in columns)
+    print(f"{'work':<10}{'n':>3}  {'scenario':<16}{'share':>10}{heads}")
     rows = []
-    for n in arguments.workers:
-        with benches(n, arguments.share, arguments.rounds) as bench:
+    for kind, n in product(arguments.work, arguments.workers):
+        with benches(n, WORKS[kind](arguments), arguments.rounds) as bench:
             for scenario in SCENARIOS:
-                rows.append(found := row(bench, scenario))
-                shown = (f"{found[name]:>12.2f}" for name in columns)
+                rows.append(found := {"work": kind, **row(bench, scenario)})
+                shown = "".join(f"{found[name]:>12.2f}" for name in columns)
                 share = f"{found['share'] * 1e3:>7.1f} ms"
-                print(f"{n:>4}  {scenario.name:<16}{share}", *shown, sep="", flush=True)
+                print(f"{kind:<10}{n:>3}  {scenario.name:<16}{share}{shown}", flush=True)
     if arguments.json:
         result = {**about(), **vars(arguments), "json": None, "rows": rows}
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

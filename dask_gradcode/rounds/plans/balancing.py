@@ -25,19 +25,22 @@ LOOK_EVERY = 5
 """Rounds after which those who are asked for nothing get one block, as they may have become faster,
 and after which blocks are divided anew at the earliest: that takes the client's time."""
 
+MUCH = 1.5
+"""How many times as long rounds must last for blocks to be divided anew before that."""
+
 
 @dataclass(frozen=True)
 class Balancing(Policy):
     """Divide each round's work by the speeds that workers have shown, and hedge the rest.
 
-    A worker that was slow, or silent, in the last rounds is asked for fewer blocks from the start,
+    A worker that was slow, or silent, in several rounds is asked for fewer blocks from the start,
     and those who hold them for more. So machines that differ, noisy neighbours and frozen workers
     cost no more than their part of the work. Whoever is late nevertheless is helped as by
     :class:`Hedging`, which this is for codes whose workers compute all that they can send.
 
     Examples
     --------
-    Worker 1 computes three times slower. From the second round on others do most of its work:
+    Worker 1 computes three times slower. From the third round on others do most of its work:
 
     >>> from dask_gradcode.codes import DeclusteredRepetition
     >>> from dask_gradcode.simulation import simulate
@@ -45,7 +48,7 @@ class Balancing(Policy):
     >>> slow, code = Slowdown(3.0, workers=[1]), DeclusteredRepetition(4, 1)
     >>> history = simulate(code, slow, plan=Balancing(), work=4.0, n_rounds=3)
     >>> [round(record.seconds, 2) for record in history]
-    [1.4, 1.25, 1.25]
+    [1.4, 1.4, 1.25]
     """
 
     def start(self, code: GradientCode) -> Planner:
@@ -67,6 +70,8 @@ class Balanced(Helping):
         self._owners: list[int] = []  # by block, made when it is needed
         self._look_again_at = 0  # the round in which it is next worth while to divide anew
         self._workers: Sequence[int] = ()  # by block, who is asked for it; nothing: its owner
+        self._best = 0.0  # seconds of a round as it was divided last
+        self._well = inf  # seconds of a round that is divided well, as far as that is known
 
     def begin(self, state: State, now: float) -> list[Order]:
         orders = super().begin(state, now)
@@ -96,8 +101,10 @@ class Balanced(Helping):
                 self._doubted.add(role)
         return tried
 
-    def _weight(self, role: int) -> float:
-        return self._speeds.pace(role) or 1.0
+    def _lasting(self, role: int, n_blocks: int) -> float:
+        pace = self._speeds.pace(role)
+        # nobody has longer than a round would last if blocks were divided well
+        return min(n_blocks * pace, self._well + self._speeds.usual()) if pace else n_blocks
 
     def end(self, record: RoundRecord) -> None:
         super().end(record)
@@ -111,14 +118,16 @@ class Balanced(Helping):
             self._owners = self._blocks.owners()
         bound = len(self._owners) / sum(1.0 / pace for pace in paces)
         if not self._is_better(bound, self._lasts(self._owners, paces)):
-            self._workers = ()
+            self._workers, self._best, self._well = (), 0.0, bound
             return
         now = self._lasts(self._workers or self._owners, paces)
-        if self._is_better(bound, now) and self._n_rounds >= self._look_again_at:
+        is_time = self._n_rounds >= self._look_again_at or now > MUCH * max(bound, self._best)
+        if self._is_better(bound, now) and is_time:
             self._look_again_at = self._n_rounds + LOOK_EVERY
-            seconds, workers = shortest(self._code.holders, self._owners, paces)
-            if self._is_better(seconds, now):
+            self._best, workers = shortest(self._code.holders, self._owners, paces)
+            if self._is_better(self._best, now):
                 self._workers = workers
+        self._well = max(bound, self._best)
 
     def _is_better(self, seconds: float, now: float) -> bool:
         return now > WORTH_IT * seconds and now - seconds > AT_LEAST

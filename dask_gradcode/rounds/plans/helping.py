@@ -91,9 +91,9 @@ class Helping(Planner):
         self._speeds.begin()
         self.look_at = None
         orders = self._ask_first(state)
-        first = {order.role: self._note(order, now) * self._weight(order.role) for order in orders}
-        ends = [self._speeds.free_at(role, now) for role in first] if self._hurry else []
-        self._dues.begin(now, first, max(ends, default=now) - now)
+        first = {order.role: self._lasting(order.role, self._note(order, now)) for order in orders}
+        known = self._hurry and self._speeds.usual() > 0.0
+        self._dues.begin(now, first, max(first.values(), default=0.0) if known else 0.0)
         if len(orders) == self._code.n_workers:
             return [*orders]
         asked = self._blocks.within(message for order in orders for message in order.messages)
@@ -104,9 +104,9 @@ class Helping(Planner):
         first = ((role, state.unasked(role)) for role in state.ready())
         return [Ask(role, messages) for role, messages in first if messages]
 
-    def _weight(self, role: int) -> float:
-        """Return how long a block should take a role, in any unit."""
-        return 1.0
+    def _lasting(self, role: int, n_blocks: int) -> float:
+        """Return how long so many blocks should take a role, in any unit until speeds are known."""
+        return n_blocks * (self._speeds.usual() or 1.0)
 
     def react(self, event: Event | None, state: State, now: float) -> list[Order]:
         orders: list[Order] = []
@@ -219,11 +219,8 @@ class Helping(Planner):
         """Return the blocks that are neither in nor in work, as far as that is not slow."""
         found = set(self._left)
         for role in state.asked:
-            if self._is_believed(role, state):
-                slow = self._slow.get(role)
-                found -= self._blocks.within(state.owed(role)).difference(
-                    slow.blocks if slow else ()
-                )
+            if role not in self._slow and self._is_believed(role, state):
+                found -= self._blocks.within(state.owed(role))
         return found
 
     def _is_there(self, role: int, state: State) -> bool:
@@ -238,7 +235,7 @@ class Helping(Planner):
         free: dict[int, float] = {}
         given: dict[int, list[int]] = {}
         for block in sorted(blocks, key=lambda block: (len(able[block]), block)):
-            best, end = -1, self._in_slow_work(block)
+            best, end = -1, self._in_slow_work(block, state, now)
             for role in able[block]:
                 at = free.get(role)
                 at = self._speeds.free_at(role, now) if at is None else at
@@ -269,9 +266,13 @@ class Helping(Planner):
         ]
         return [role for role in able if role not in self._doubted] or able
 
-    def _in_slow_work(self, block: int) -> float:
+    def _in_slow_work(self, block: int, state: State, now: float) -> float:
         """Return when a block should be done by somebody who is slow, inf if by nobody."""
-        ends = (slow.ends for slow in self._slow.values() if block in slow.blocks)
+        ends = (
+            slow.ends if block in slow.blocks else self._speeds.free_at(role, now)
+            for role, slow in self._slow.items()
+            if self._is_believed(role, state) and block in self._blocks.within(state.owed(role))
+        )
         return min(ends, default=inf)
 
     def _expect(self, order: Ask, now: float, due: float) -> None:

@@ -37,7 +37,15 @@ class Speeds:
     >>> speeds.rest(0, now=1.0)
     >>> speeds.end(now=5.0)
     >>> speeds.pace(0), speeds.pace(1)
-    (0.25, 1.25)
+    (0.25, 0.25)
+
+    One slow round says little; worker 1 is as late in the next one:
+
+    >>> speeds.begin()
+    >>> speeds.ask(1, n_blocks=4, now=10.0)
+    >>> speeds.end(now=15.0)
+    >>> speeds.pace(1)
+    1.25
     """
 
     def __init__(self, n_roles: int) -> None:
@@ -135,4 +143,6 @@ class Speeds:
 
     def _learned(self, role: int) -> float | None:
         past = self._past[role]
+        if len(past) == 1:  # one slow round says little
+            return min(past[0], self.usual())
         return median_low(past) if past else None
