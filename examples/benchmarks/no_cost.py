@@ -127,7 +127,6 @@ SCENARIOS = (
 class Work:
     """What workers do for the rows of their shares, and what a row adds to the objective."""
 
-    rows: int  # of a share
     data: Callable[[int], tuple[Any, np.ndarray]]  # of so many shares
     loss: Any
     value: float  # of a row, at w = 0
@@ -141,7 +140,7 @@ def sleeping(seconds: float) -> Work:
         time.sleep(seconds / rows * block.n_rows)
         return float(block.n_rows), w
 
-    return Work(rows, lambda n: (np.zeros((rows * n, 1)), np.arange(rows * n) % 2), sleep, 1.0)
+    return Work(lambda n: (np.zeros((rows * n, 1)), np.arange(rows * n) % 2), sleep, 1.0)
 
 
 def logistic(make: Callable[[int], Any], rows: int) -> Work:
@@ -151,8 +150,7 @@ def logistic(make: Callable[[int], Any], rows: int) -> Work:
         X = make(rows * n)
         return X, (np.arange(X.shape[0]) % 2).astype(float)
 
-    n_rows = make(rows).shape[0]
-    return Work(n_rows, data, Logistic(), np.log(2.0))
+    return Work(data, Logistic(), np.log(2.0))
 
 
 WORKS: dict[str, Callable[[argparse.Namespace], Work]] = {
@@ -237,7 +235,7 @@ class Bench:
         start = time.perf_counter()
         seen = objective(w)
         took = time.perf_counter() - start
-        expected = self.work.value * self.work.rows * self.n
+        expected = self.work.value * self.placed["uncoded"].n_samples
         assert abs(seen.value - expected) < 1e-9 * expected, (seen.value, expected)
         return took
 

@@ -232,7 +232,7 @@ def test_when_a_root_comes_in_the_middle_what_others_were_asked_for_is_dropped()
 
 def test_who_never_answers_a_yield_is_doubted_in_time_and_all_it_owes_is_asked_of_others() -> None:
     fit = late_owner()
-    assert fit.look_at == pytest.approx(LATE + max(ANSWERS_WITHIN, 0.25))
+    assert fit.look_at == pytest.approx(LATE + max(ANSWERS_WITHIN, 0.25 / 4))
     asked = blocks_asked(fit, fit.tell(fit.look_at, None))
     assert asked == {1: {0, 2}, 2: {1, 3}}
     fit.sends(1, 3, 5, at=2.0)

@@ -44,7 +44,7 @@ from dask_gradcode.rounds.state import State
 __all__ = ["Helping"]
 
 ANSWERS_WITHIN = 0.005
-"""Seconds in which whoever is told to yield should answer, or the time of a block if longer."""
+"""Seconds in which whoever is told to yield should answer, or a quarter of a block's if longer."""
 
 
 class _Slow(NamedTuple):
@@ -194,7 +194,7 @@ class Helping(Planner):
             self._doubted.add(role)
         late = self._dues.take(now)
         for role in late:
-            self._told[role] = now + max(ANSWERS_WITHIN, self._speeds.usual())
+            self._told[role] = now + max(ANSWERS_WITHIN, 0.25 * self._speeds.usual())
         return [Yield(role) for role in late]
 
     def _release(self, role: int, now: float) -> None:
