@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from dask_gradcode.kernels import (
     chunk_rows,
     one_blas_thread,
 )
+from dask_gradcode.kernels.rows import DenseRows, SparseRows
 from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Matrix, Vector
@@ -364,3 +366,51 @@ def test_every_thread_gets_one_blas_thread_and_the_last_gives_them_back(
     command = [sys.executable, "-c", THREADS + script]  # what leaks would harm other tests
     said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     assert said.strip() == answer
+
+
+# ---- threads
+
+
+def lets_others_run(product: Callable[[], object]) -> bool:
+    """Say whether another thread can hold Python's lock while a product is computed."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(3600.0)  # nobody is asked to give the lock up
+    try:
+        return any(_lets_run(product) for _ in range(300))  # the system may let the other one wait
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _lets_run(product: Callable[[], object]) -> bool:
+    gate, done, seen = threading.Lock(), False, False
+
+    def look() -> None:
+        nonlocal seen
+        with gate:
+            seen = not done
+
+    gate.acquire()
+    other = threading.Thread(target=look)
+    other.start()
+    gate.release()
+    product()
+    done = True
+    other.join()
+    return seen
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+@pytest.mark.parametrize("name", ["times", "add_transposed"])
+def test_products_let_other_threads_compute(
+    name: str, form: Callable[[Matrix], Any], n_outputs: int
+) -> None:
+    X = np.ones((4000, 100))
+    rows = (SparseRows if form is csr_array else DenseRows)(form(X), slice(0, 4000))
+    given = np.ones((100, n_outputs)) if name == "times" else np.ones((4000, n_outputs))
+    out = () if name == "times" else (np.zeros((100, n_outputs)),)
+    assert lets_others_run(lambda: getattr(rows, name)(given, *out))
+
+
+def test_what_keeps_the_lock_is_told_from_what_does_not() -> None:
+    assert not lets_others_run(lambda: sum(range(10_000)))

@@ -19,12 +19,12 @@ small enough for a cache, large enough that the calls of a chunk cost nothing be
 _VALUES_OF_POINTWISE = 8  # a loss has about so many temporaries for each row and output
 
 _MOST_PREDICTORS = 2**13
-"""Of a chunk, where a row has several: in the arrays of a loss, which are then of 64 KiB. Dask has
-its workers give larger ones back to the system, so that each costs as much to get as to compute."""
+"""Of a chunk, in the arrays of a loss: 64 KiB. Dask has its workers give larger ones back to the
+system, so that each costs as much to get as to compute."""
 
 
 def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
-    """Return how many rows make a chunk of about :data:`CHUNK_VALUES`, or less of many outputs.
+    """Return how many rows make a chunk of :data:`CHUNK_VALUES`, or less of few columns.
 
     Parameters
     ----------
@@ -35,12 +35,10 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     Examples
     --------
     >>> chunk_rows(np.zeros((5, 256))), chunk_rows(csr_array((5, 1_000_000)))
-    (1024, 32768)
+    (1024, 8192)
     """
     rows: int = CHUNK_VALUES * X.shape[0] // max(pass_values(X, n_outputs), 1)
-    if n_outputs > 1:
-        rows = min(rows, _MOST_PREDICTORS // n_outputs)
-    return max(rows, 1)
+    return max(min(rows, _MOST_PREDICTORS // n_outputs), 1)
 
 
 def pass_values(X: Rows, n_outputs: int = 1) -> int:
@@ -70,12 +68,13 @@ class DenseRows:
         self._X = np.ascontiguousarray(X[chunk], dtype=np.float64)
 
     def times(self, coef: Matrix) -> Matrix:
-        z: Matrix = self._X @ coef
+        z: Matrix = np.dot(self._X, coef)
         return z
 
     def add_transposed(self, r: Matrix, out: Matrix) -> None:
-        # SciPy's dgemv would add in place, but keeps Python's lock from all other threads.
-        out += self._X.T @ r
+        # SciPy's dgemv, which adds in place, and ``@`` where the product has few rows keep Python's
+        # lock from all other threads; ``X.T`` in front is slower where there are several outputs.
+        out += np.dot(r.T, self._X).T
 
     def centre(self, shift: Vector) -> None:
         """Take a constant from each column."""
@@ -85,10 +84,10 @@ class DenseRows:
         """Add ``X' diag(weight) X``, which is symmetric."""
         # Of weights of one sign NumPy has BLAS compute half of the product only (syrk).
         if weight.min() < 0.0 < weight.max():
-            out += self._X.T @ (weight[:, None] * self._X)
+            out += np.dot(self._X.T, weight[:, None] * self._X)
             return
         root = np.sqrt(np.abs(weight))[:, None] * self._X
-        gram = root.T @ root
+        gram = np.dot(root.T, root)
         if weight.min() < 0.0:
             out -= gram
         else:
