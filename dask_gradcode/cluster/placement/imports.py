@@ -14,16 +14,16 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.config import seconds
-from dask_gradcode.cluster.client.errands import located
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.client.located import located
 from dask_gradcode.cluster.client.silence import Silence
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
 from dask_gradcode.cluster.data.cuts import describe_X
 from dask_gradcode.cluster.data.shard import build_shard
-from dask_gradcode.cluster.transport.tasks import answer
 from dask_gradcode.cluster.worker.delays import hold
 from dask_gradcode.cluster.worker.desk import serve
+from dask_gradcode.cluster.worker.message_task import answer
 
 __all__ = ["Imports"]
 
