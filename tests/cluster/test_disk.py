@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -27,7 +29,7 @@ from dask_gradcode.codes import (
 from dask_gradcode.losses import Logistic
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Crew, Folds, as_work, compute_message, pieces_of
-from helpers import logistic_data
+from helpers import gradcode_keys, local_cluster, logistic_data, pid_of, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -166,3 +168,104 @@ def test_float32_and_chunks_of_both_kinds_are_as_in_memory(three: Client) -> Non
         (rows, payload), (its_rows, its_payload) = found
         assert (type(rows), rows.dtype) == (type(its_rows), its_rows.dtype)
         assert_array_equal(payload, its_payload)
+
+
+# ---------------------------------------------------------------- files, and what may go wrong
+
+
+def bytes_on_disk(dask_worker: Any) -> int:
+    """Return the bytes of files without names in a worker's directory; run on the worker."""
+    import os
+
+    total, here = 0, os.path.realpath(dask_worker.local_directory)
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            path, found = os.readlink(f"/proc/self/fd/{number}"), os.stat(int(number))
+        except OSError:  # it was there while they were listed
+            continue
+        total += found.st_blocks * 512 if path.startswith(here) and not found.st_nlink else 0
+    return total
+
+
+def all_bytes(client: Client) -> list[int]:
+    return list(client.run(bytes_on_disk).values())
+
+
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc to look at")
+
+
+@needs_proc
+@pytest.mark.parametrize("kind", ["dense", "CSR"])
+def test_files_are_as_large_as_the_blocks_and_gone_after_close(three: Client, kind: str) -> None:
+    X, y, weight = data_of(kind)
+    wait_until(lambda: all_bytes(three) == [0, 0, 0])
+    with place(X, y, sample_weight=weight, code=Uncoded(3), storage="disk") as data:
+        data.wait(60)
+        nbytes = sum(data.roles.nbytes.values())
+        wait_until(lambda: sum(all_bytes(three)) < 1.2 * nbytes)  # chunks are let go
+        assert min(all_bytes(three)) > 0.2 * nbytes
+        CodedLogisticRegression().fit(data)
+    wait_until(lambda: all_bytes(three) == [0, 0, 0])
+    wait_until(lambda: not gradcode_keys(three))
+
+
+def test_a_lost_role_comes_back_from_others_disks_or_from_the_source() -> None:
+    X, y, weight = data_of("dense")
+    for code in (DeclusteredRepetition(3, 1, n_leaves=2), Uncoded(3)):
+        with (
+            local_cluster(3) as client,
+            place(X, y, sample_weight=weight, code=code, storage="disk") as data,
+        ):
+            data.wait(60)
+            before = CodedLogisticRegression().fit(data)
+            os.kill(pid_of(client, data.addresses[1]), signal.SIGKILL)
+            wait_until(lambda data=data: 1 in data.lost)  # type: ignore[misc]
+            data.wait(100)
+            assert is_on_disk(data)
+            after = CodedLogisticRegression().fit(data)
+        assert_array_equal(before.coef_, after.coef_)
+
+
+def test_a_shard_that_dask_spills_or_copies_is_no_harm(three: Client) -> None:
+    X, y = logistic_data(300, 4)
+    with place(X, y, code=FractionalRepetition(2, 1), storage="disk") as data:
+        before = CodedLogisticRegression().fit(data)
+        key, where = data.shards[0].key, data.addresses[0]
+
+        def evict(dask_worker: Any) -> int:
+            while dask_worker.data.evict() > 0:
+                pass
+            return int(key in dask_worker.data.disk)
+
+        assert three.run(evict, workers=[where]) == {where: 1}
+        three.replicate([data.shards[0]], n=3)  # a handle, of which the rows stay where they are
+        after = CodedLogisticRegression(transport="tasks").fit(data)
+        assert_array_equal(before.coef_, after.coef_)
+
+
+def test_a_disk_that_cannot_take_the_blocks_is_said(three: Client) -> None:
+    X, y = logistic_data(3000, 40)
+
+    def limit(nbytes: int) -> int:
+        import resource
+
+        old, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, most))
+        return old
+
+    address, *_ = three.scheduler_info()["workers"]
+    old = three.run(limit, 100_000, workers=[address])[address]
+    try:
+        text = f"Worker {address} cannot write rows to .*: File too large"
+        with pytest.raises(OSError, match=text):
+            place(X, y, code=Uncoded(3), storage="disk")
+    finally:
+        three.run(limit, old, workers=[address])
+
+    wait_until(lambda: not gradcode_keys(three))
+    place(X, y, code=Uncoded(3), storage="disk").close()
+
+
+def test_what_is_no_storage_is_said() -> None:
+    with pytest.raises(ValueError, match="must be one of 'auto', 'memory', 'disk', got 'tape'"):
+        place(np.zeros((3, 1)), [0, 1, 0], storage="tape")

@@ -19,7 +19,7 @@ from scipy.sparse import csr_array, issparse
 
 from dask_gradcode.cluster.data.row_file import RowFile
 from dask_gradcode.cluster.data.stored import StoredColumn, StoredRows
-from dask_gradcode.cluster.data.storing import write_rows
+from dask_gradcode.cluster.data.written import write_rows
 from dask_gradcode.kernels import add_hessian, add_value_and_gradient, chunk_rows, runs_of_rows
 from dask_gradcode.losses import Logistic
 from dask_gradcode.payloads import Statistic

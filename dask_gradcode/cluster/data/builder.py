@@ -73,7 +73,7 @@ class Builder:
             if chunks  # there may be no sample weights
         }
         self._lengths = lengths
-        self._cuts: dict[tuple[str, Piece], Future[Any]] = {}
+        self._cuts: dict[tuple[str, Piece], Any] = {}  # tasks
         self._able, self._silent = frozenset(among), frozenset[str]()
         self._among = self._able  # when the source's chunks were begun
         # who could compute a chunk when it was begun, or what is cut out of it, and who ran nothing

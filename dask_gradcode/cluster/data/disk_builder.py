@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +15,9 @@ from dask_gradcode.cluster.data.cuts import Piece, XFacts, cut
 from dask_gradcode.cluster.data.storing import (
     build_stored,
     copy_stored,
-    store_rows,
+    store_piece,
     store_some,
+    take_piece,
     take_some,
 )
 
@@ -24,6 +26,24 @@ __all__ = ["DiskBuilder"]
 _IN_FLIGHT = 2  # pieces of a role: one is written while the next one comes
 
 _PIECE = 2**24  # bytes of rows that go together from one worker to another
+
+
+@dataclass(frozen=True)
+class _Taken(Piece):
+    """Rows of a chunk that are taken for one role only, as it comes to them."""
+
+    role: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A task that is kept by those who need its result, and may be looked for."""
+
+    key: Any
+
+    def release(self) -> None:
+        """Do nothing: it is not held."""
 
 
 class DiskBuilder(Builder):
@@ -35,14 +55,15 @@ class DiskBuilder(Builder):
     Parameters
     ----------
     *arguments
-        As for :class:`Builder`.
-    facts : sequence of XFacts
-        What each chunk of the features is.
+        As for :class:`Builder`, then ``facts``, what each chunk of the features is, and ``where``,
+        the worker that holds each chunk, by array and index.
     """
 
-    def __init__(self, *arguments: Any, facts: Sequence[XFacts]) -> None:
-        super().__init__(*arguments)
-        self._facts = facts
+    def __init__(self, *arguments: Any) -> None:
+        *others, facts, where = arguments
+        super().__init__(*others)
+        self._facts: Sequence[XFacts] = facts
+        self._where: Mapping[tuple[str, int], str] = where
         n_rows = sum(fact.n_rows for fact in facts)
         self._row_nbytes = sum(fact.nbytes for fact in facts) / max(n_rows, 1)
 
@@ -53,16 +74,34 @@ class DiskBuilder(Builder):
             if name != "X":
                 return self._piece(name, piece)
             sparse = any(self._facts[other.chunk].stored is not None for other in run)
-            whole = (piece.start, piece.stop) == (0, self._lengths[name][piece.chunk])
-            chunks = self._source.futures[name]
-            rows = chunks[piece.chunk] if whole else self._piece(name, piece)
-            expected = self._source.expected(name, piece.chunk)
-            arguments = token, expected, sparse, rows
-            written.append(self._write(store_rows, arguments, role, address, epoch, written))
+            rows = self._take(piece, (role, epoch), written)
+            arguments = token, sparse, rows
+            written.append(self._write(store_piece, arguments, role, address, epoch, written))
             return written[-1]
 
         plan, parts = self._plan(role, store)
         return self._pin(build_stored, (token, plan, *parts), role, address, epoch)
+
+    def _take(
+        self, piece: Piece, whose: tuple[int, int], written: Sequence[Future[Any]]
+    ) -> Future[Any]:
+        """Return rows of a chunk, which leave memory once they have been written."""
+        where = {self._where.get(("X", piece.chunk))} & self._able - self._silent
+        named = sorted(filter(None, where)) or self._named()
+        taken = self._client.submit(
+            take_piece,
+            self._source.expected("X", piece.chunk),
+            self._source.futures["X"][piece.chunk],
+            *(piece.start, piece.stop),
+            after=written[-_IN_FLIGHT] if len(written) >= _IN_FLIGHT else None,
+            key=task_key("take", self._uid, *whose, piece.chunk, piece.start),
+            workers=named or None,
+            allow_other_workers=bool(named),
+            pure=False,
+        )
+        self._cuts["X", _Taken(piece.chunk, piece.start, piece.stop, *whose)] = _Known(taken.key)
+        self._begun[taken.key] = self._able, self._silent
+        return taken
 
     def from_replicas(
         self, role: int, address: str, epoch: int, holders: Mapping[int, tuple[Any, str]]

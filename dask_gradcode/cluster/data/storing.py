@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 from typing import Any
@@ -16,83 +16,40 @@ from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import renumbered, worth_cutting
 from dask_gradcode.cluster.data.disk import file_of_task
 from dask_gradcode.cluster.data.row_file import Extent, RowFile
-from dask_gradcode.cluster.data.shard import Parcel, Shard, ShardPlan
+from dask_gradcode.cluster.data.shard import Parcel, Shard, ShardPlan, cut_rows
+from dask_gradcode.cluster.data.stash import Stashed
 from dask_gradcode.cluster.data.stored import Part, StoredColumn, StoredRows
+from dask_gradcode.cluster.data.written import Written, write_rows
 from dask_gradcode.work import Block
 
-__all__ = ["build_stored", "copy_stored", "store_rows", "store_some", "take_some", "write_rows"]
+__all__ = ["build_stored", "copy_stored", "store_piece", "store_some", "take_piece", "take_some"]
 
 _AT_ONCE = 2**20  # column numbers that are written anew
 
 
-@dataclass(frozen=True)
-class Written:
-    """What has been written: rows, and for a copy of a block's rows their targets and weights.
-
-    Parameters
-    ----------
-    rows : Part
-        Where the rows are.
-    seen : ndarray of uint8 or None
-        Of CSR: bits that say which columns have a stored value.
-    y, sample_weight : Extent or None
-        Where they are, if they are there.
-    """
-
-    rows: Part
-    seen: NDArray[np.uint8] | None
-    y: Extent | None = None
-    sample_weight: Extent | None = None
+def take_piece(expected: Expected, chunk: Any, start: int, stop: int, *, after: Any = None) -> Any:
+    """Return some rows of a source chunk, to be written on another worker."""
+    if isinstance(chunk, Stashed):
+        return Parcel(chunk.rows[start:stop])
+    return Parcel(cut_rows(expected.rows(chunk), start, stop))
 
 
-def write_rows(file: RowFile, rows: Any) -> Written:
-    """Write rows, dense or CSR, as they are read: float32 stays, all else becomes float64.
-
-    Parameters
-    ----------
-    file : RowFile
-        Where to.
-    rows : ndarray or csr_array of shape (n_rows, n_columns)
-        What to write.
-    """
-    dtype = np.float32 if rows.dtype == np.float32 else np.float64
-    n_rows, n_columns = rows.shape
-    if not scipy.sparse.issparse(rows):
-        values = file.append(np.require(rows, dtype=dtype, requirements="C").reshape(-1))
-        return Written(Part(file, values, n_columns, 0, n_rows), None)
-    seen = np.zeros(n_columns, dtype=bool)
-    seen[rows.indices] = True
-    index = np.int32 if n_columns < 2**31 else np.int64
-    extents = (
-        file.append(rows.data.astype(dtype, copy=False)),
-        file.append(rows.indices.astype(index, copy=False)),
-        file.append(rows.indptr.astype(np.int64, copy=False)),
-    )
-    values, indices, indptr = extents
-    part = Part(file, values, n_columns, 0, n_rows, indices, indptr, 0, rows.nnz)
-    return Written(part, np.packbits(seen))
-
-
-def store_rows(
-    token: str, expected: Expected, sparse: bool, chunk: Any, *, after: Any = None
-) -> Written:
+def store_piece(token: str, sparse: bool, parcel: Parcel, *, after: Any = None) -> Written:
     """Write rows of a source chunk to a file of this worker.
 
     Parameters
     ----------
     token : str
         Names the file.
-    expected : Expected
-        What its array says of a whole chunk.
     sparse : bool
         Whether others of these rows are sparse: then all are.
-    chunk : Parcel or chunk
-        Some rows of a chunk that were cut out of it, or all of it.
+    parcel : Parcel
+        The rows.
     after : object
         What must have been done before.
     """
-    rows = chunk.content if isinstance(chunk, Parcel) else expected.rows(chunk)
-    return write_rows(file_of_task(token), scipy.sparse.csr_array(rows) if sparse else rows)
+    rows = scipy.sparse.csr_array(parcel.content) if sparse else parcel.content
+    return write_rows(file_of_task(token), rows)
 
 
 def take_some(shard: Shard, index: int, start: int, stop: int, *, after: Any = None) -> Parcel:

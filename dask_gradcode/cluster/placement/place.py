@@ -17,12 +17,12 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.client.session import session, workers_of
 from dask_gradcode.cluster.client.whereabouts import Whereabouts
 from dask_gradcode.cluster.data.builder import Builder
-from dask_gradcode.cluster.data.cuts import balance, runs
+from dask_gradcode.cluster.data.cuts import XFacts, balance, runs
 from dask_gradcode.cluster.data.disk_builder import DiskBuilder
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
-from dask_gradcode.cluster.placement.codes import choose_code, likely_size, size_of
+from dask_gradcode.cluster.placement.codes import choose_code, likely_nbytes, likely_size, size_of
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
@@ -163,29 +163,29 @@ def place_data(
         imports = Imports(lent)
         stack.callback(imports.release)
         addresses, starting = _workers(lent, imports)
-        on = hosts_of(lent)
-        hosts = [on.get(address, address) for address in addresses]
-        choose = partial(choose_code, code, n_workers, n_stragglers, random_state, hosts)
-        likely = choose(likely_size(X))
-        source = _source(lent, given, likely, addresses, starting)
+        choose = _choice(lent, addresses, code, n_workers, n_stragglers, random_state)
+        likely, nbytes = choose(likely_size(X)), likely_nbytes(X)
+        storage = choose_storage(storage, lent, addresses, likely, nbytes)
+        source = _source(lent, given, likely, addresses, starting, storage == "disk")
         stack.callback(source.release)
         facts, where = describe(lent, source, estimator, addresses)
         x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
         chosen = _code_for(choose, size_of(x_facts))
         targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
-        n_features = x_facts[0].n_features
         if check is not None:
-            check(targets, n_features)
-        uid, before = uuid.uuid4().hex[:12], imports.before
-        used, nbytes = addresses[: chosen.n_workers], sum(fact.nbytes for fact in x_facts)
-        storage = choose_storage(storage, lent, used, chosen.load, nbytes)
-        how = lent, uid, chosen, source, lengths, borders, targets, addresses, before
-        builder = DiskBuilder(*how, facts=x_facts) if storage == "disk" else Builder(*how)
-        deliveries = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
-        data = Placement(lent, chosen, deliveries, targets, borders, n_features, feature_names)
+            check(targets, x_facts[0].n_features)
+        if nbytes is None:
+            storage = choose_storage(storage, lent, addresses, chosen, _nbytes(x_facts))
+        uid = uuid.uuid4().hex[:12]
+        how = lent, uid, chosen, source, lengths, borders, targets, addresses, imports.before
+        builder = DiskBuilder(*how, x_facts, where) if storage == "disk" else Builder(*how)
+        bring = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
+        names = x_facts[0].n_features, feature_names
+        data = Placement(lent, chosen, bring, targets, borders, *names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.roles.release)
-        place_roles(lent, chosen, data.roles, near(used, hosts_of(lent), builder, where))
+        used = near(addresses[: chosen.n_workers], hosts_of(lent), builder, where)
+        place_roles(lent, chosen, data.roles, used)
         data.own(stack.pop_all())
     return data
 
@@ -203,6 +203,23 @@ def _workers(client: Client, imports: Imports) -> tuple[list[str], list[str]]:
     return sorted(addresses, key=starting.count), starting
 
 
+def _choice(
+    client: Client,
+    addresses: Sequence[str],
+    code: str | GradientCode,
+    n_workers: int | None,
+    n_stragglers: int | None,
+    seed: int | None,
+) -> Callable[[Size | None], GradientCode]:
+    """Return how a code is chosen once the size of the data is known."""
+    hosts = [hosts_of(client).get(address, address) for address in addresses]
+    return partial(choose_code, code, n_workers, n_stragglers, seed, hosts)
+
+
+def _nbytes(chunks: Sequence[XFacts]) -> int:
+    return sum(chunk.nbytes for chunk in chunks)
+
+
 def _code_for(choose: Callable[[Size], GradientCode], size: Size) -> GradientCode:
     """Return the code for data whose size is known."""
     chosen = choose(size)
@@ -217,6 +234,7 @@ def _source(
     code: GradientCode,
     addresses: Sequence[str],
     starting: Sequence[str],
+    on_disk: bool,
 ) -> Source:
     """Return the data's chunks, to be computed where such a code will want them."""
     _check_enough(client, addresses, code)
@@ -227,7 +245,7 @@ def _source(
     used = addresses[: code.n_workers]
     # Where workers are left over, they could compute chunks, too: Dask is not told where to.
     home = homes(code, used, starting) if len(used) == len(addresses) else anywhere
-    return Source(client, X, y, sample_weight, len(runs(code)), home)
+    return Source(client, X, y, sample_weight, len(runs(code)), home, on_disk)
 
 
 # ---------------------------------------------------------------- checks

@@ -15,6 +15,7 @@ from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.disk import DiskFacts, look_at_disk
 from dask_gradcode.cluster.placement.homes import hosts_of
+from dask_gradcode.codes import GradientCode
 
 __all__ = ["STORAGES", "check_storage", "choose_storage", "disks_of", "memory_limit", "why_no_room"]
 
@@ -34,7 +35,7 @@ def check_storage(storage: str) -> None:
 
 
 def choose_storage(
-    storage: str, client: Client, addresses: Sequence[str], share: float, nbytes: int
+    storage: str, client: Client, addresses: Sequence[str], code: GradientCode, nbytes: int | None
 ) -> str:
     """Return where blocks are kept, after a look at whether there is room.
 
@@ -45,16 +46,16 @@ def choose_storage(
     client : distributed.Client
         The client.
     addresses : sequence of str
-        The workers that will hold blocks.
-    share : float
-        How much of the data each of them will hold.
-    nbytes : int
-        Bytes of the data.
+        The workers, those of the code's roles first.
+    code : GradientCode
+        Says how much of the data each will hold.
+    nbytes : int or None
+        Bytes of the data; None: they are not known yet.
 
     Returns
     -------
-    {"memory", "disk"}
-        Where.
+    {"auto", "memory", "disk"}
+        Where; as is wanted if the bytes are not known.
 
     Raises
     ------
@@ -67,7 +68,10 @@ def choose_storage(
         If blocks would fill more than half of a worker's memory limit and are not kept on disk, or
         if the disk is none.
     """
-    held, limit = int(share * nbytes), memory_limit(client, addresses)
+    if nbytes is None:
+        return storage
+    addresses = addresses[: code.n_workers]
+    held, limit = int(code.load * nbytes), memory_limit(client, addresses)
     is_much = bool(limit) and held > _SHARE * limit
     if storage == "memory" or (storage == "auto" and not is_much):
         why = "Use more workers, fewer n_stragglers, or storage='disk'."
@@ -85,8 +89,8 @@ def choose_storage(
         why = f"They cannot be kept on disk: {why or f'{in_memory[0]} is memory.'}"
     if is_much:
         _warn(
-            f"Each worker will hold {share:.0%} of the data, {format_bytes(held)}, of its memory "
-            f"limit of {format_bytes(limit)}. {why}"
+            f"Each worker will hold {code.load:.0%} of the data, {format_bytes(held)}, of its "
+            f"memory limit of {format_bytes(limit)}. {why}"
         )
     return "memory"
 
