@@ -17,7 +17,16 @@ from dask_gradcode.cluster.data.disk import DiskFacts, look_at_disk
 from dask_gradcode.cluster.placement.homes import hosts_of
 from dask_gradcode.codes import GradientCode
 
-__all__ = ["STORAGES", "check_storage", "choose_storage", "disks_of", "memory_limit", "why_no_room"]
+__all__ = [
+    "STORAGES",
+    "best_storage",
+    "check_storage",
+    "choose_storage",
+    "disks_of",
+    "memory_limit",
+    "on_disk",
+    "why_no_room",
+]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -70,29 +79,69 @@ def choose_storage(
     """
     if nbytes is None:
         return storage
-    addresses = addresses[: code.n_workers]
-    held, limit = int(code.load * nbytes), memory_limit(client, addresses)
-    is_much = bool(limit) and held > _SHARE * limit
-    if storage == "memory" or (storage == "auto" and not is_much):
-        why = "Use more workers, fewer n_stragglers, or storage='disk'."
-    else:
-        disks = disks_of(client, addresses)
-        why = why_no_room(disks, hosts_of(client), held)
-        in_memory = [disk.where for disk in disks.values() if disk.is_memory]
-        if not why and not (in_memory and storage == "auto"):
-            if in_memory:
-                _warn(f"The rows will be on {in_memory[0]}, which is no disk but memory.")
-            logger.info("Blocks are kept on disk: %s a worker.", format_bytes(held))
-            return "disk"
-        if storage == "disk":
+    used = addresses[: code.n_workers]
+    held, limit = int(code.load * nbytes), memory_limit(client, used)
+    is_much = _is_much(held, limit)
+    why = "Use more workers, fewer n_stragglers, or storage='disk'."
+    if storage == "disk" or (storage == "auto" and is_much):
+        disks, hosts = disks_of(client, used), hosts_of(client)
+        why = why_no_room(disks, hosts, on_disk(code, nbytes))
+        if storage == "disk" and why:
             raise OSError(f"storage='disk': {why}")
-        why = f"They cannot be kept on disk: {why or f'{in_memory[0]} is memory.'}"
+        if storage == "auto":
+            storage, why = best_storage(disks, hosts, code, nbytes, limit)
+        in_memory = [disk.where for disk in disks.values() if disk.is_memory]
+        if storage == "disk" and in_memory:
+            _warn(f"Rows will be written to {in_memory[0]}, which is no disk but memory.")
+        why = f"They cannot be kept on disk: {why}"
+    if storage == "disk":
+        logger.info("Blocks are kept on disk: %s of each worker.", format_bytes(held))
+        return storage
     if is_much:
         _warn(
             f"Each worker will hold {code.load:.0%} of the data, {format_bytes(held)}, of its "
             f"memory limit of {format_bytes(limit)}. {why}"
         )
     return "memory"
+
+
+def best_storage(
+    disks: Mapping[str, DiskFacts],
+    hosts: Mapping[str, str],
+    code: GradientCode,
+    nbytes: int,
+    limit: int,
+) -> tuple[str, str]:
+    """Return where blocks are best kept, and why not on disk if they cannot be.
+
+    Parameters
+    ----------
+    disks : mapping of str to DiskFacts
+        By worker.
+    hosts : mapping of str to str
+        The host of each worker.
+    code : GradientCode
+        Says how much of the data each will hold.
+    nbytes : int
+        Bytes of the data.
+    limit : int
+        The least memory limit of a worker; 0 if there is none.
+    """
+    why = why_no_room(disks, hosts, on_disk(code, nbytes))
+    in_memory = [disk.where for disk in disks.values() if disk.is_memory]
+    if not why and in_memory:
+        why = f"{in_memory[0]}, where workers keep their files, is no disk but memory."
+    is_much = _is_much(int(code.load * nbytes), limit)
+    return ("disk" if is_much and not why else "memory"), why
+
+
+def on_disk(code: GradientCode, nbytes: int) -> int:
+    """Return the bytes that a worker writes at most: its blocks, and chunks that wait."""
+    return int(code.load * nbytes + nbytes / code.n_workers)
+
+
+def _is_much(held: int, limit: int) -> bool:
+    return bool(limit) and held > _SHARE * limit
 
 
 def memory_limit(client: Client, addresses: Sequence[str]) -> int:
@@ -126,7 +175,7 @@ def disks_of(client: Client, addresses: Sequence[str]) -> dict[str, DiskFacts]:
     return dict(zip(found, facts, strict=True))
 
 
-def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], held: int) -> str:
+def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], nbytes: int) -> str:
     """Say which disk has no room for what its workers would write; empty if all have.
 
     Parameters
@@ -135,17 +184,17 @@ def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], held: 
         By worker.
     hosts : mapping of str to str
         The host of each worker: those of one share its disks.
-    held : int
-        Bytes of each worker.
+    nbytes : int
+        That each worker writes.
     """
     for address, disk in disks.items():
         if disk.problem:
             return f"worker {address} cannot write to {disk.where}: {disk.problem}."
         device = hosts.get(address), disk.device
         shared = [a for a in disks if (hosts.get(a), disks[a].device) == device]
-        if held * len(shared) > disk.free:
+        if nbytes * len(shared) > disk.free:
             return (
-                f"{', '.join(shared)} would write {format_bytes(held * len(shared))} to "
+                f"{', '.join(shared)} would write {format_bytes(nbytes * len(shared))} to "
                 f"{disk.where}, where {format_bytes(disk.free)} are free. Make room there, start "
                 "workers with another local_directory, or use more workers or fewer n_stragglers."
             )
