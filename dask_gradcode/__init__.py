@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dask_gradcode.deferred import deferred
 
 if TYPE_CHECKING:
-    from dask_gradcode.cluster import place
+    from dask_gradcode.cluster import estimate, place
     from dask_gradcode.linear_model import (
         CodedElasticNet,
         CodedGammaRegressor,
@@ -42,6 +42,7 @@ __all__ = [
     "CodedRidgeCV",
     "CodedTweedieRegressor",
     "InsufficientWorkersError",
+    "estimate",
     "place",
 ]
 
@@ -63,6 +64,7 @@ _deferred, __dir__ = deferred(
         "CodedRidgeCV": "dask_gradcode.linear_model",
         "CodedTweedieRegressor": "dask_gradcode.linear_model",
         "InsufficientWorkersError": "dask_gradcode.rounds",
+        "estimate": "dask_gradcode.cluster",
         "place": "dask_gradcode.cluster",
     },
 )

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from scipy.sparse import issparse
 
+from dask_gradcode.kernels import RowSource
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Rows, Vector
 
@@ -52,6 +53,13 @@ class Block:
         parts = [X.data, X.indices, X.indptr] if issparse(X) else [X]
         parts += [self.y] if self.sample_weight is None else [self.y, self.sample_weight]
         return sum(int(part.nbytes) for part in parts)
+
+    def loaded(self, run: slice | None = None) -> Block:
+        """Return the block, or a run of its rows, in memory; it is itself if all of it is."""
+        if run is None and not isinstance(self.X, RowSource):
+            return self
+        rows, weight = run or slice(None), self.sample_weight
+        return Block(self.X[rows], self.y[rows], None if weight is None else weight[rows])
 
 
 @runtime_checkable
@@ -106,7 +114,8 @@ class Work(Protocol):
         """Whether a user's code runs in it.
 
         Of that nothing is known: it may keep Python's lock for long, so that its worker is silent,
-        though alive, and it may keep ``w`` after it has returned.
+        though alive, and it may keep ``w`` after it has returned. It is given a block's rows in
+        memory, where other work takes slices of what may be on disk.
         """
         return True
 

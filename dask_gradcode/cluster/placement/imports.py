@@ -21,6 +21,7 @@ from dask_gradcode.cluster.client.silence import Silence
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
 from dask_gradcode.cluster.data.cuts import describe_X
 from dask_gradcode.cluster.data.shard import build_shard
+from dask_gradcode.cluster.data.storing import store_piece
 from dask_gradcode.cluster.worker.delays import hold
 from dask_gradcode.cluster.worker.desk import serve
 from dask_gradcode.cluster.worker.message_task import answer
@@ -29,7 +30,7 @@ __all__ = ["Imports"]
 
 logger = logging.getLogger("dask_gradcode")
 
-NEEDED: tuple[Any, ...] = (answer, build_shard, describe_X, hold, located, serve)
+NEEDED: tuple[Any, ...] = (answer, build_shard, describe_X, hold, located, serve, store_piece)
 """What tasks refer to: a worker that has read these has imported all that it will need."""
 
 

@@ -9,6 +9,7 @@ from functools import reduce
 from operator import itemgetter
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 from dask.delayed import delayed
@@ -265,6 +266,9 @@ class Placement:
             raise ValueError(
                 f"Role {role} does not hold block {block}; it holds {self.code.blocks_of(role)}."
             )
-        rows = delayed(features_of)(shard, block)
+        with dask.annotate(  # type: ignore[attr-defined]
+            workers=[self.addresses[role]], allow_other_workers=False
+        ):
+            rows = delayed(features_of)(shard, block)
         shape = (int(self.block_rows[block]), self.n_features)
         return da.from_delayed(rows, shape, meta=self.roles.meta)
