@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from dask_gradcode.kernels.ones import spelt_out
 from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Matrix, Rows, Vector
 
@@ -115,7 +116,7 @@ class SparseRows:
     def __init__(self, arrays: tuple[Any, Any, Any], n_features: int) -> None:
         indptr, indices, values = arrays
         self._shape = len(indptr) - 1, n_features
-        self._csr = indptr, indices, values.astype(np.float64, copy=False)
+        self._csr = indptr, indices, spelt_out(values)
 
     @classmethod
     def of(cls, X: csr_array, chunk: slice) -> SparseRows:

@@ -17,7 +17,7 @@ from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.cluster.data.stacked import StackedRows
 from dask_gradcode.cluster.data.stored import StoredRows
-from dask_gradcode.kernels import one_blas_thread
+from dask_gradcode.kernels import is_one_for_all, one_blas_thread, one_for_all
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets
 from dask_gradcode.work import Block, Work
@@ -64,10 +64,7 @@ class Shard:
         What is on disk stays there until it is called for.
         """
         blocks = {index: self.widened(index) for index in self.blocks}
-        return {
-            index: replace(block, X=block.X.matrix()) if isinstance(block.X, StackedRows) else block
-            for index, block in blocks.items()
-        }
+        return {index: replace(block, X=_spelt_out(block.X)) for index, block in blocks.items()}
 
     def widened(self, index: int) -> Block:
         """Return a block with all columns."""
@@ -229,6 +226,16 @@ def _shard(role: int, blocks: dict[int, Block]) -> Shard:
     )
 
 
+def _spelt_out(X: Any) -> Any:
+    """Return features as anybody's code can take them, if they are in memory."""
+    if isinstance(X, StackedRows):
+        return X.matrix()
+    if scipy.sparse.issparse(X) and is_one_for_all(X.data):
+        ones = np.ones(X.nnz, dtype=X.dtype)
+        return scipy.sparse.csr_array((ones, X.indices, X.indptr), shape=X.shape)
+    return X
+
+
 def _between(X: Any, start: int, stop: int) -> Any:
     """Return rows ``start`` to ``stop``, as they lie."""
     if isinstance(X, StackedRows):
@@ -247,7 +254,9 @@ def _stack(parts: list[Any]) -> Any:
     """
     dtype = np.float32 if all(part.dtype == np.float32 for part in parts) else np.float64
     if any(map(scipy.sparse.issparse, parts)):
-        return scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
+        return one_for_all(
+            scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
+        )
     # what came in one message with other arrays may lie unaligned in its buffer
     arrays = [np.require(part, dtype=dtype, requirements=["C", "A"]) for part in parts]
     return arrays[0] if len(arrays) == 1 else StackedRows(arrays)
