@@ -9,7 +9,7 @@ import numpy as np
 
 from dask_gradcode.history import History
 from dask_gradcode.linear_model.problem import Problem
-from dask_gradcode.losses import Layout
+from dask_gradcode.linear_model.space import Space
 from dask_gradcode.optimizers import Callback, Optimizer, Solution
 from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Evaluation, Objective, Vector
@@ -27,12 +27,13 @@ class Turns:
     history : History
         Where records go.
     report : callable, optional
-        Called as an optimizer's callback when a round has served all its fits.
+        Called as an optimizer's callback when a round has served all its fits, if there were any.
     """
 
     def __init__(self, history: History, report: Callback | None = None) -> None:
-        self._history, self._report = history, report
+        self.history, self._report = history, report
         self._newest: Evaluation | None = None
+        self._n_reports = 0
         self._w, self._values = np.zeros(0), list[float]()
 
     def note(self, w: Vector, seen: Evaluation, *, is_score: bool = False) -> None:
@@ -40,20 +41,21 @@ class Turns:
         if self._newest is None or seen.record is not self._newest.record:
             self.end()
             self._w, self._newest, self._values = w, seen, []
-            first = replace(seen.record, value=np.nan, grad_norm=np.nan)
-            self._history.records.append(first)
+            record = replace(seen.record, round=len(self.history), value=np.nan, grad_norm=np.nan)
+            self.history.records.append(record)
         if is_score:
             return
         self._values.append(seen.value)
-        largest = np.fmax(self._history[-1].grad_norm, np.abs(seen.gradient).max(initial=0.0))
-        self._history.records[-1] = replace(
-            self._history[-1], value=float(np.mean(self._values)), grad_norm=float(largest)
+        largest = np.fmax(self.history[-1].grad_norm, np.abs(seen.gradient).max(initial=0.0))
+        self.history.records[-1] = replace(
+            self.history[-1], value=float(np.mean(self._values)), grad_norm=float(largest)
         )
 
     def end(self) -> None:
         """Report the newest round, which has served all that it will."""
-        if self._newest is not None and self._report is not None:
-            self._report(len(self._history), self._w, self._newest)
+        if self._newest is not None and self._values and self._report is not None:
+            self._n_reports += 1
+            self._report(self._n_reports, self._w, self._newest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +84,9 @@ class Candidate:
     Parameters
     ----------
     problem : Problem
-        What to minimise; its loss is a :class:`~dask_gradcode.work.FoldLoss`.
-    layout : Layout
-        Of the model's parameters.
+        What to minimise. The sum is that of a :class:`~dask_gradcode.work.FoldLoss` of its loss.
+    space : Space
+        Where the solver works.
     spread : Spread
         Of the columns of the features.
     fold : int
@@ -97,18 +99,16 @@ class Candidate:
     Two folds of two rows each, of which the first is left out:
 
     >>> from dask_gradcode.codes import Uncoded
-    >>> from dask_gradcode.losses import Logistic
+    >>> from dask_gradcode.losses import Layout, Logistic
     >>> from dask_gradcode.objective import InProcessObjective
     >>> from dask_gradcode.optimizers import LBFGS, in_step
     >>> from dask_gradcode.work import Block, FoldLoss
     >>> rows, y = np.array([[1.0], [-1.0], [3.0], [1.0]]), np.array([1.0, 0.0, 3.0, 2.0])
     >>> objective = InProcessObjective(Uncoded(1), {0: Block(rows, y)}, FoldLoss(Logistic()))
-    >>> candidate = Candidate(
-    ...     Problem(FoldLoss(Logistic()), scale=0.5, alpha=0.1),
-    ...     Layout(n_features=1, n_outputs=1, n_own=0, has_intercept=True),
-    ...     Spread.of(rows),
-    ...     fold=0,
-    ... )
+    >>> problem, spread = Problem(Logistic(), scale=0.5, alpha=0.1), Spread.of(rows)
+    >>> layout = Layout(n_features=1, n_outputs=1, n_own=0, has_intercept=True)
+    >>> space = Space(problem.coordinates(layout, spread))
+    >>> candidate = Candidate(problem, space, spread, fold=0)
     >>> run = candidate.run(LBFGS(), np.zeros(2), max_iter=100, tol=1e-8)
     >>> (fitted,) = in_step(objective, [run])
     >>> fitted.w.round(3), fitted.score  # one of the two rows is predicted right
@@ -116,7 +116,7 @@ class Candidate:
     """
 
     problem: Problem
-    layout: Layout
+    space: Space
     spread: Spread
     fold: int
     has_score: bool = True
@@ -143,22 +143,19 @@ class Candidate:
         max_iter, tol
             As in :meth:`~dask_gradcode.optimizers.Optimizer.minimize`.
         """
-        problem, layout = self.problem, self.layout
-        coordinates = problem.coordinates(layout, self.spread)
+        problem, coordinates = self.problem, self.space.coordinates
 
         def run(summed: Objective) -> Fitted:
-            objective = coordinates.objective(
-                problem.penalised(_Without(summed, float(self.fold)), layout)
-            )
+            without = _Without(summed, float(self.fold))
+            objective = problem.penalised(without, coordinates.layout)
 
-            def noted(u: Vector) -> Evaluation:
-                seen = objective(u)
+            def noted(w: Vector) -> Evaluation:
+                seen = objective(w)
                 if turns is not None:
-                    turns.note(u, seen)
+                    turns.note(w, replace(seen, gradient=coordinates.gradient(seen.gradient)))
                 return seen
 
-            begin = coordinates.to_solver(start)
-            solution = solver.minimize(noted, begin, max_iter=max_iter, tol=tol)
+            solution = self.space.minimize(solver, noted, start, max_iter=max_iter, tol=tol)
             judged = problem.judged(solution.gradient, coordinates, self.spread)
             solution, w = replace(solution, gradient=judged), coordinates.to_model(solution.w)
             if not self.has_score:

@@ -53,7 +53,9 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     with free intercepts, for the ``C`` that cross-validation finds best, by rounds of gradient
     coding [1]_. The fits of all folds and of all ``C`` go forward together: a round brings the
     gradients that all of them ask for, by one pass over the rows, and the scores of those that have
-    ended. So there are about as many rounds as the slowest of the fits needs.
+    ended. So there are about as many rounds as the slowest of the fits needs. Where there are at
+    most 1000 features, and ten times as many as fits, L-BFGS works in uncorrelated columns, which a
+    further round tells: that halves the others.
 
     Parameters
     ----------
@@ -110,8 +112,9 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     <fit attributes>
 
     A round that all fits need at once has a gradient of each in every message. Its record in
-    ``history_`` has the mean of their objectives and the largest entry of their gradients. Shapes
-    are those of scikit-learn with ``use_legacy_attributes=False``. Callbacks play no part.
+    ``history_`` has the mean of their objectives and the largest entry of their gradients; NaN, if
+    it brought scores or products of columns alone. Shapes are those of scikit-learn with
+    ``use_legacy_attributes=False``. Callbacks play no part.
 
     References
     ----------
@@ -123,9 +126,10 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     >>> from sklearn.preprocessing import scale
     >>> from dask_gradcode import CodedLogisticRegressionCV
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> model = CodedLogisticRegressionCV(Cs=[0.01, 0.1, 1, 10], cv=3).fit(scale(X), y)
-    >>> model.C_, model.scores_.mean(axis=(0, 1)).round(3)
-    (1.0, array([0.946, 0.974, 0.975, 0.967]))
+    >>> model = CodedLogisticRegressionCV(Cs=[0.01, 0.1, 1, 10], cv=3, scoring="neg_log_loss")
+    >>> model = model.fit(scale(X), y)
+    >>> model.C_, model.scores_.mean(axis=(0, 1)).round(2)
+    (1.0, array([-0.19, -0.11, -0.09, -0.16]))
     >>> model.n_iter_.sum() > 3 * len(model.history_)
     np.True_
     """
@@ -194,9 +198,10 @@ class CodedLogisticRegressionCV(FoldedClassifier):
             self.history_ = History(self.code_, found.transport, logs=found.logs)
             turns = Turns(self.history_, stack.enter_context(self._reporter()))
             layout, n_folds = self._layout(found.problem, self.n_features_in_), self._pairs.n_folds
+            spaces = self._spaces(found, turns, Cs)
 
             def fitted(fold: int, C: float, start: Vector) -> Callable[[Objective], Fitted]:
-                candidate = self._candidate(found, layout, fold, C)
+                candidate = self._candidate(found, spaces[C], fold, C)
                 return candidate.run(solver, start, turns, max_iter=self.max_iter, tol=self.tol)
 
             start = np.zeros(layout.size)

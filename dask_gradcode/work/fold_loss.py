@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dask_gradcode.losses import Layout, Logistic, Loss, Multinomial
+from dask_gradcode.kernels import add_value_and_gradient, runs_of_rows
+from dask_gradcode.losses import Logistic, Loss, Multinomial
+from dask_gradcode.payloads import Statistic
+from dask_gradcode.several import Several
 from dask_gradcode.typing import Vector
-from dask_gradcode.work.points import LossAtPoints
+from dask_gradcode.work.base import Block, Work
+from dask_gradcode.work.points import LossAtPoints, ManyPointsWork
 
 __all__ = ["SCORES", "FoldLoss"]
 
@@ -53,64 +57,101 @@ labels 0, 1, ..."""
 
 
 @dataclass(frozen=True)
-class FoldLoss(LossAtPoints):
+class FoldLoss(ManyPointsWork):
     """The loss of all rows but those of a fold, which a point's last parameter names.
 
     A row's target is ``n_labels * fold + label``. At a point whose last parameter is ``f >= 0`` the
     loss of fold ``f`` counts nothing; if there is no such fold, all rows count. At ``-1 - f`` the
-    value is the sum of a score of fold ``f``'s rows, and the gradient is zero.
+    value is the sum of a score of fold ``f``'s rows, and the gradient is zero. The last entry of a
+    gradient is zero in any case.
 
     Parameters
     ----------
     loss : Loss
         Of labels 0, 1, ..., with no parameters of its own.
-    n_points : int, default=1
-        How many points there are.
     n_labels : int, default=2
         How many labels.
     score : {"accuracy", "neg_log_loss", "neg_brier_score"}, default="accuracy"
         Which score: a key of :data:`SCORES`.
+    n_points : int, default=1
+        How many points there are.
+    run : slice, optional
+        Which rows of a block. None: all of them.
 
     Examples
     --------
-    Two rows, of fold 0 and of fold 1, both with label 1 and a linear predictor of 2:
+    Two rows, of fold 0 and of fold 1, both with label 1:
 
-    >>> loss, y = FoldLoss(Logistic()), np.array([1.0, 3.0])
-    >>> value, slope = loss.pointwise(np.array([[2.0, 0.0], [2.0, 0.0]]), y)
-    >>> value.round(3), slope.round(3)
-    (array([0.   , 0.127]), array([[-0.   ,  0.   ],
-           [-0.119,  0.   ]]))
-    >>> loss.pointwise(np.array([[2.0, -1.0], [2.0, -1.0]]), y)[0]
-    array([1., 0.])
+    >>> from dask_gradcode.codes import Uncoded
+    >>> from dask_gradcode.objective import InProcessObjective
+    >>> block = Block(np.array([[1.0], [2.0]]), np.array([1.0, 3.0]))
+    >>> objective = InProcessObjective(Uncoded(1), {0: block}, FoldLoss(Logistic()))
+    >>> seen = objective.many([[1.0, 0.0], [1.0, 1.0], [1.0, -1.0]])
+    >>> [round(one.value, 3) for one in seen]  # log loss of the one, of the other; and a score
+    [0.127, 0.313, 1.0]
+    >>> seen[0].gradient.round(3)
+    array([-0.238,  0.   ])
     """
 
-    n_points: int = 1
+    loss: Loss
     n_labels: int = 2
     score: str = "accuracy"
+    n_points: int = 1
+    run: slice | None = field(default=None, repr=False)
 
-    def layout(self, n_features: int, size: int) -> Layout:
+    def at_points(self, n_points: int) -> Work:
+        return replace(self, n_points=n_points)
+
+    def statistic(self, w: Vector) -> Statistic:
         n = self.n_points
-        of_all = LossAtPoints(self.loss, n).layout(n_features, size - n)
-        return replace(of_all, n_own=n)
+        return Statistic.at(w) if n == 1 else Several(Statistic(w.size // n), n)
+
+    @property
+    def per_column(self) -> int:
+        return self.loss.n_outputs * self.n_points
+
+    @property
+    def is_foreign(self) -> bool:
+        return False
+
+    def parts(self, block: Block, w: Vector) -> Sequence[Work]:
+        runs = runs_of_rows(block.X, self.per_column, w.size)
+        return [replace(self, run=run) for run in runs] if len(runs) > 1 else (self,)
+
+    def add(
+        self,
+        block: Block,
+        w: Vector,
+        coefficient: float,
+        out: Vector,
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        statistic, folds = self.statistic(w), w[-self.n_points :]
+        loss = _Bound(self.loss, self.n_points, folds, self.n_labels, SCORES[self.score])
+        X, y, weight, w = block.X, block.y, block.sample_weight, w[: -self.n_points]
+        return add_value_and_gradient(
+            loss, X, y, weight, w, coefficient, out, should_stop, self.run, statistic
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound(LossAtPoints):
+    """The same where it is known which folds are left out."""
+
+    folds: Vector
+    n_labels: int
+    score: Score
 
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
-        n, folds = self.n_points, z[0, -self.n_points :]
-        linear = z[:, :-n] if z.shape[1] > 2 else z[:, 0]
-        fold, label = np.divmod(y, self.n_labels)
-        value, slopes = super().pointwise(linear, label)
-        counts = (fold[:, None] != folds) & (folds >= 0.0)
-        value *= counts.T
-        derivative = np.empty(z.shape)
-        derivative[:, -n:] = 0.0
-        of_points = len(z), -1, n
-        np.multiply(
-            slopes.reshape(of_points),
-            counts[:, None],
-            out=derivative[:, :-n].reshape(of_points),  # a view
-        )
-        for k in np.flatnonzero(folds < 0.0):
-            held = np.flatnonzero(fold == -1.0 - folds[k])
-            at_point = z[held, k:-n:n]
+        n, (fold, label) = self.n_points, np.divmod(y, self.n_labels)
+        value, slopes = super().pointwise(z, label)
+        counts = (fold[:, None] != self.folds) & (self.folds >= 0.0)
+        value = value * counts.T
+        columns = slopes.reshape(len(z), -1, n)
+        columns *= counts[:, None]
+        for k in np.flatnonzero(self.folds < 0.0):
+            held = np.flatnonzero(fold == -1.0 - self.folds[k])
+            at_point = z.reshape(len(z), -1, n)[held, :, k]
             at_point = at_point if at_point.shape[1] > 1 else at_point[:, 0]
-            value[k, held] = SCORES[self.score](at_point, label[held])
-        return value if n > 1 else value[0], derivative
+            value[k, held] = self.score(at_point, label[held])
+        return value if n > 1 else value[0], slopes

@@ -82,8 +82,6 @@ class _OfLoss(SecondOrderWork, ManyPointsWork):
         return _OfLossWithHessian(self.loss, self._shift)
 
     def at_points(self, n_points: int) -> Work:
-        if isinstance(self.loss, LossAtPoints):
-            return _OfLossAtPoints(replace(self.loss, n_points=n_points))
         return _OfLossAtPoints(LossAtPoints(self.loss, n_points))
 
     @property

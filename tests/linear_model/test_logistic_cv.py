@@ -193,10 +193,13 @@ def test_bad_input_is_refused() -> None:
         model.score(X, np.array(["no", "perhaps"] * 120))
 
 
-def test_what_is_printed_is_a_line_a_round(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_printed_is_a_line_for_rounds_with_gradients(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     model = CodedLogisticRegressionCV(Cs=[0.1, 1.0], cv=2, verbose=1).fit(X, LABELS["binary"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(model.history_)
+    values = np.array(model.history_.columns["value"])
+    assert len(lines) == np.isfinite(values).sum() > 2
     assert lines[0].startswith("[CodedLogisticRegressionCV] iteration 1: value 0.69314718")
 
 
@@ -226,7 +229,7 @@ def test_on_a_cluster(client: Client) -> None:
             if scoring is None
             else (cut.rechunk((70, 6)).map_blocks(csr_array), y, weight),
         ):
-            assert_same(model.fit(rows, column, w), theirs)
+            assert_same(model.fit(rows, column, w), theirs, atol=1e-4)
             assert model.n_features_in_ == 6
         assert model.code_.n_workers == 4
         if scoring is None:
