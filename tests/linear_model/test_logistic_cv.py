@@ -105,6 +105,17 @@ def test_without_an_intercept(labels: str) -> None:
     assert_array_equal(model.intercept_, np.zeros(model.coef_.shape[0]))
 
 
+def test_columns_that_are_far_from_zero_or_many() -> None:
+    y = LABELS["three"]
+    model = ours(scoring="neg_log_loss", Cs=[0.1, 1.0]).fit(X, y)
+    far = ours(scoring="neg_log_loss", Cs=[0.1, 1.0], tol=1e-7).fit(X + 1e4 * (np.arange(6) % 2), y)
+    assert_allclose(far.scores_, model.scores_, atol=1e-6)
+    assert_allclose(far.coefs_paths_[..., :-1], model.coefs_paths_[..., :-1], atol=1e-4)
+    many = np.column_stack([X, RNG.normal(size=(240, 50))])  # a Gram matrix would cost too much
+    model = ours(scoring="neg_log_loss", Cs=[0.1], cv=2).fit(many, y)
+    assert_same(model, twin(model).fit(many, y))
+
+
 @weighted
 def test_training_rows_may_lack_a_class(weight: Any) -> None:
     y = np.where(np.arange(240) < 2, 3, LABELS["three"])  # the first fold has all rows of label 3
