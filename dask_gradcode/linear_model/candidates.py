@@ -12,9 +12,9 @@ from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.space import Space
 from dask_gradcode.optimizers import Callback, Optimizer, Solution
 from dask_gradcode.spread import Spread
-from dask_gradcode.typing import Evaluation, Objective, Vector
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, many
 
-__all__ = ["Candidate", "Fitted", "Turns"]
+__all__ = ["Candidate", "Distinct", "Fitted", "Turns"]
 
 
 class Turns:
@@ -166,6 +166,43 @@ class Candidate:
             return Fitted(w, solution, seen.value)
 
         return run
+
+
+class Distinct:
+    """An objective that evaluates points that are equal, such as a common start, only once.
+
+    Parameters
+    ----------
+    objective : Objective
+        With a method ``many(W)``.
+
+    Examples
+    --------
+    >>> class Bowl:
+    ...     def __call__(self, w):
+    ...         return Evaluation(float(w @ w), 2 * w)
+    ...
+    ...     def many(self, W):
+    ...         print(len(W), "points")
+    ...         return [self(w) for w in W]
+    >>> seen = Distinct(Bowl()).many(np.array([[1.0], [2.0], [1.0]]))
+    2 points
+    >>> [one.value for one in seen]
+    [1.0, 4.0, 1.0]
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+
+    def __call__(self, w: Vector) -> Evaluation:
+        return self._objective(w)
+
+    def many(self, W: Matrix) -> list[Evaluation]:
+        first: dict[bytes, int] = {}
+        which = [first.setdefault(w.tobytes(), len(first)) for w in W + 0.0]  # no -0.0
+        distinct = np.unique(which, return_index=True)[1]
+        seen = many(self._objective, W[distinct])
+        return [seen[k] for k in which]
 
 
 class _Without:

@@ -16,7 +16,7 @@ from dask_gradcode.checks import as_targets
 from dask_gradcode.history import History
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.linear_model.base import CodedEstimator
-from dask_gradcode.linear_model.candidates import Fitted, Turns
+from dask_gradcode.linear_model.candidates import Distinct, Fitted, Turns
 from dask_gradcode.linear_model.choice import (
     DEFAULT_SCORING,
     Paths,
@@ -206,7 +206,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
 
             start = np.zeros(layout.size)
             runs = [fitted(fold, C, start) for fold in range(n_folds) for C in Cs]
-            fits = in_step(found.objective, runs)
+            fits = in_step(Distinct(found.objective), runs)
             weights = self._pairs.weights(found.targets).sum(axis=1)
             paths = Paths.of(Cs, fits, weights)
             self.C_, w = paths.best() if self.refit else paths.mean_of_bests()

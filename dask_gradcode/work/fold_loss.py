@@ -144,7 +144,10 @@ class _Bound(LossAtPoints):
 
     def pointwise(self, z: Vector, y: Vector) -> tuple[Vector, Vector]:
         n, (fold, label) = self.n_points, np.divmod(y, self.n_labels)
-        value, slopes = super().pointwise(z, label)
+        if (self.folds < 0.0).all():  # only scores
+            value, slopes = np.zeros((n, len(z))), np.zeros(z.shape)
+        else:
+            value, slopes = super().pointwise(z, label)
         counts = (fold[:, None] != self.folds) & (self.folds >= 0.0)
         value = value * counts.T
         columns = slopes.reshape(len(z), -1, n)

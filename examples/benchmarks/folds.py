@@ -36,7 +36,7 @@ from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.history import History
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.linear_model.candidates import Candidate, Turns
+from dask_gradcode.linear_model.candidates import Candidate, Distinct, Turns
 from dask_gradcode.linear_model.pairs import Pairs
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.space import Gram
@@ -138,7 +138,7 @@ def in_one_go(data: Placement, pairs: Pairs) -> tuple[Any, int]:
                 problem = replace(all_rows, scale=1.0 / kept, alpha=1.0 / (C * kept))
                 candidate = Candidate(problem, space, data.spread, fold)
                 runs.append(candidate.run(LBFGS(), zero, turns, **HOW))
-        fits = in_step(objective, runs)
+        fits = in_step(Distinct(objective), runs)
     models = np.array([fit.w for fit in fits]).reshape(len(CS), N_FOLDS, -1).swapaxes(0, 1)
     return models, len(turns.history)
 
