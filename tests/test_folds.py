@@ -95,8 +95,8 @@ def test_points_leave_out_the_folds_that_they_name(
     points = RNG.normal(size=(6, 5 * plain.n_outputs))
     named = np.array([0.0, 1.0, 2.0, 3.0, -1.0, -3.0])  # there is no fold 3: all rows count
     W = np.column_stack([points, named])
-    for seen in (objective.many(W), [objective(w) for w in W], objective.many(W[4:5])):
-        for k, found in enumerate(seen, 6 - len(seen) if len(seen) > 1 else 4):
+    for seen in (objective.many(W), [objective(w) for w in W], objective.many(W[4:])):
+        for k, found in enumerate(seen, 6 - len(seen)):
             z = X @ points[k, : -plain.n_outputs].reshape(4, -1) + points[k, -plain.n_outputs :]
             if named[k] < 0.0:
                 predicted = z.argmax(axis=1) if n_labels > 2 else z[:, 0] > 0.0
