@@ -116,12 +116,11 @@ def test_columns_that_are_far_from_zero_or_many() -> None:
     assert_same(model, twin(model).fit(many, y))
 
 
-@weighted
-def test_training_rows_may_lack_a_class(weight: Any) -> None:
+def test_training_rows_may_lack_a_class() -> None:
     y = np.where(np.arange(240) < 2, 3, LABELS["three"])  # the first fold has all rows of label 3
-    model = ours(cv=KFold(3)).fit(X, y, weight)
+    model = ours(cv=KFold(3), Cs=[0.3, 0.01]).fit(X, y, WEIGHT)
     theirs = twin(model)
-    theirs.set_params(solver="lbfgs", tol=1e-7).fit(X, y, sample_weight=weight)
+    theirs.set_params(solver="lbfgs", tol=1e-7).fit(X, y, sample_weight=WEIGHT)
     assert_array_equal(model.classes_, [0, 1, 2, 3])
     assert_allclose(model.scores_, theirs.scores_, atol=1e-12)
     # nothing holds the intercept of a label that is not there
