@@ -20,7 +20,7 @@ from dask_gradcode.work import Block
 def one_hot(n_rows: int, dtype: str = "float64") -> csr_array:
     """Three of 30 columns in each row."""
     rng = np.random.default_rng(0)
-    indices = (rng.integers(10, size=(n_rows, 3)) + [0, 10, 20]).astype(np.int32).ravel()
+    indices = (rng.integers(10, size=(n_rows, 3)) + 10 * np.arange(3)).astype(np.int32).ravel()
     values = np.ones(indices.size, dtype=dtype)
     return csr_array((values, indices, np.arange(0, indices.size + 1, 3)), shape=(n_rows, 30))
 
