@@ -117,7 +117,8 @@ def test_every_message_of_every_code_has_the_bits_of_memory(three: Client, kind:
         for storage in ("memory", "disk"):
             with place(X, y, sample_weight=weight, code=code, storage=storage) as data:
                 data.wait(60)
-                assert is_on_disk(data) == (storage == "disk")
+                assert is_on_disk(data) == (data.storage == "disk") == (storage == "disk")
+                assert ("<th>on disk" in data._repr_html_()) == (storage == "disk")
                 assert (data.roles.columns[0] is None) == (kind == "dense")
                 found.append((payloads(data, w), data.spread, data.replica(0, 0).compute()))
         (memory, spread, rows), (disk, its_spread, its_rows) = found

@@ -49,6 +49,8 @@ class Builder:
         Returns by a worker's address what has to be done before it can read tasks, or None.
     """
 
+    storage = "memory"
+
     def __init__(
         self,
         client: Client,

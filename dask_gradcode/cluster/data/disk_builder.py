@@ -59,11 +59,13 @@ class DiskBuilder(Builder):
         the worker that holds each chunk, by array and index.
     """
 
+    storage = "disk"
+
     def __init__(self, *arguments: Any) -> None:
         *others, facts, where = arguments
         super().__init__(*others)
         self._facts: Sequence[XFacts] = facts
-        self._where: Mapping[tuple[str, int], str] = where
+        self._where: dict[tuple[str, int], str] = dict(where)
         n_rows = sum(fact.n_rows for fact in facts)
         self._row_nbytes = sum(fact.nbytes for fact in facts) / max(n_rows, 1)
 
@@ -81,6 +83,10 @@ class DiskBuilder(Builder):
 
         plan, parts = self._plan(role, store)
         return self._pin(build_stored, (token, plan, *parts), role, address, epoch)
+
+    def _renew(self, name: str, chunk: int) -> None:
+        self._where.pop((name, chunk), None)  # it will be where it is computed anew
+        super()._renew(name, chunk)
 
     def _take(
         self, piece: Piece, whose: tuple[int, int], written: Sequence[Future[Any]]

@@ -65,6 +65,8 @@ class Placement:
         By which the features are known again.
     block_rows : ndarray of shape (n_blocks,)
         Rows of each block.
+    storage : {"memory", "disk"}
+        Where workers keep their blocks.
     roles : Roles
         Which worker plays which role of the code, now.
 
@@ -93,7 +95,7 @@ class Placement:
         self.n_features, self.feature_names = n_features, feature_names
         self.n_samples, self.moments = borders[-1], Moments()
         self.block_rows: Vector = np.diff(borders).astype(float)
-        self.uid = deliveries.uid
+        self.uid, self.storage = deliveries.uid, deliveries.storage
         self.serving = Serving(client, self.uid)
         self.roles = Roles(code, self.serving, deliveries, Liveness.of(client))
         self.columns = Columns(n_features, self.roles.columns)
