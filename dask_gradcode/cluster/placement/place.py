@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from dask.utils import format_bytes
 from distributed import Client, span
+from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.cluster.client.config import seconds
 from dask_gradcode.cluster.client.mailbox import Mailbox
@@ -48,7 +49,7 @@ def place(
     n_stragglers: int | None = None,
     n_workers: int | None = None,
     random_state: int | None = None,
-    client: Client | str | None = None,
+    client: Client | Cluster | str | None = None,
 ) -> Placement:
     """Put the blocks of a data set on the workers once, for many fits.
 
@@ -76,9 +77,9 @@ def place(
         How many workers to use. None: the code object's, else all of the cluster.
     random_state : int, optional
         Seeds the code.
-    client : distributed.Client or str, optional
-        A client or a scheduler's address. None: the current client, else a ``LocalCluster`` that
-        lives until the placement is closed.
+    client : distributed.Client, Dask cluster or str, optional
+        A client, a cluster such as a ``LocalCluster`` or a scheduler's address. None: the current
+        client, else a ``LocalCluster`` that lives until the placement is closed.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def place_data(
     n_stragglers: int | None,
     n_workers: int | None,
     random_state: int | None,
-    client: Client | str | None,
+    client: Client | Cluster | str | None,
     estimator: str,
     check: Callable[[Targets, int], object] | None = None,
 ) -> Placement:
