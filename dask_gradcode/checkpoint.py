@@ -67,7 +67,14 @@ class Checkpoint:
         self._warned = False
 
     def __enter__(self) -> Checkpoint:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            file = next(path for path in (self.path, *self.path.parents) if path.exists())
+            raise NotADirectoryError(
+                f"checkpoint must be a directory, or a path where one can be made, got "
+                f"{str(self.path)!r}, and {str(file)!r} is a file. Use another path."
+            ) from None
         self._directory = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,14 @@ from scipy.sparse import csr_array, csr_matrix
 
 from dask_gradcode.typing import Vector
 
-__all__ = ["as_rows", "as_targets", "as_weights", "kind_of_targets", "refuse_missing"]
+__all__ = [
+    "as_rows",
+    "as_targets",
+    "as_weights",
+    "kind_of_targets",
+    "refuse_missing",
+    "refuse_words",
+]
 
 NUMBERS = "biuf"
 """The kinds of dtypes that are numbers."""
@@ -42,7 +49,7 @@ def as_rows(
     Raises
     ------
     ValueError, TypeError
-        In scikit-learn's words.
+        In scikit-learn's words; with its name, if a column holds something else than numbers.
 
     Examples
     --------
@@ -56,15 +63,58 @@ def as_rows(
             return X if X.dtype in (np.float64, np.float32) else X.astype(np.float64)
     from sklearn.utils import check_array
 
-    return check_array(
-        X,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32],
-        estimator=estimator,
-        input_name="X",
-        ensure_min_samples=ensure_min_samples,
-        ensure_all_finite=ensure_all_finite,
-    )
+    try:
+        return check_array(
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            estimator=estimator,
+            input_name="X",
+            ensure_min_samples=ensure_min_samples,
+            ensure_all_finite=ensure_all_finite,
+        )
+    except (ValueError, TypeError):
+        refuse_words(X)
+        raise
+
+
+def refuse_words(X: Any, what: str = "X") -> None:
+    """Raise for a column that holds something else than numbers: all of X would not say which.
+
+    Parameters
+    ----------
+    X : pandas frame or ndarray of shape (n_rows, n_features)
+        Anything else is passed over.
+    what : str, default="X"
+        What it is, for the text.
+
+    Raises
+    ------
+    ValueError, TypeError
+        With NumPy's reason.
+
+    Examples
+    --------
+    >>> refuse_words(np.array([[1, "Rome"]], dtype=object))
+    Traceback (most recent call last):
+    ValueError: Column 1 of X must hold numbers: could not convert string to float: 'Rome'. Encode \
+it, as by sklearn.preprocessing.OneHotEncoder or dask.dataframe.get_dummies, or leave it out.
+    """
+    columns: Any = ()
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        columns = ((n, c.to_numpy(dtype=object, na_value=np.nan)) for n, c in X.items())
+    elif isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OSU":
+        columns = enumerate(X.T)
+    for name, values in columns:
+        try:
+            values.astype(np.float64)
+        except (ValueError, TypeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"Column {name!r} of {what} must hold numbers: {error}. Encode it, as by "
+                "sklearn.preprocessing.OneHotEncoder or dask.dataframe.get_dummies, or leave it "
+                "out."
+            ) from None
 
 
 def as_targets(y: Any, estimator: str) -> Any:

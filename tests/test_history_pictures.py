@@ -116,14 +116,16 @@ def test_the_lower_picture_is_when_each_worker_answered_or_why_it_never_did() ->
 @pytest.mark.parametrize("n_more", [0, 500])
 def test_who_never_answered_has_the_colour_of_the_reason(n_more: int) -> None:
     history = two_rounds()
-    history.records.append(record(2, [0.1, BLANK, 0.1, BLANK], unplaced=(1,), not_needed=(3,)))
+    idle = {"not_needed": (3,), "spared": (3,)}
+    history.records.append(record(2, [0.1, BLANK, 0.1, BLANK], unplaced=(1,), **idle))
     history.records.append(record(3, [0.1, 9.0, 0.1, 0.1], late=(1,)))  # it came, much later
     history.records += [record(4 + i, [0.1] * 4) for i in range(n_more)]
     assert reasons(history.plot_arrivals()) == {
-        "no answer: late": [(0, 1), (1, 0)],
-        "no answer: lost": [(1, 3)],
-        "no answer: not needed": [(0, 3), (2, 3)],
-        "no answer: not placed yet": [(2, 1)],
+        "late": [(0, 1), (1, 0)],
+        "lost": [(1, 3)],
+        "not needed": [(0, 3)],
+        "not asked": [(2, 3)],
+        "not placed yet": [(2, 1)],
     }
 
 

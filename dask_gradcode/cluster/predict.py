@@ -89,7 +89,7 @@ class _Checked:
         except (ValueError, TypeError) as error:
             what = what or expected_of("X", block_info).what
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{error} ({what[0].lower()}{what[1:]})") from error
+            raise kind(f"{what}: {error}") from error
         return self._function(rows)
 
 

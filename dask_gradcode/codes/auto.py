@@ -106,6 +106,12 @@ def make_code(
             f"Uncoded needs all workers, got n_stragglers={n_stragglers}.\n"
             "Use n_stragglers=0, or another code."
         )
+    if name == AUTO and n_workers > 0 and not 0 <= n_stragglers < n_workers:
+        raise ValueError(
+            "n_stragglers must be at least 0 and less than the number of workers, got "
+            f"n_stragglers={n_stragglers} for {n_workers} workers.\n"
+            f"Use {n_workers - 1} at most, or more workers."
+        )
     if name == AUTO and n_stragglers:
         kind = _best(n_workers, n_stragglers, size)
     if kind is None or kind is Uncoded:

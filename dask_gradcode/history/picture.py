@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dask_gradcode.history.history import History
-from dask_gradcode.history.words import ALL_ANSWERED, LOST, WORDS, worst
+from dask_gradcode.history.words import ALL_ANSWERED, LOST, OF_WORKERS, WORDS, worst
 
 __all__ = ["draw_arrivals", "draw_times", "pyplot"]
 
@@ -133,7 +133,7 @@ def _draw_words(history: History, ax: Any) -> list[Any]:
     n_rounds, n_workers = len(history), history.code.n_workers
     which = np.full((n_workers, n_rounds), -1)
     for column, record in enumerate(history):
-        for number, word in enumerate(WORDS):
+        for number, word in reversed([*enumerate(OF_WORKERS)]):  # the first that is true stays
             which[list(getattr(record, word.name)), column] = number
     cells = np.ma.masked_where((which < 0) | np.isfinite(history.arrivals.T), which)
     used = set(cells.compressed().tolist())
@@ -143,14 +143,14 @@ def _draw_words(history: History, ax: Any) -> list[Any]:
         cells,
         aspect="auto",
         origin="lower",
-        cmap=ListedColormap([word.colour for word in WORDS]),
+        cmap=ListedColormap([word.colour for word in OF_WORKERS]),
         vmin=-0.5,
-        vmax=len(WORDS) - 0.5,
+        vmax=len(OF_WORKERS) - 0.5,
         interpolation="nearest",
     )
     return [
-        Patch(color=word.colour, label=f"no answer: {word.text}")
-        for number, word in enumerate(WORDS)
+        Patch(color=word.colour, label=word.text)
+        for number, word in enumerate(OF_WORKERS)
         if number in used
     ]
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from dask_gradcode.rounds import RoundRecord
 
-__all__ = ["ALL_ANSWERED", "LATE", "LOST", "NOT_NEEDED", "UNPLACED", "WORDS", "Word", "worst"]
+__all__ = [
+    "ALL_ANSWERED",
+    "LATE",
+    "LOST",
+    "NOT_NEEDED",
+    "OF_WORKERS",
+    "SPARED",
+    "UNPLACED",
+    "WORDS",
+    "Word",
+    "worst",
+]
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,14 @@ LOST = Word("lost", "lost", "somebody lost", "#b3202c")
 LATE = Word("late", "late", "somebody late", "#f59e0b")
 UNPLACED = Word("unplaced", "not placed yet", "not all placed yet", "#7e57c2")
 NOT_NEEDED = Word("not_needed", "not needed", "not all needed", "#a9b8c9")
+SPARED = Word("spared", "not asked", "not all asked", "#dfe6ee")
 ALL_ANSWERED = Word("", "answered", "all answered", "#4d4d4d")
 
 WORDS = (LOST, LATE, UNPLACED, NOT_NEEDED)
 """From what one looks for first."""
+
+OF_WORKERS = (LOST, LATE, UNPLACED, SPARED, NOT_NEEDED)
+"""The same for one worker: whether it was not needed and not even asked, or asked in vain."""
 
 
 def worst(records: Iterable[RoundRecord]) -> Word:

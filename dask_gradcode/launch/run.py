@@ -166,15 +166,19 @@ class _Launch:
 
     def _error(self, text: str) -> ClusterError:
         advice = advice_for_root(self._cluster.mpi)
-        return ClusterError("\n".join(filter(None, [f"{text}.{self._last_words()}", advice])))
+        return ClusterError("\n".join(filter(None, [f"{text}.{self._words()}", advice])))
 
-    def _last_words(self, n_lines: int = 20) -> str:
-        """Return what mpirun and Dask said last, unless the user has seen it."""
+    def _words(self, n_first: int = 10, n_last: int = 20) -> str:
+        """Return what mpirun and Dask said first and last, unless the user has seen it.
+
+        What is wrong often stands first, before what follows from it for each rank.
+        """
         self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").splitlines()[-n_lines:]
-        if not lines:
-            return ""
-        return "\nmpirun and Dask said last:\n" + "\n".join(f"  {line}" for line in lines)
+        lines = self._log.read().decode(errors="replace").splitlines()
+        left_out = len(lines) - n_first - n_last
+        if left_out > 0:
+            lines[n_first:-n_last] = [f"... {left_out} lines are left out ..."]
+        return "\n  ".join(["\nmpirun and Dask said:", *lines]) if lines else ""
 
     # ---- running
 
@@ -189,7 +193,7 @@ class _Launch:
                 died = time.monotonic()
                 left = "" if has_ended else f" The script has {FAREWELL:g} s to end by itself."
                 print(
-                    f"dask-gradcode: {dead.name} {dead.fate}.{left}{self._last_words()}",
+                    f"dask-gradcode: {dead.name} {dead.fate}.{left}{self._words()}",
                     file=sys.stderr,
                     flush=True,
                 )

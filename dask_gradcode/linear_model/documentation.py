@@ -96,12 +96,13 @@ _RUNNING = """\
         How messages travel; recorded in ``history_.transport``. ``"stream"`` is a connection to
         each worker, ``"tasks"`` a Dask task per message, and ``"auto"`` the stream where this
         process reaches the workers over plain TCP.
-    client : distributed.Client or str, default=None
-        A client or a scheduler's address. None: the current client. Where there is none, data in
-        memory is fitted in this process, uncoded (with a warning if parameters ask for a code), and
-        dask data on a ``LocalCluster`` that lives as long as the fit. Persisted data must lie on
-        the client's cluster. ``score`` runs on this client, too. Clones share the client; pickles
-        do not hold it, and a forked process does not inherit one.
+    client : distributed.Client, Dask cluster or str, default=None
+        A client, a cluster such as a ``LocalCluster`` or a scheduler's address. None: the current
+        client. Where there is none, data in memory is fitted in this process, uncoded (with a
+        warning if parameters ask for a code), and dask data on a ``LocalCluster`` that lives as
+        long as the fit. Persisted data must lie on the client's cluster. ``score`` runs on this
+        client, too. Clones share the client; pickles do not hold it, and a forked process does not
+        inherit one.
 """
 
 _REGRESSION = """\

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from dask_gradcode.checkpoint import Fact
-from dask_gradcode.checks import refuse_missing
+from dask_gradcode.checks import refuse_missing, refuse_words
 from dask_gradcode.codes import GradientCode, Uncoded
 from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.containers import check_containers
@@ -238,17 +238,21 @@ class TakesAnyInput(BaseEstimator):
 
     def _validate(self, X: Any, y: Any, *, multi_output: bool = False) -> tuple[Any, Any]:
         refuse_missing(y, "y")
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            order="C",
-            accept_large_sparse=True,
-            y_numeric=self._numbers_only,
-            multi_output=multi_output,
-        )
+        try:
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                order="C",
+                accept_large_sparse=True,
+                y_numeric=self._numbers_only,
+                multi_output=multi_output,
+            )
+        except (ValueError, TypeError):
+            refuse_words(X)
+            raise
         return (csr_array(X) if issparse(X) else X), y
 
     def _describe(self, y: Any, sample_weight: Any) -> Targets:

@@ -5,7 +5,7 @@
 PATH is train.csv of Amazon employee access. The paper's data are coded with fractional repetition
 and s = 1. In turns of a few rounds the same ``w`` goes through our transports, through a loop of
 bare mpi4py over TCP that sends dense vectors (``mpi_loop.py``; needs mpirun, for which
-``pip install 'dask-gradcode[mpi]'``), and through bare sockets that send the same bytes
+``pip install '.[mpi]'``), and through bare sockets that send the same bytes
 (``socket_loop.py``). Who is not in turn is stopped (SIGSTOP), but for Dask's idle workers in the
 bare sockets' turn.
 
@@ -105,7 +105,7 @@ class MpiLoop:
 def mpirun() -> str:
     found = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if found is None:
-        raise SystemExit("There is no mpirun. pip install 'dask-gradcode[mpi]' brings one.")
+        raise SystemExit("There is no mpirun. pip install '.[mpi]' brings one.")
     return found
 
 

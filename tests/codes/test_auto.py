@@ -34,6 +34,12 @@ def test_a_name_gives_its_code(
     assert make_code(name, n_workers, n_stragglers, seed=5) == expected
 
 
+@pytest.mark.parametrize("n_stragglers", [-1, 4, 9])
+def test_too_many_stragglers_blame_no_code_that_nobody_chose(n_stragglers: int) -> None:
+    with pytest.raises(ValueError, match=f"^n_stragglers must be .*={n_stragglers} for 4 workers"):
+        make_code("auto", 4, n_stragglers)
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="name must be") as caught:
         make_code("cylic", 8, 1)

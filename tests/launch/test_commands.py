@@ -184,6 +184,18 @@ def test_root_is_told_what_to_set_when_open_mpi_starts_nothing(
     assert (f"export {names[0]}=1 {names[1]}=1" in result.stderr) == advised
 
 
+def test_mpiruns_first_and_last_lines_are_kept(tmp_path: Path) -> None:
+    path = mpirun_that_says(
+        f"{SAYS[HYDRA]}\n" + "\n".join(f"line {i}" for i in range(99)), tmp_path
+    )
+    errors = launch("--mpirun", path).stderr
+    said = errors[errors.index("mpirun and Dask said:") :].splitlines()
+    assert said[1:4] == [f"  {SAYS[HYDRA]}", "  line 0", "  line 1"]
+    assert [line for line in said if "..." in line] == ["  ... 70 lines are left out ..."]
+    assert "  line 98" in said[-2:]
+    assert len(said) <= 33
+
+
 def test_both_commands_are_installed() -> None:
     for command in (["dask-gradcode"], [sys.executable, "-m", "dask_gradcode.launch"]):
         command[0] = str(Path(sys.executable).parent / Path(command[0]).name)

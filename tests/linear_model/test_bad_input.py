@@ -9,7 +9,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 from scipy.sparse import csr_array
 
 from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, place
@@ -35,7 +35,7 @@ DATA: dict[str, tuple[tuple[Any, ...], str]] = {
     "NaN": ((spoilt(np.nan), Y), r"Input X contains NaN\."),
     "inf": ((spoilt(np.inf), Y), "Input X contains infinity or a value too large for"),
     "sparse NaN": ((csr_array(spoilt(np.nan)), Y), r"Input X contains NaN\."),
-    "strings": ((spoilt("a", object), Y), "could not convert string to float: 'a'"),
+    "strings": ((spoilt("a", object), Y), "^Column 1 of X must hold num.*float: 'a'. Encode it"),
     "complex": ((X + 0j, Y), "Complex data not supported"),
     "no rows": ((X[:0], Y[:0]), r"Found array with 0 sample\(s\) \(shape=\(0, 3\)\) while a minim"),
     "no columns": ((X[:, :0], Y), r"Found array with 0 feature\(s\) \(shape=\(60, 0\)\) while"),
@@ -57,6 +57,10 @@ DATA: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 
 PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
+    "n_stragglers": (
+        {"n_stragglers": 4},
+        r"^n_stragglers must be .* less than the number of workers, got n_stragglers=4 for 4 worke",
+    ),
     "C": ({"C": -1}, r"'C' parameter of CodedLogisticRegression must be a float in the range \(0"),
     "C=0": ({"C": 0.0}, r"'C' parameter of .* Got 0\.0 instead"),
     "C=nan": ({"C": np.nan}, r"'C' parameter of .* Got nan instead"),
@@ -243,6 +247,10 @@ def test_clients_that_cannot_be_used(client: Client) -> None:
         CodedLogisticRegression(client=closed).fit(X, Y)
     with pytest.raises(TypeError, match="client must be a distributed"):
         CodedLogisticRegression(client=8786).fit(X, Y)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+        pass
+    with pytest.raises(RuntimeError, match=r"The cluster \w+ is closed\. Start a new one"):
+        CodedLogisticRegression(client=cluster).fit(X, Y)
 
     async def use_asynchronous_client() -> None:
         async with Client(

@@ -48,6 +48,18 @@ def test_a_fit_that_ended_early_goes_on(tmp_path: Path, solver: str) -> None:
     assert again.coef_.tobytes() == rest.coef_.tobytes() or solver == "lbfgs"
 
 
+@pytest.mark.parametrize("below", [".", "deeper/still"])
+def test_a_checkpoint_that_cannot_be_a_directory_is_told_the_file(
+    tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        NotADirectoryError, match=r"^checkpoint must be a dir.*/file' is a file\. Us"
+    ):
+        fit(tmp_path / "file" / below)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 swapped = X.copy()
 swapped[[3, 200]] = X[[200, 3]]
 OTHERS = {

@@ -195,7 +195,7 @@ def test_features_of_pandas_own_types_are_numbers(client: Client) -> None:
         tight().fit(lazy[NAMES], lazy["label"])
     with pytest.raises(ValueError, match=r"Input X contains NaN\."):
         model.predict(lazy[NAMES]).compute()
-    with pytest.raises(ValueError, match=r"Input y contains NaN\..* chunk 2 of y"):
+    with pytest.raises(ValueError, match=r"^Chunk 2 of y .*: Input y contains NaN\."):
         CodedRidge().fit(lazy[["a"]], lazy["b"])
 
 
@@ -273,8 +273,10 @@ def test_other_names_are_refused_as_scikit_learn_does(client: Client) -> None:
 
 def test_frames_that_are_not_numbers_are_refused(client: Client) -> None:
     lazy = dd.from_pandas(FRAME, npartitions=2)
-    with pytest.raises(ValueError, match="could not convert string to float"):
-        tight().fit(lazy[["a", "label"]], lazy["label"])
+    text = r"^Column 'label' of (partition \d of )?X must hold numbers: could not .*OneHotEncoder"
+    for frame in (lazy, FRAME):
+        with pytest.raises(ValueError, match=text):
+            tight().fit(frame[["a", "label"]], frame["label"])
 
 
 def test_a_fit_in_a_task_is_made_there_or_refused(client: Client) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import dask.array as da
@@ -97,3 +99,31 @@ def test_coding_that_a_task_cannot_do_is_warned_of() -> None:
     with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
         said = client.submit(fit).result()
     assert "n_stragglers=1 is not used, as a task of Dask has no client" in said
+
+
+UNGUARDED = """
+import dask.array as da
+import numpy as np
+from dask_gradcode import place
+
+def fit():
+    place(da.ones((4, 2)), np.array([0, 1, 0, 1]))
+
+fit()
+"""
+GUARDED = """
+from dask_gradcode.cluster.client.guard import check_guard
+
+if __name__ == "__main__":
+    check_guard()
+    passed = True
+"""
+
+
+def test_a_script_without_a_guard_is_told_its_line(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    with pytest.raises(RuntimeError, match=r"^Line 9 of .*script\.py starts worker processes, and"):
+        run_path(str(script), run_name="__main__")
+    script.write_text(GUARDED)
+    assert run_path(str(script), run_name="__main__")["passed"]

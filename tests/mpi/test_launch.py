@@ -182,7 +182,7 @@ def test_too_few_workers_are_counted() -> None:
 def test_workers_that_cannot_start_are_an_error_that_says_why() -> None:
     with launched(SCRIPTS, "obey", n=2, options=["--memory-limit", "plenty"]) as launch:
         assert launch.wait() == 125
-        assert "mpirun and Dask said last:" in launch.errors()
+        assert "mpirun and Dask said:" in launch.errors()
         assert "plenty" in launch.errors()
         assert launch.read() == ""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import dask.config
 from distributed import Client, get_client
+from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.cluster.client.forks import (
     forked_error,
@@ -27,15 +28,15 @@ __all__ = ["computing", "say_where_it_lies"]
 
 
 @contextmanager
-def computing(client: Client | str | None, **data: Any) -> Iterator[None]:
+def computing(client: Client | Cluster | str | None, **data: Any) -> Iterator[None]:
     """Let Dask compute by the first client that reaches the data: the given or the current one.
 
     Without a client Dask computes in this process, as in one that was forked from a client's.
 
     Parameters
     ----------
-    client : distributed.Client, str or None
-        A client, a scheduler's address, or None.
+    client : distributed.Client, Dask cluster, str or None
+        A client, a cluster such as a ``LocalCluster``, a scheduler's address, or None.
     **data
         What is to be computed, by the name that errors give it.
 
@@ -47,9 +48,9 @@ def computing(client: Client | str | None, **data: Any) -> Iterator[None]:
     owners, dasks = owners_of(data), _dasks_client()
     with ExitStack() as stack:
         found = [] if dasks is None else [dasks]
-        if isinstance(client, Client) and _is_usable(client):
-            found.insert(0, client)
-        elif isinstance(client, str) and (dasks is None or address_of(dasks) != client):
+        if isinstance(client, Client):
+            found[:0] = [client] if _is_usable(client) else []
+        elif client is not None and (dasks is None or address_of(dasks) != address_of(client)):
             found.insert(0, stack.enter_context(Client(client, set_as_default=False)))
         able = [one for one in found if all(is_reached_by(one, o) for o in owners.values())]
         if able:
@@ -61,16 +62,16 @@ def computing(client: Client | str | None, **data: Any) -> Iterator[None]:
         yield
 
 
-def say_where_it_lies(X: Any, client: Client | str | None) -> None:
+def say_where_it_lies(X: Any, client: Client | Cluster | str | None) -> None:
     """Warn, or raise, for lazy work on persisted data that Dask's current client does not reach.
 
     Parameters
     ----------
     X : dask collection
         What the work depends on.
-    client : distributed.Client, str or None
-        The client of a fitted model, or its scheduler's address: it raises where that does not
-        reach the data either.
+    client : distributed.Client, Dask cluster, str or None
+        The client of a fitted model, its cluster or its scheduler's address: it raises where that
+        does not reach the data either.
     """
     owners, inherited = owners_of({"X": X}), inherited_client()
     by_client = dask.config.get("scheduler", None) in (None, "dask.distributed")
@@ -87,7 +88,7 @@ def say_where_it_lies(X: Any, client: Client | str | None) -> None:
         dasks = _dasks_client()
         if is_reached_by(dasks, owner):
             continue
-        mine = address_of(client) if isinstance(client, Client) else client
+        mine = None if client is None else address_of(client)
         if mine != address_of(owner):
             check_persisted(dasks, {"X": X})
         now = "there is no current client" if dasks is None else f"that of {address_of(dasks)} is"

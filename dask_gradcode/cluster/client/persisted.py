@@ -9,6 +9,7 @@ from typing import Any
 from dask.base import is_dask_collection
 from distributed import Client
 from distributed.client import futures_of
+from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.cluster.client.forks import is_inherited
 
@@ -88,8 +89,12 @@ def check_persisted(client: Client | None, data: Mapping[str, Any]) -> None:
         )
 
 
-def address_of(client: Client) -> str:
-    """Return the address of a client's scheduler."""
+def address_of(client: Client | Cluster | str) -> str:
+    """Return the address of the scheduler of a client or a cluster, or that is given itself."""
+    if isinstance(client, str):
+        return client
+    if isinstance(client, Cluster):
+        return str(client.scheduler_address)
     return str(getattr(client.scheduler, "address", "no scheduler"))
 
 

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, LocalCluster, get_worker, rejoin, secede
+from distributed.core import Status
+from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.cluster.client.forks import forked_error, inherited_client, is_inherited
+from dask_gradcode.cluster.client.guard import check_guard
 from dask_gradcode.cluster.client.persisted import address_of, check_persisted
 
 __all__ = ["check_client", "current_client", "session", "why_no_client", "workers_of"]
@@ -62,15 +65,15 @@ def check_client(client: Any) -> None:
     Raises
     ------
     TypeError
-        If it is neither a synchronous Client, nor an address, nor None.
+        If it is neither a synchronous Client or cluster, nor an address, nor None.
     RuntimeError
         If it is closed, or the client of the process from which this one was forked.
     """
     if client is None or isinstance(client, str):
         return
-    if not isinstance(client, Client):
+    if not isinstance(client, Client | Cluster):
         raise TypeError(
-            "client must be a distributed.Client, a scheduler address or None. "
+            "client must be a distributed.Client, a Dask cluster, a scheduler address or None. "
             f"Got {client!r} of type {type(client).__name__}."
         )
     if client.asynchronous:
@@ -78,6 +81,12 @@ def check_client(client: Any) -> None:
             "Training needs a synchronous Client, got an asynchronous one. "
             "Use Client(address) without asynchronous=True, in a thread of its own if need be."
         )
+    if isinstance(client, Cluster):
+        if client.status is not Status.running:
+            raise RuntimeError(
+                f"The cluster {client.name} is {client.status.name}. Start a new one."
+            )
+        return
     if is_inherited(client):
         raise forked_error(client)
     if client.status not in ("running", "connecting"):
@@ -89,7 +98,9 @@ def check_client(client: Any) -> None:
 
 
 @contextmanager
-def session(client: Client | str | None, data: Mapping[str, Any] | None = None) -> Iterator[Client]:
+def session(
+    client: Client | Cluster | str | None, data: Mapping[str, Any] | None = None
+) -> Iterator[Client]:
     """Lend a client: a given or current one stays open afterwards, one made here is closed.
 
     In a Dask task with a client of its own the task leaves its worker's thread meanwhile, as what
@@ -97,9 +108,9 @@ def session(client: Client | str | None, data: Mapping[str, Any] | None = None) 
 
     Parameters
     ----------
-    client : distributed.Client, str or None
-        A client, a scheduler's address, or None for the current client and, where there is none, a
-        ``LocalCluster``.
+    client : distributed.Client, Dask cluster, str or None
+        A client, a cluster or a scheduler's address, to which one is made, or None for the current
+        client and, where there is none, one of a ``LocalCluster``.
     data : mapping of str to dask collection or anything else, optional
         What the client is to use, by the name that errors give it.
 
@@ -119,7 +130,7 @@ def session(client: Client | str | None, data: Mapping[str, Any] | None = None) 
         check_persisted(client, data or {})
         with _thread_left_to_others():
             yield client
-    elif isinstance(client, str):
+    elif client is not None:
         with Client(client, set_as_default=False) as connected:
             check_persisted(connected, data or {})
             yield connected
@@ -127,6 +138,7 @@ def session(client: Client | str | None, data: Mapping[str, Any] | None = None) 
         inherited = inherited_client()
         if inherited is not None:
             raise forked_error(inherited)
+        check_guard()
         check_persisted(None, data or {})
         logger.info("There is no Dask client: starting a LocalCluster.")
         with (

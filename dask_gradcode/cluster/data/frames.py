@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from dask_gradcode.checks import refuse_words
+
 __all__ = ["FrameRows", "by_name", "column_values", "frame_values", "is_frame", "listed"]
 
 SHOWN = 5  # names in the text of an error
@@ -37,20 +39,8 @@ class FrameRows:
         part = by_name(part, self._columns, what)
         values = frame_values(part)
         if values.dtype == object:
-            _check_numbers(part, what)
+            refuse_words(part, f"{what[0].lower()}{what[1:]}")
         return values
-
-
-def _check_numbers(part: Any, what: str) -> None:
-    """Raise ValueError for a column that holds something else, in NumPy's words and with its name.
-
-    Of the values of the whole partition NumPy could not say in which column they are.
-    """
-    for name, column in part.items():
-        try:
-            column_values(column).astype(np.float64)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{error} (column {name!r} of {what[0].lower()}{what[1:]})") from None
 
 
 def by_name(part: Any, names: Sequence[Hashable], what: str) -> Any:

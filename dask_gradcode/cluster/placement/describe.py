@@ -58,7 +58,7 @@ def describe(
         problem = answer.value.problem
         if problem is not None:
             which = source.expected(name, index).what
-            raise type(problem)(f"{problem} (on {answer.worker}), {which[0].lower()}{which[1:]}")
+            raise type(problem)(f"{which} (on {answer.worker}): {problem}")
     facts = {
         name: [answers[name, index][1].value for index in range(len(source.futures[name]))]
         for name in ("X", "y")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from dask.utils import format_bytes
 from distributed import Client
+from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.checks import as_rows
 from dask_gradcode.cluster.client.session import session
@@ -94,7 +95,7 @@ def estimate(
     code: str | GradientCode = "auto",
     n_stragglers: int | None = None,
     n_workers: int | None = None,
-    client: Client | str | None = None,
+    client: Client | Cluster | str | None = None,
 ) -> Estimate:
     """Say what placing data would take: memory, bytes that move, disk; nothing of it moves.
 
@@ -112,8 +113,8 @@ def estimate(
         How many workers may be silent. None: the code object's, else 1 (0 on a single worker).
     n_workers : int, optional
         How many workers to use. None: the code object's, else all of the cluster.
-    client : distributed.Client or str, optional
-        A client or a scheduler's address. None: the current client.
+    client : distributed.Client, Dask cluster or str, optional
+        A client, a cluster or a scheduler's address. None: the current client.
 
     Returns
     -------
@@ -130,6 +131,7 @@ def estimate(
     Examples
     --------
     >>> from distributed import Client
+from distributed.deploy.cluster import Cluster
     >>> from dask_gradcode import estimate
     >>> X, y = np.zeros((1000, 16)), np.arange(1000) % 2
     >>> options = dict(processes=False, n_workers=2, memory_limit="1 GiB", dashboard_address=":0")

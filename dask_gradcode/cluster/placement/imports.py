@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import threading
 import time
 import uuid
@@ -22,6 +21,13 @@ from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
 from dask_gradcode.cluster.data.cuts import describe_X
 from dask_gradcode.cluster.data.shard import build_shard
 from dask_gradcode.cluster.data.storing import store_piece
+from dask_gradcode.cluster.placement.package import (
+    check_scheduler,
+    is_missing,
+    missing_error,
+    reader,
+    version_here,
+)
 from dask_gradcode.cluster.worker.delays import hold
 from dask_gradcode.cluster.worker.desk import serve
 from dask_gradcode.cluster.worker.message_task import answer
@@ -39,8 +45,8 @@ class Imports:
 
     Dask reads a task in the worker's event loop, and what the task refers to is imported there: a
     worker on a loaded machine or with a slow file system is silent meanwhile, as a frozen one is.
-    Here a task of Python's own has the worker read the references, as bytes, in a thread. Its end
-    is also the first sign of life of a worker, which is starting until then.
+    Here a task that travels by value has the worker read the references, as bytes, in a thread. Its
+    end is also the first sign of life of a worker, which is starting until then.
 
     Parameters
     ----------
@@ -81,9 +87,12 @@ class Imports:
         ------
         TimeoutError
             If nobody has answered within ``gradcode.timeouts.round``.
+        ModuleNotFoundError
+            If the scheduler or workers lack this package.
         Exception
             What a worker raised when it was to import this package.
         """
+        check_scheduler(self._client)
         began = looked = time.monotonic()
         silence, took = Silence(what), list[float]()
         frozen: dict[str, str] = {}
@@ -108,6 +117,7 @@ class Imports:
                 break
             left = f"{sorted(waiting)}, which are starting"
             silence.look({}, lambda left=left: left, frozen)  # type: ignore[misc]
+        self._check()
         if waiting:
             logger.info("%s: not waiting for %s, which are starting", what, sorted(waiting))
         self._release(set(self._pending) - waiting)
@@ -116,14 +126,23 @@ class Imports:
         """Return which workers have answered, after waiting for one of them for a while."""
 
         def answered() -> set[str]:
-            return {address for address in waiting if self._liveness.answered(address)}
+            done = {address for address in waiting if self._liveness.answered(address)}
+            return done | (waiting & self._errors.keys())
 
         with self._changed:
-            self._changed.wait_for(lambda: answered() or self._errors, LOOK_EVERY)
-            for address, error in self._errors.items():
-                error.add_note(f"raised on worker {address}, which is to import dask_gradcode")
-                raise error
+            self._changed.wait_for(answered, LOOK_EVERY)
             return answered()
+
+    def _check(self) -> None:
+        """Raise what a worker raised; those that lack the package are named together."""
+        with self._changed:
+            errors = dict(self._errors)
+        missing = sorted(address for address, error in errors.items() if is_missing(error))
+        if missing:
+            raise missing_error("workers" if len(missing) > 1 else "worker", missing)
+        for address, error in errors.items():
+            error.add_note(f"raised on worker {address}, which is to import dask_gradcode")
+            raise error
 
     def release(self) -> None:
         """Let go of the tasks that have not ended."""
@@ -136,8 +155,9 @@ class Imports:
 
     def _begin(self, address: str) -> Future[Any]:
         future = self._client.submit(
-            pickle.loads,
+            reader(),
             self._needed,
+            version_here(),
             key=task_key("import", uuid.uuid4().hex[:12]),
             workers=[address],
             allow_other_workers=False,

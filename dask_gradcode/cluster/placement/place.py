@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from distributed import Client, span
+from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.cluster.client.config import seconds
 from dask_gradcode.cluster.client.mailbox import Mailbox
@@ -50,7 +51,7 @@ def place(
     n_workers: int | None = None,
     random_state: int | None = None,
     storage: str = "auto",
-    client: Client | str | None = None,
+    client: Client | Cluster | str | None = None,
 ) -> Placement:
     """Put the blocks of a data set on the workers once, for many fits.
 
@@ -83,9 +84,9 @@ def place(
         round reads them, with the same bits; of the data a worker then holds two chunks of rows a
         thread in memory. ``"auto"`` takes the disk where blocks would fill more than half of a
         worker's memory limit.
-    client : distributed.Client or str, optional
-        A client or a scheduler's address. None: the current client, else a ``LocalCluster`` that
-        lives until the placement is closed.
+    client : distributed.Client, Dask cluster or str, optional
+        A client, a cluster such as a ``LocalCluster`` or a scheduler's address. None: the current
+        client, else a ``LocalCluster`` that lives until the placement is closed.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def place_data(
     n_stragglers: int | None,
     n_workers: int | None,
     random_state: int | None,
-    client: Client | str | None,
+    client: Client | Cluster | str | None,
     estimator: str,
     storage: str = "auto",
     check: Callable[[Targets, int], object] | None = None,
