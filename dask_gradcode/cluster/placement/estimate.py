@@ -131,7 +131,6 @@ def estimate(
     Examples
     --------
     >>> from distributed import Client
-from distributed.deploy.cluster import Cluster
     >>> from dask_gradcode import estimate
     >>> X, y = np.zeros((1000, 16)), np.arange(1000) % 2
     >>> options = dict(processes=False, n_workers=2, memory_limit="1 GiB", dashboard_address=":0")
