@@ -1,20 +1,23 @@
 """Rounds, seconds and objective of each solver, on features of all scales, beside scikit-learn's.
 
-    python examples/benchmarks/solvers.py [--rows 100000] [--data train.csv]
+    python examples/benchmarks/solvers.py [--rows 100000] [--data train.csv] [--frozen]
 
 Logistic regression with C = 1 on placed data: four worker processes of one thread, fractional
-repetition, s = 1. Dense rows of 50 features, well scaled, with scales from 1e-3 to 1e3, and far
-from zero; and those features of the paper's data that occur in a hundred rows, if its file is
-given. "Gap" is how far the objective is above the lowest that any solver has found, relative to it;
-seconds are medians of fits in turns. The budgets are ratios of newton-cholesky to L-BFGS on the
-columns as they are, which is scikit-learn's; our "lbfgs" has them centred and scaled.
+repetition, s = 1; ``--frozen``: one of them is stopped (SIGSTOP) all along. Dense rows of 50
+features, well scaled, with scales from 1e-3 to 1e3, and far from zero; and those features of the
+paper's data that occur in a hundred rows, if its file is given. "Gap" is how far the objective is
+above the lowest that any solver has found, relative to it; seconds are medians of fits in turns.
+The budgets are ratios of newton-cholesky to L-BFGS on the columns as they are, which is scikit-
+learn's; our "lbfgs" has them centred and scaled.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -29,6 +32,7 @@ from common import amazon
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.kernels import one_blas_thread
+from no_cost import stopped
 
 SOLVERS = ("lbfgs", "newton-cholesky", "nesterov")
 BUDGETS = "budgets 0.10 and 0.33 where features are badly scaled"
@@ -41,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--data", type=Path, help="train.csv of the paper's data")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--frozen", action="store_true", help="one worker is stopped all along")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # who has not converged shows in the gap
     with (
@@ -49,7 +54,7 @@ def main() -> None:
     ):
         for name, X, y in data_sets(args.rows, args.data):
             print(f"\n{name}: {X.shape[0]:,} x {X.shape[1]:,}")
-            compare(X, y, client, args.repeats)
+            compare(X, y, client, args.repeats, args.frozen)
 
 
 def data_sets(n_rows: int, path: Path | None) -> Iterator[tuple[str, Any, Any]]:
@@ -67,11 +72,16 @@ def data_sets(n_rows: int, path: Path | None) -> Iterator[tuple[str, Any, Any]]:
         yield "the paper's data, frequent features", X[:, np.flatnonzero(frequent)], y
 
 
-def compare(X: Any, y: Any, client: Client, repeats: int) -> None:
+def compare(X: Any, y: Any, client: Client, repeats: int, one_is_frozen: bool) -> None:
     """Print a line for each solver, and the ratios."""
     seconds: dict[str, list[float]] = {name: [] for name in (*SOLVERS, "scikit-learn")}
     found: dict[str, tuple[float, int]] = {}
-    with place(X, y, code=FractionalRepetition(4, 1), client=client) as data:
+    with ExitStack() as stack:
+        data = stack.enter_context(place(X, y, code=FractionalRepetition(4, 1), client=client))
+        data.wait(60)
+        if one_is_frozen:
+            pid = client.run(os.getpid, workers=[data.addresses[0]])[data.addresses[0]]
+            stack.enter_context(stopped(pid))
         for name in [*seconds] * repeats:
             began = perf_counter()
             if name == "scikit-learn":
