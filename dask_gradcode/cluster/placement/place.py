@@ -23,7 +23,7 @@ from dask_gradcode.cluster.data.cuts import balance, runs
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
-from dask_gradcode.cluster.placement.codes import choose_code, likely_size, size_of
+from dask_gradcode.cluster.placement.codes import advise, choose_code, likely_size, size_of
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
@@ -161,6 +161,7 @@ def place_data(
         size = size_of(x_facts)
         chosen = choose_code(*said, size)
         logger.info("%d rows, %d values stored: coded by %r.", size.n_rows, size.n_values, chosen)
+        advise(code, chosen)
         _check_rows(sum(lengths["X"]), chosen)
         targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
         n_features = x_facts[0].n_features
