@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dask_gradcode.deferred import deferred
 
 if TYPE_CHECKING:
-    from dask_gradcode.cluster import place
+    from dask_gradcode.cluster import estimate, place
     from dask_gradcode.linear_model import (
         CodedElasticNet,
         CodedGammaRegressor,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CodedLinearRegression,
         CodedLinearSVC,
         CodedLogisticRegression,
+        CodedLogisticRegressionCV,
         CodedPoissonRegressor,
         CodedRidge,
         CodedRidgeCV,
@@ -37,11 +38,13 @@ __all__ = [
     "CodedLinearRegression",
     "CodedLinearSVC",
     "CodedLogisticRegression",
+    "CodedLogisticRegressionCV",
     "CodedPoissonRegressor",
     "CodedRidge",
     "CodedRidgeCV",
     "CodedTweedieRegressor",
     "InsufficientWorkersError",
+    "estimate",
     "place",
 ]
 
@@ -58,11 +61,13 @@ _deferred, __dir__ = deferred(
         "CodedLinearRegression": "dask_gradcode.linear_model",
         "CodedLinearSVC": "dask_gradcode.linear_model",
         "CodedLogisticRegression": "dask_gradcode.linear_model",
+        "CodedLogisticRegressionCV": "dask_gradcode.linear_model",
         "CodedPoissonRegressor": "dask_gradcode.linear_model",
         "CodedRidge": "dask_gradcode.linear_model",
         "CodedRidgeCV": "dask_gradcode.linear_model",
         "CodedTweedieRegressor": "dask_gradcode.linear_model",
         "InsufficientWorkersError": "dask_gradcode.rounds",
+        "estimate": "dask_gradcode.cluster",
         "place": "dask_gradcode.cluster",
     },
 )

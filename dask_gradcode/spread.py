@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from dask_gradcode.typing import Mask, Rows, Vector
 
 __all__ = ["Spread", "rounded"]
 
 _AT_ONCE = 2**17  # values: they stay in cache between the mean and the squares around it
+
+_AT_ONCE_SPARSE = 2**20  # values stored
+
+_VALUES_OF_COLUMN = 16  # to put two parts together takes as long for a column
 
 _NOISE = (64.0 * np.finfo(float).eps) ** 2
 """A column that spreads less than 64 roundings of its mean is taken for a constant: squared."""
@@ -77,18 +80,21 @@ class Spread:
         weight = np.ones(n_rows) if sample_weight is None else sample_weight
         nothing = cls(0.0, *np.zeros((3, n_columns)))
         with np.errstate(over="ignore", invalid="ignore"):  # huge values are then of no help
-            if issparse(X):
-                return _of_sparse(X, weight)
-            step = max(1, _AT_ONCE // max(n_columns, 1))
-            starts = range(0, n_rows, step)
-            parts = (_of_dense(X[i : i + step], weight[i : i + step]) for i in starts)
+            n_stored = getattr(X, "nnz", None)  # of sparse rows, wherever they lie
+            if n_stored is None:
+                of_part, step = _of_dense, _AT_ONCE // max(n_columns, 1)
+            else:
+                least = max(_AT_ONCE_SPARSE, _VALUES_OF_COLUMN * n_columns)
+                of_part, step = _of_sparse, n_rows * least // max(n_stored, 1)
+            starts = range(0, n_rows, max(1, step))
+            parts = (of_part(X[i : i + step], weight[i : i + step]) for i in starts)
             return reduce(Spread.__add__, parts, nothing)
 
     def __add__(self, other: Spread) -> Spread:
         """Return the spread of the rows of both."""
+        if not self.weight:
+            return other
         weight = self.weight + other.weight
-        if not weight:
-            return self
         with np.errstate(over="ignore", invalid="ignore"):
             apart = other.mean - self.mean
             mean = self.mean + apart * (other.weight / weight)

@@ -11,11 +11,11 @@ from scipy.sparse import csr_array
 
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.kernels import RidgeModels
-from dask_gradcode.losses import Squared
+from dask_gradcode.losses import Logistic, Loss, Multinomial, Squared
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, Folds, LeftOut, Work, as_work, of_order
+from dask_gradcode.work import Block, FoldLoss, Folds, LeftOut, Work, as_work, of_order
 
 RNG = np.random.default_rng(0)
 X = RNG.normal([0.0, 1.0, 0.0, -3.0], size=(120, 4))
@@ -78,6 +78,37 @@ def test_errors_are_those_of_models_without_the_row(form: Any, code: GradientCod
     seen = summed(code, LeftOut(models((0.5, 20.0))), form(X), np.zeros(0))
     assert seen.value == pytest.approx(120)
     assert_allclose(seen.gradient, expected, rtol=1e-9)
+
+
+@forms
+@codes
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_points_leave_out_the_folds_that_they_name(
+    form: Any, code: GradientCode, n_labels: int
+) -> None:
+    folds, labels = ORDERS["scattered"], RNG.integers(0, n_labels, 120)
+    plain: Loss = Logistic() if n_labels == 2 else Multinomial((0.0, 1.0, 2.0))
+    pairs, rows = (n_labels * folds + labels).astype(float), form(X)
+    cuts = np.array_split(np.arange(120), code.n_blocks)
+    blocks = {i: Block(rows[cut], pairs[cut], WEIGHT[cut]) for i, cut in enumerate(cuts)}
+    objective = InProcessObjective(code, blocks, FoldLoss(plain, n_labels=n_labels))
+    points = RNG.normal(size=(6, 5 * plain.n_outputs))
+    named = np.array([0.0, 1.0, 2.0, 3.0, -1.0, -3.0])  # there is no fold 3: all rows count
+    W = np.column_stack([points, named])
+    for seen in (objective.many(W), [objective(w) for w in W], objective.many(W[4:])):
+        for k, found in enumerate(seen, 6 - len(seen)):
+            z = X @ points[k, : -plain.n_outputs].reshape(4, -1) + points[k, -plain.n_outputs :]
+            if named[k] < 0.0:
+                predicted = z.argmax(axis=1) if n_labels > 2 else z[:, 0] > 0.0
+                held = folds == -1 - named[k]
+                assert found.value == pytest.approx(WEIGHT[held] @ (predicted == labels)[held])
+                assert not found.gradient.any()
+                continue
+            kept = np.flatnonzero(folds != named[k])
+            block = Block(X[kept], labels[kept].astype(float), WEIGHT[kept])
+            alone = InProcessObjective(Uncoded(1), {0: block}, plain)(points[k])
+            assert found.value == pytest.approx(alone.value)
+            assert_allclose(found.gradient, np.append(alone.gradient, 0.0), atol=1e-9)
 
 
 @forms

@@ -96,7 +96,7 @@ def test_without_scipys_own_kernels_it_is_the_same(
 
 def test_weights_of_both_signs_are_no_square() -> None:
     X, weight, out = data((0.0,), 30)[0], np.linspace(-1.0, 2.0, 30), np.zeros((4, 4))
-    rows_module.DenseRows(X, slice(0, 30)).add_gram(weight, out)
+    rows_module.DenseRows(X[:30]).add_gram(weight, out)
     assert_allclose(out, X.T @ (weight[:, None] * X), rtol=1e-12)
 
 

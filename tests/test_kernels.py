@@ -406,7 +406,7 @@ def test_products_let_other_threads_compute(
     name: str, form: Callable[[Matrix], Any], n_outputs: int
 ) -> None:
     X = np.ones((4000, 100))
-    rows = (SparseRows if form is csr_array else DenseRows)(form(X), slice(0, 4000))
+    rows = DenseRows(X) if form is np.asarray else SparseRows.of(csr_array(X), slice(0, 4000))
     given = np.ones((100, n_outputs)) if name == "times" else np.ones((4000, n_outputs))
     out = () if name == "times" else (np.zeros((100, n_outputs)),)
     assert lets_others_run(lambda: getattr(rows, name)(given, *out))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dgelsy
 from scipy.sparse import block_array, csc_array, csr_array
 
 from dask_gradcode.typing import Matrix, Vector
@@ -89,6 +88,8 @@ class Erasures:
         return weights
 
     def _shortest(self, missing: NDArray[np.intp]) -> Vector:
+        from scipy.linalg.lapack import dgelsy  # workers, which only encode, need not load it
+
         # The basis is orthonormal and orthogonal to the origin: the shortest z, the shortest a.
         # LAPACK's least squares called directly, as NumPy's wrapper takes longer than the decode.
         s = self.basis.shape[1]

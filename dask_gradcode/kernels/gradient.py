@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.sparse import issparse
 
-from dask_gradcode.kernels.rows import DenseRows, SparseRows, chunk_rows
+from dask_gradcode.kernels.chunks import row_chunks
+from dask_gradcode.kernels.rows import chunk_rows
 from dask_gradcode.losses import Loss
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Rows, Vector
@@ -86,18 +86,14 @@ def add_value_and_gradient(
     >>> total.round(3)
     array([ 1.386, -1.   ])
     """
-    first, last, _ = (run or slice(None)).indices(X.shape[0])
     layout = loss.layout(X.shape[1], w.size)
     coef, intercept, own = layout.coef(w), layout.intercept(w), layout.own(w)
     n_outputs, statistic = layout.n_outputs, statistic or Statistic.at(w)
     total_value, gradient = statistic.value(total), statistic.gradient(total)
-    part_of = SparseRows if issparse(X) else DenseRows
     step = chunk_rows(X, n_outputs)
-    for start in range(first, last, step):
+    for chunk, rows in row_chunks(X, run, step):
         if should_stop():
             return False
-        chunk = slice(start, min(start + step, last))
-        rows = part_of(X, chunk)
         z = rows.times(coef)
         if intercept.size:
             z += intercept
@@ -106,8 +102,8 @@ def add_value_and_gradient(
         value, derivative = loss.pointwise(z if z.shape[1] > 1 else z[:, 0], y[chunk])
         derivative = derivative.reshape(z.shape)
         if sample_weight is not None:
-            value = value * sample_weight[chunk]
-            derivative = derivative * sample_weight[chunk, None]
+            weight = sample_weight[chunk]
+            value, derivative = value * weight, derivative * weight[:, None]
         total_value[()] += coefficient * value.sum(axis=-1)
         signed = coefficient * derivative  # coefficient x sample weight x derivative: one factor
         columns = signed.sum(axis=0) if z.shape[1] > 1 else [signed.sum()]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.sparse import issparse
 
+from dask_gradcode.kernels.chunks import row_chunks
 from dask_gradcode.kernels.gradient import never
 from dask_gradcode.kernels.rows import DenseRows, SparseRows, chunk_rows
 from dask_gradcode.losses import Layout, Loss
@@ -84,25 +84,21 @@ def add_hessian(
     array([[10., 14.],
            [14., 20.]])
     """
-    first, last, _ = (run or slice(None)).indices(X.shape[0])
     n_features: int = X.shape[1]
     layout = loss.layout(n_features, w.size)
     coef, intercept, n_outputs = layout.coef(w), layout.intercept(w), layout.n_outputs
-    part_of = SparseRows if issparse(X) else DenseRows
     step = max(chunk_rows(X, n_outputs), int(n_features * _ROWS_OF_A_COLUMN))
     hessian = np.zeros((layout.size, layout.size))
-    for start in range(first, last, step):
+    for chunk, rows in row_chunks(X, run, step):
         if should_stop():
             return False
-        chunk = slice(start, min(start + step, last))
-        rows = part_of(X, chunk)
         z = rows.times(coef)
         if intercept.size:
             z += intercept
         curvature = loss.curvature(z if n_outputs > 1 else z[:, 0], y[chunk])
         curvature = curvature.reshape(len(z), n_outputs, n_outputs)
         if sample_weight is not None:
-            curvature = curvature * sample_weight[chunk, None, None]
+            curvature = curvature * sample_weight[chunk][:, None, None]
         if shift is not None:
             rows.centre(shift)
         for k in range(n_outputs):

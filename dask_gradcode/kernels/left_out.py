@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import issparse
 
+from dask_gradcode.kernels.chunks import row_chunks
 from dask_gradcode.kernels.gradient import never
-from dask_gradcode.kernels.rows import CHUNK_VALUES, DenseRows, SparseRows, chunk_rows
+from dask_gradcode.kernels.rows import CHUNK_VALUES, chunk_rows, is_sparse
 from dask_gradcode.typing import Matrix, Rows, Vector
 
 __all__ = ["RidgeModels", "add_left_out"]
@@ -142,19 +142,16 @@ def add_left_out(
     >>> total, (1.0 - 8.0 / 5.0) ** 2 + (4.0 - 2.0 * 1.0 / 2.0) ** 2
     (array([9.36]), 9.36)
     """
-    first, last, _ = (run or slice(None)).indices(X.shape[0])
-    is_sparse = issparse(X)
+    sparse = is_sparse(X)
     n_features, onto, inverse = X.shape[1], models.onto, models.inverse
     step = min(chunk_rows(X), max(CHUNK_VALUES // onto.shape[1], 1))
-    for start in range(first, last, step):
+    for chunk, rows in row_chunks(X, run, step):
         if should_stop():
             return False
-        chunk = slice(start, min(start + step, last))
-        rows: DenseRows | SparseRows = SparseRows(X, chunk) if is_sparse else DenseRows(X, chunk)
-        if not is_sparse:
+        if not sparse:
             rows.centre(models.mean)
         along = rows.times(onto)
-        if is_sparse:  # whose zeros stay zeros
+        if sparse:  # whose zeros stay zeros
             along -= models.mean @ onto
         residual = (y[chunk] - models.mean_target)[:, None] - along[:, n_features:]
         weight = np.ones(len(along)) if sample_weight is None else sample_weight[chunk]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 
+from dask_gradcode.kernels.ones import spelt_out
 from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Matrix, Rows, Vector
 
-__all__ = ["CHUNK_VALUES", "DenseRows", "SparseRows", "chunk_rows", "pass_values"]
+__all__ = ["CHUNK_VALUES", "DenseRows", "SparseRows", "chunk_rows", "is_sparse", "pass_values"]
 
 CHUNK_VALUES = 2**18
 """Stored values of the features between two looks at ``should_stop``: under a millisecond's work,
@@ -41,6 +42,21 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     return max(min(rows, _MOST_PREDICTORS // n_outputs), 1)
 
 
+def is_sparse(X: Rows) -> bool:
+    """Say whether rows store some of their values only, wherever they lie.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array of shape (n_rows, n_features)
+
+    Examples
+    --------
+    >>> is_sparse(np.zeros((5, 256))), is_sparse(csr_array((5, 1_000_000)))
+    (False, True)
+    """
+    return getattr(X, "nnz", None) is not None
+
+
 def pass_values(X: Rows, n_outputs: int = 1) -> int:
     """Return what a pass over some rows costs, in stored values.
 
@@ -56,16 +72,16 @@ def pass_values(X: Rows, n_outputs: int = 1) -> int:
     (1280, 40)
     """
     n_rows, n_features = X.shape
-    n_stored: int = X.nnz if issparse(X) else n_rows * n_features
+    n_stored: int = X.nnz if is_sparse(X) else n_rows * n_features
     n_pointwise: int = n_rows * n_outputs * _VALUES_OF_POINTWISE
     return max(n_stored, n_pointwise)
 
 
 class DenseRows:
-    """Products with a chunk of rows of a C-ordered matrix; another dtype becomes float64."""
+    """Products with the rows of a C-ordered matrix; another dtype becomes float64."""
 
-    def __init__(self, X: Any, chunk: slice) -> None:
-        self._X = np.ascontiguousarray(X[chunk], dtype=np.float64)
+    def __init__(self, X: Any) -> None:
+        self._X = np.ascontiguousarray(X, dtype=np.float64)
 
     def times(self, coef: Matrix) -> Matrix:
         z: Matrix = np.dot(self._X, coef)
@@ -95,16 +111,19 @@ class DenseRows:
 
 
 class SparseRows:
-    """Products with a chunk of rows of a CSR array, written into the caller's arrays."""
+    """Products with the rows of a CSR array, written into the caller's arrays."""
 
-    def __init__(self, X: csr_array, chunk: slice) -> None:
+    def __init__(self, arrays: tuple[Any, Any, Any], n_features: int) -> None:
+        indptr, indices, values = arrays
+        self._shape = len(indptr) - 1, n_features
+        self._csr = indptr, indices, spelt_out(values)
+
+    @classmethod
+    def of(cls, X: csr_array, chunk: slice) -> SparseRows:
+        """Take some rows, as they lie."""
         first, last = X.indptr[chunk.start], X.indptr[chunk.stop]
-        self._shape = chunk.stop - chunk.start, X.shape[1]
-        self._csr = (
-            X.indptr[chunk.start : chunk.stop + 1] - first,
-            X.indices[first:last],
-            X.data[first:last].astype(np.float64, copy=False),
-        )
+        indptr = X.indptr[chunk.start : chunk.stop + 1] - first
+        return cls((indptr, X.indices[first:last], X.data[first:last]), X.shape[1])
 
     def _public(self) -> csr_array:
         indptr, indices, values = self._csr

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dask_gradcode.linear_model.linear import CodedLinearRegression
     from dask_gradcode.linear_model.linear_svc import CodedLinearSVC
     from dask_gradcode.linear_model.logistic import CodedLogisticRegression
+    from dask_gradcode.linear_model.logistic_cv import CodedLogisticRegressionCV
     from dask_gradcode.linear_model.poisson import CodedPoissonRegressor
     from dask_gradcode.linear_model.ridge import CodedRidge
     from dask_gradcode.linear_model.ridge_cv import CodedRidgeCV
@@ -30,6 +31,7 @@ __all__ = [
     "CodedLinearRegression",
     "CodedLinearSVC",
     "CodedLogisticRegression",
+    "CodedLogisticRegressionCV",
     "CodedPoissonRegressor",
     "CodedRidge",
     "CodedRidgeCV",
@@ -46,6 +48,7 @@ __getattr__, __dir__ = deferred(
         "CodedLinearRegression": "dask_gradcode.linear_model.linear",
         "CodedLinearSVC": "dask_gradcode.linear_model.linear_svc",
         "CodedLogisticRegression": "dask_gradcode.linear_model.logistic",
+        "CodedLogisticRegressionCV": "dask_gradcode.linear_model.logistic_cv",
         "CodedPoissonRegressor": "dask_gradcode.linear_model.poisson",
         "CodedRidge": "dask_gradcode.linear_model.ridge",
         "CodedRidgeCV": "dask_gradcode.linear_model.ridge_cv",

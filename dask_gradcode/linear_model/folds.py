@@ -12,9 +12,10 @@ from sklearn.model_selection import KFold, check_cv
 from dask_gradcode.linear_model.several import beside, beside_lazily
 from dask_gradcode.typing import Rows
 
-__all__ = ["beside_folds", "beside_lazy_folds"]
+__all__ = ["beside_folds", "beside_lazy_folds", "fold_numbers"]
 
 _Numbers = NDArray[np.intp]
+_INSTEAD = "GridSearchCV(CodedRidge(), {'alpha': alphas}, cv=cv)"
 
 
 def beside_folds(cv: Any, X: Any, y: Any) -> tuple[Rows, _Numbers]:
@@ -48,33 +49,59 @@ def beside_folds(cv: Any, X: Any, y: Any) -> tuple[Rows, _Numbers]:
            [0., 0.],
            [0., 1.]]), array([2, 1]))
     """
-    numbers, n_folds = _numbers(cv, X, y)
+    numbers, n_folds = fold_numbers(cv, X, y, instead=_INSTEAD)
     rows = beside(X, numbers[:, None].astype(X.dtype))
     return rows, np.bincount(numbers, minlength=n_folds)
 
 
-def _numbers(cv: Any, X: Any, y: Any) -> tuple[_Numbers, int]:
-    """Return in which fold each row is held out, and how many folds there are."""
+def fold_numbers(
+    cv: Any, X: Any, y: Any, *, instead: str, classifier: bool = False
+) -> tuple[_Numbers, int]:
+    """Return in which fold each row is held out, and how many folds there are.
+
+    Parameters
+    ----------
+    cv : int, splitter or iterable
+        As scikit-learn takes it.
+    X : ndarray or sparse array of shape (n_samples, n_features)
+        Rows.
+    y : ndarray of shape (n_samples,)
+        Targets.
+    instead : str
+        What to use where folds are others, for the text of the error.
+    classifier : bool, default=False
+        Whether a number of folds stands for stratified ones.
+
+    Raises
+    ------
+    ValueError
+        If a row is not held out once, or a fold is not trained on all others.
+
+    Examples
+    --------
+    >>> fold_numbers(2, np.zeros((3, 1)), np.zeros(3), instead="GridSearchCV")
+    (array([0, 0, 1]), 2)
+    """
+
+    def refuse(what: str) -> None:
+        raise ValueError(
+            "cv must hold out each row once and train on all others, as KFold does, so that rounds "
+            f"serve all folds; here {what}. Use {instead}."
+        )
+
     rows, n_folds = np.arange(X.shape[0]), 0
     numbers, times = np.zeros((2, len(rows)), dtype=np.intp)
-    for n_folds, (train, test) in enumerate(check_cv(cv, y, classifier=False).split(X, y), 1):
+    for n_folds, (train, test) in enumerate(check_cv(cv, y, classifier=classifier).split(X, y), 1):
         train, test = rows[train], rows[test]  # they may be masks
         if not (np.bincount(np.append(train, test), minlength=len(rows)) == 1).all():
-            raise ValueError(_unlike(f"fold {n_folds - 1} is not trained on all rows but its own"))
+            refuse(f"fold {n_folds - 1} is not trained on all rows but its own")
         numbers[test] = n_folds - 1
         times[test] += 1
     if n_folds < 2:
-        raise ValueError(_unlike("there are fewer than two folds"))
+        refuse("there are fewer than two folds")
     if not (times == 1).all():
-        raise ValueError(_unlike(f"a row is held out {times[times != 1][0]} times"))
+        refuse(f"a row is held out {times[times != 1][0]} times")
     return numbers, n_folds
-
-
-def _unlike(what: str) -> str:
-    return (
-        "cv must hold out each row once and train on all others, as KFold does, so that one round "
-        f"tells all; here {what}. Use GridSearchCV(CodedRidge(), {{'alpha': alphas}}, cv=cv)."
-    )
 
 
 def beside_lazy_folds(cv: Any, X: Any) -> tuple[Any, _Numbers]:

@@ -19,7 +19,7 @@ from dask_gradcode.losses import Logistic, Loss, Multinomial
 from dask_gradcode.optimizers import L1, Optimizer
 from dask_gradcode.targets import Targets
 
-__all__ = ["CodedLogisticRegression"]
+__all__ = ["CodedLogisticRegression", "loss_of"]
 
 
 @documented
@@ -144,7 +144,7 @@ class CodedLogisticRegression(CodedProbabilisticClassifier):
         held, class_weight = self._weigh(targets)
         weight = float(np.dot(class_weight, targets.weights))
         return Problem(
-            _loss(held, class_weight),
+            loss_of(held, class_weight),
             scale=1.0 / weight,
             alpha=(1.0 - self.l1_ratio) / (self.C * weight),
             l1=self.l1_ratio / (self.C * weight),
@@ -175,8 +175,8 @@ class CodedLogisticRegression(CodedProbabilisticClassifier):
         )
 
 
-def _loss(held: tuple[float, ...], class_weight: tuple[float, ...]) -> Loss:
-    """Return the loss of the labels as blocks hold them."""
+def loss_of(held: tuple[float, ...], class_weight: tuple[float, ...]) -> Loss:
+    """Return the loss of the labels as blocks hold them, and the weights of their classes."""
     if len(held) > 2:
         return Multinomial(held, class_weight)
     _, positive = held

@@ -33,6 +33,9 @@ _TRIES = 3
 _ROUNDING = 1e-9
 """By how much of a value rounding may change it, generously."""
 
+_NOTICED = 1e-3
+"""A share of the gradient by which a step changes it if there is anything in it."""
+
 _FLAT = 1e-3
 """A curvature below which the objective is called flat, where most directions have about 1."""
 
@@ -149,7 +152,7 @@ class _Run:
         self._last: tuple[Vector, Evaluation] | None = None  # the newest evaluation
         self._accepted: tuple[Vector, Evaluation] | None = None
         self._tried: deque[tuple[Vector, Evaluation]] = deque(maxlen=20)  # since then
-        self._step = 1.0  # the length of the newest one
+        self._step = 1.0  # the length of the newest one by which the gradient has changed
         self._fall = 0.0  # from where values were refined to the newest accepted point
         self._refined_at = np.inf  # the largest entry of the gradient there
         self._least = np.inf  # and since then
@@ -203,8 +206,10 @@ class _Run:
         self._tried.clear()
         step = self._last[0] - self._accepted[0]
         change = self._last[1].gradient - self._accepted[1].gradient
-        self._step = float(np.linalg.norm(step))
-        self._curvatures.append(float(step @ change) / (self._step**2 or 1.0))
+        length = float(np.linalg.norm(step))
+        self._curvatures.append(float(step @ change) / (length**2 or 1.0))
+        if np.abs(change).max() > _NOTICED * _largest(self._accepted[1]):
+            self._step = length  # others say where values are all rounding, not how far it is
         self._accepted = self._last
         self.n_iter += 1
         remember(self._memory, self.n_iter, *self._accepted)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from scipy.sparse import issparse
 
+from dask_gradcode.kernels import RowSource, is_one_for_all, ones_at
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Rows, Vector
 
@@ -51,7 +52,34 @@ class Block:
         X = self.X
         parts = [X.data, X.indices, X.indptr] if issparse(X) else [X]
         parts += [self.y] if self.sample_weight is None else [self.y, self.sample_weight]
-        return sum(int(part.nbytes) for part in parts)
+        return sum(part.itemsize if is_one_for_all(part) else int(part.nbytes) for part in parts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = vars(self).copy()
+        if issparse(self.X) and is_one_for_all(self.X.data):
+            state["X"] = _OneForAll(self.X.indices, self.X.indptr, self.X.shape, self.X.dtype)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["X"], _OneForAll):
+            state = {**state, "X": ones_at(*state["X"])}
+        vars(self).update(state)
+
+    def loaded(self, run: slice | None = None) -> Block:
+        """Return the block, or a run of its rows, in memory; it is itself if all of it is."""
+        if run is None and not isinstance(self.X, RowSource):
+            return self
+        rows, weight = run or slice(None), self.sample_weight
+        return Block(self.X[rows], self.y[rows], None if weight is None else weight[rows])
+
+
+class _OneForAll(NamedTuple):
+    """CSR rows whose stored values are all one, on their way to elsewhere."""
+
+    indices: Any
+    indptr: Any
+    shape: tuple[int, int]
+    dtype: Any
 
 
 @runtime_checkable
@@ -106,7 +134,8 @@ class Work(Protocol):
         """Whether a user's code runs in it.
 
         Of that nothing is known: it may keep Python's lock for long, so that its worker is silent,
-        though alive, and it may keep ``w`` after it has returned.
+        though alive, and it may keep ``w`` after it has returned. It is given a block's rows in
+        memory, where other work takes slices of what may be on disk.
         """
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from dask_gradcode.kernels import runs_of_rows
+from dask_gradcode.kernels import RowSource, runs_of_rows
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Rows, Vector
 from dask_gradcode.work.base import Block, Work
@@ -72,21 +72,25 @@ class Folds(Work):
     ) -> bool:
         size = self.work.statistic(w).size
         sums = self.statistic(w).gradient(out).reshape(-1, size)
-        for fold, rows in self._folds(block.X):
+        run = self.run or slice(None)
+        if isinstance(block.X, RowSource):
+            block, run = block.loaded(run), slice(None)
+        for fold, rows in _folds(block.X, run):
             weight = block.sample_weight
             held = Block(block.X[rows], block.y[rows], None if weight is None else weight[rows])
             if not self.work.add(held, w, coefficient, sums[fold], should_stop):
                 return False
         return True
 
-    def _folds(self, X: Rows) -> Iterator[tuple[int, Any]]:
-        """Yield the folds that there are among some rows, and where."""
-        first, last, _ = (self.run or slice(None)).indices(X.shape[0])
-        numbers = X[first:last, [-1]]
-        numbers = (numbers.toarray() if issparse(numbers) else np.asarray(numbers)).ravel()
-        for fold in np.unique(numbers):
-            rows = first + np.flatnonzero(numbers == fold)
-            if rows[-1] - rows[0] + 1 == len(rows):  # without a copy of dense ones
-                yield int(fold), slice(rows[0], rows[-1] + 1)
-            else:
-                yield int(fold), rows
+
+def _folds(X: Rows, run: slice) -> Iterator[tuple[int, Any]]:
+    """Yield the folds that there are among some rows, and where."""
+    first, last, _ = run.indices(X.shape[0])
+    numbers = X[first:last, [-1]]
+    numbers = (numbers.toarray() if issparse(numbers) else np.asarray(numbers)).ravel()
+    for fold in np.unique(numbers):
+        rows = first + np.flatnonzero(numbers == fold)
+        if rows[-1] - rows[0] + 1 == len(rows):  # without a copy of dense ones
+            yield int(fold), slice(rows[0], rows[-1] + 1)
+        else:
+            yield int(fold), rows

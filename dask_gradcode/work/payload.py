@@ -64,6 +64,7 @@ class Piece(NamedTuple):
         out[:] = 0.0
         for index, block, coefficient, work in self.sums:
             try:
+                block = block.loaded() if work.is_foreign else block
                 if not work.add(block, self.w, coefficient, out, should_stop):
                     return False
             except Exception as error:

@@ -139,6 +139,9 @@ class LossAtPoints(Loss):
         n_rows, n_points = len(z), self.n_points
         n_columns = (z.shape[1] if z.ndim > 1 else 1) // n_points
         # as each row stands alone, a row at another point is one more row
+        if n_columns == 1:  # which are in order as they are
+            value, derivative = self.loss.pointwise(z.reshape(-1), np.repeat(y, n_points))
+            return value.reshape(n_rows, n_points).T, derivative.reshape(z.shape)
         of_points = z.reshape(n_rows, n_columns, n_points).transpose(2, 0, 1)
         columns = of_points.reshape(n_points * n_rows, n_columns)
         value, derivative = self.loss.pointwise(

@@ -272,9 +272,8 @@ class Bench:
         return {name: times[WARM_UP:] for name, times in took.items()}
 
     def pids(self) -> list[int]:
-        """Return the processes that play the roles, the same ones in all codes."""
+        """Return the processes; each has a role in every code, mostly the same one."""
         addresses = self.placed["uncoded"].addresses
-        assert all(data.addresses == addresses for data in self.placed.values())
         found = self.client.run(os.getpid)
         return [found[addresses[role]] for role in range(self.n)]
 

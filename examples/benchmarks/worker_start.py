@@ -2,8 +2,8 @@
 
     python examples/benchmarks/worker_start.py [--repetitions 5] [--json PATH]
 
-In turns, each time on a worker process of its own: ``bare`` imports numpy, scipy.sparse and
-scipy.linalg.blas in its first task (a Dask worker has imported distributed by then); ``coded`` has
+In turns, each time on a worker process of its own: ``bare`` imports numpy and scipy.sparse in its
+first task (a Dask worker has imported distributed by then); ``coded`` has
 1,000 x 20 dense rows placed on it and answers one round. Processor time and resident memory
 (Linux's VmRSS) are those of the worker's process since it was started; seconds are counted on the
 client from the moment that the worker is there.
@@ -39,7 +39,6 @@ def bare(client: Client) -> None:
 
     def imports() -> None:
         import numpy  # noqa: F401
-        import scipy.linalg.blas
         import scipy.sparse  # noqa: F401
 
     client.submit(imports, pure=False).result()

@@ -206,3 +206,41 @@ def test_block_functions_and_replicas_see_all_columns(client: Client) -> None:
 def test_dense_rows_are_never_cut(client: Client) -> None:
     with place(np.eye(8), np.arange(8) % 2) as data:
         assert data.columns.cut(np.zeros(8))(0).size == 8
+
+
+@pytest.mark.cluster
+def test_the_ones_of_one_hot_rows_are_on_no_worker_but_for_block_functions(client: Client) -> None:
+    n_rows, y = 4000, np.arange(4000) % 2
+    indices = (RNG.integers(40, size=(n_rows, 5)) + 40 * np.arange(5)).astype(np.int32).ravel()
+    indptr = np.arange(0, indices.size + 1, 5, dtype=np.int32)
+    X = csr_array((np.ones(indices.size), indices, indptr), shape=(n_rows, 200))
+
+    def doubled(w: Vector, block: Block) -> tuple[float, Vector]:
+        block.X.data *= 1.0  # of its own
+        return float(block.X.sum()), 2.0 * (block.X.T @ np.ones(block.n_rows))
+
+    def kept(dask_worker: Any) -> list[int]:
+        shards = [one for one in dask_worker.data.values() if hasattr(one, "blocks")]
+        return [block.nbytes for shard in shards for block in shard.blocks.values()]
+
+    w = RNG.normal(size=200)
+    code = FractionalRepetition(4, 1)
+    with place(X, y, code=code) as data:
+        data.wait(60)
+        held = [nbytes for found in client.run(kept).values() for nbytes in found]
+        assert len(held) == 8
+        assert sum(held) < 2 * (5 * 4 + 4 + 8) * n_rows + 8 * 64  # indices, indptr and y, twice
+        for transport in ("stream", "tasks"):
+            with ClusterObjective(data, Logistic(), transport=transport) as objective:
+                found = objective(w)
+            blocks = {
+                block: Block(X[start:stop], y[start:stop].astype(float))
+                for block, (start, stop) in enumerate(
+                    pairwise([0, *np.cumsum(data.block_rows).astype(int)])
+                )
+            }
+            expected = InProcessObjective(code, blocks, Logistic())(w)
+            assert found.value == expected.value
+            assert_array_equal(found.gradient, expected.gradient)
+        with ClusterObjective(data, doubled) as objective:
+            assert_array_equal(objective(w).gradient, 2.0 * X.sum(axis=0))

@@ -36,11 +36,20 @@ from dask_gradcode.targets import Targets, describe_targets
 from dask_gradcode.work import as_work, compute_payload
 from helpers import local_cluster, logistic_data
 
-HEAVY = ("sklearn", "pandas", "scipy.stats", "scipy.optimize", "matplotlib", "dask.array")
+HEAVY = (
+    "sklearn",
+    "pandas",
+    "scipy.linalg",
+    "scipy.optimize",
+    "scipy.stats",
+    "matplotlib",
+    "dask.array",
+    "dask_gradcode.rounds",
+)
 
 LIGHT = """
 import json, pickle, sys
-import dask_gradcode.cluster.worker.desk, dask_gradcode.cluster.transport.tasks
+import dask_gradcode.cluster.worker.desk, dask_gradcode.cluster.worker.message_task
 import dask_gradcode.linear_model.bare
 from dask_gradcode.work import compute_payload
 with open(sys.argv[1], "rb") as file:

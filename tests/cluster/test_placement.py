@@ -14,11 +14,12 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
+from dask.sizeof import sizeof
 from distributed import Client, Event, get_worker
 from numpy.testing import assert_array_equal
 
 from dask_gradcode import InsufficientWorkersError, place
-from dask_gradcode.cluster import ClusterObjective
+from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.data.shard import take_blocks
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Uncoded
@@ -287,6 +288,14 @@ def test_too_few_workers_or_rows(client: Client) -> None:
     wait_until(lambda: not gradcode_keys(client))
 
 
+def sizes_in_memory(data: Placement) -> list[int]:
+    """Return how many bytes of each shard Dask's memory manager counts."""
+    data.wait(60)
+    sizes = [data.client.submit(sizeof, shard, pure=False) for shard in data.shards.values()]
+    found: list[int] = data.client.gather(sizes)
+    return found
+
+
 def test_too_little_memory_is_said_before_placement() -> None:
     with local_cluster(2) as client:
         X = np.zeros((1000, 500))
@@ -299,7 +308,9 @@ def test_too_little_memory_is_said_before_placement() -> None:
         client.run_on_scheduler(shrink)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            place(X, np.arange(1000) % 2, n_stragglers=1).close()
+            place(X, np.arange(1000) % 2, n_stragglers=1, storage="memory").close()
+        with place(X, np.arange(1000) % 2, n_stragglers=1) as data:  # no warning: it is on disk
+            assert sizes_in_memory(data) == [0, 0]
     texts = [str(warning.message) for warning in caught]
     assert any("100% of the data, 3.81 MiB, of its memory limit of 4.77 MiB" in t for t in texts)
     assert [w.filename for w in caught if "of the data" in str(w.message)] == [__file__]

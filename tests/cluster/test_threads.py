@@ -57,7 +57,7 @@ def blocks_of(data: Placement, X: Any, y: Any) -> dict[int, Block]:
 # What is made in a function travels by value: no worker need find this file.
 def that_meets(where: str) -> Callable[[Vector, Block], tuple[float, Vector]]:
     def function(w: Vector, block: Block) -> tuple[float, Vector]:
-        getattr(sys, where)[0].wait(60)
+        getattr(sys, where)[0].wait(200)
         assert get_worker().address
         return float(block.n_rows), block.X.sum(axis=0)
 
@@ -67,8 +67,8 @@ def that_meets(where: str) -> Callable[[Vector, Block], tuple[float, Vector]]:
 def that_waits(where: str) -> Callable[[Vector, Block], tuple[float, Vector]]:
     def function(w: Vector, block: Block) -> tuple[float, Vector]:
         meeting, gate = getattr(sys, where)
-        meeting.wait(60)
-        gate.wait(60)
+        meeting.wait(200)
+        gate.wait(200)
         return float(block.n_rows), block.X.sum(axis=0)
 
     return function
@@ -143,10 +143,10 @@ def test_a_task_of_another_gets_its_turn_while_all_threads_compute(
         round_.start()
 
         def look() -> None:
-            getattr(sys, where)[0].wait(60)
+            getattr(sys, where)[0].wait(200)
 
         for address in small.addresses:
-            two.submit(look, workers=[address], pure=False).result(60)
+            two.submit(look, workers=[address], pure=False).result(200)
         assert not found
         two.run(lambda: getattr(sys, where)[1].set())
         round_.join()

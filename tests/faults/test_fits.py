@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from distributed import Client, Event, get_worker
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 
 from dask_gradcode import (
     CodedLasso,
     CodedLogisticRegression,
+    CodedLogisticRegressionCV,
     CodedRidge,
     CodedRidgeCV,
     InsufficientWorkersError,
@@ -28,7 +29,7 @@ from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Squared
 from dask_gradcode.objective import InProcessObjective
-from dask_gradcode.optimizers import NewtonCholesky
+from dask_gradcode.optimizers import LBFGS, NewtonCholesky
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Folds, as_work, of_order
 from helpers import (
@@ -134,6 +135,33 @@ def test_cross_validation_has_the_same_bits_whoever_is_frozen(client: Client) ->
     theirs = RidgeCV(scoring="r2").fit(X, Y)
     assert (model.alpha_, model.best_score_) == pytest.approx((theirs.alpha_, theirs.best_score_))
     assert_allclose(model.coef_, theirs.coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("transport", ["tasks", "stream"])
+def test_fits_in_step_have_the_same_bits_though_a_worker_freezes(
+    client: Client, transport: str
+) -> None:
+    pid = pid_of(client, min(client.scheduler_info()["workers"]))
+    freezing = Interfering(round=3, act=lambda: os.kill(pid, signal.SIGSTOP))
+    found = []
+    for solver in (LBFGS(), freezing):
+        model = CodedLogisticRegressionCV(
+            Cs=[0.1, 1.0],
+            cv=3,
+            scoring="neg_log_loss",
+            solver=solver,
+            code=FractionalRepetition(4, 1),
+            transport=transport,
+        )
+        try:
+            model.fit(X, Y)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        found.append((model.coefs_paths_.tobytes(), model.scores_.tobytes(), model.coef_.tobytes()))
+    assert found[0] == found[1]
+    assert np.isnan(model.history_.arrivals[4:]).all(axis=0).any()  # who has frozen
+    theirs = LogisticRegression(C=model.C_).fit(X, Y)
+    assert_allclose(model.coef_, theirs.coef_, atol=1e-3)
 
 
 def test_sums_of_folds_have_the_same_bits_whoever_is_frozen(client: Client) -> None:

@@ -30,6 +30,7 @@ from dask_gradcode import (
     CodedLinearRegression,
     CodedLinearSVC,
     CodedLogisticRegression,
+    CodedLogisticRegressionCV,
     CodedPoissonRegressor,
     CodedRidge,
     CodedRidgeCV,
@@ -43,6 +44,7 @@ X, Y = logistic_data(300, 4)
 Y = Y + 1  # gamma regression wants positive numbers
 ESTIMATORS: list[Any] = [
     CodedLogisticRegression(solver=Nesterov(), l1_ratio=0.1),
+    CodedLogisticRegressionCV(Cs=[0.1, 1.0], cv=2),
     CodedRidge(),
     CodedRidgeCV(cv=3),
     CodedLinearRegression(),

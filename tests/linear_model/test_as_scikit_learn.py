@@ -28,6 +28,7 @@ from dask_gradcode import (
     CodedLinearRegression,
     CodedLinearSVC,
     CodedLogisticRegression,
+    CodedLogisticRegressionCV,
     CodedPoissonRegressor,
     CodedRidge,
     CodedRidgeCV,
@@ -45,6 +46,7 @@ WEIGHT = np.random.default_rng(3).integers(0, 4, len(Y)).astype(float)
 ESTIMATORS = [
     CodedLogisticRegression(),
     CodedLogisticRegression(solver="nesterov", l1_ratio=0.5),
+    CodedLogisticRegressionCV(Cs=[0.1, 1.0], cv=2),
     CodedRidge(),
     CodedRidge(solver="lbfgs"),
     CodedRidgeCV(),
@@ -67,6 +69,7 @@ def test_every_estimator_is_listed_above() -> None:
 
 # one check fits iris, for which scikit-learn's default of 100 iterations is too little, too
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")  # 5 rows, 3 folds
 @parametrize_with_checks(ESTIMATORS)
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)

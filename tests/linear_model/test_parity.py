@@ -50,6 +50,8 @@ def listed(heading: str, name: str, method: str = "") -> set[str]:
 @cache
 def fitted(name: str) -> tuple[Any, Any]:
     ours, theirs = getattr(linear_model, name)(), TWINS[name.removeprefix("Coded")]()
+    if "use_legacy_attributes" in theirs.get_params():  # scikit-learn has two shapes for some
+        theirs.set_params(use_legacy_attributes=False, l1_ratios=(0.0,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ours.fit(X, Y), theirs.fit(X, Y)
@@ -85,7 +87,12 @@ def test_what_it_has_besides_is_on_the_page(name: str) -> None:
 
 @every_estimator
 def test_defaults_that_differ_are_on_the_page(name: str) -> None:
-    ours, theirs = (model.get_params() for model in fitted(name))
+    ours = fitted(name)[0].get_params()
+    # a default that will change is "warn", and until then what the estimator's page says
+    theirs = {
+        key: None if value == "warn" else value
+        for key, value in TWINS[name.removeprefix("Coded")]().get_params().items()
+    }
     common = ours.keys() & theirs.keys()
     differ = {key for key in common if ours[key] != theirs[key]}
     assert differ - listed("Has besides", name) == listed("Defaults that differ", name) & common

@@ -7,31 +7,18 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from distributed import Client, Future, get_worker
+from distributed import Client, Future
 
 from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.client.located import Located
 from dask_gradcode.cluster.client.mailbox import Mailbox, Vanished
 from dask_gradcode.cluster.client.silence import Silence, told
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
 
-__all__ = ["Begin", "Located", "collect_anywhere", "located"]
+__all__ = ["Begin", "collect_anywhere"]
 
 Ticket = TypeVar("Ticket", bound=Hashable)
-Value = TypeVar("Value")
 Begin = Callable[[Sequence[str] | None], Future[Any]]
-
-
-@dataclass(frozen=True)
-class Located(Generic[Value]):
-    """A result, and the worker that computed it."""
-
-    worker: str
-    value: Value
-
-
-def located(function: Callable[..., Value], *arguments: Any) -> Located[Value]:
-    """Call a function on a worker and say which that is."""
-    return Located(get_worker().address, function(*arguments))
 
 
 def collect_anywhere(

@@ -49,6 +49,8 @@ class Builder:
         Returns by a worker's address what has to be done before it can read tasks, or None.
     """
 
+    storage = "memory"
+
     def __init__(
         self,
         client: Client,
@@ -73,7 +75,7 @@ class Builder:
             if chunks  # there may be no sample weights
         }
         self._lengths = lengths
-        self._cuts: dict[tuple[str, Piece], Future[Any]] = {}
+        self._cuts: dict[tuple[str, Piece], Any] = {}  # tasks
         self._able, self._silent = frozenset(among), frozenset[str]()
         self._among = self._able  # when the source's chunks were begun
         # who could compute a chunk when it was begun, or what is cut out of it, and who ran nothing
@@ -108,6 +110,13 @@ class Builder:
 
     def from_source(self, role: int, address: str, epoch: int) -> Future[Any]:
         """Pin a role's shard to a worker, to which pieces of the source chunks go."""
+        plan, parts = self._plan(role, lambda name, piece, run: self._piece(name, piece))
+        return self._pin(build_shard, (plan, *parts), role, address, epoch)
+
+    def _plan(
+        self, role: int, bring: Callable[[str, Piece, Sequence[Piece]], Future[Any]]
+    ) -> tuple[ShardPlan, list[Future[Any]]]:
+        """Return how a role's shard is built, and from what; ``run`` is all that lies together."""
         parts: list[Future[Any]] = []
 
         def place(name: str) -> dict[int, list[int]]:
@@ -116,7 +125,7 @@ class Builder:
                 found[first] = []
                 for piece in self._pieces[name][first]:
                     found[first].append(len(parts))
-                    parts.append(self._piece(name, piece))
+                    parts.append(bring(name, piece, self._pieces[name][first]))
             return found
 
         borders = {}
@@ -124,8 +133,7 @@ class Builder:
             begins = self._borders[first : self._runs[first].stop + 1]
             borders[first] = [border - begins[0] for border in begins]
         placed = place("X"), place("y"), place("sample_weight")
-        plan = ShardPlan(role, borders, *placed, self._targets)
-        return self._pin(build_shard, (plan, *parts), role, address, epoch)
+        return ShardPlan(role, borders, *placed, self._targets), parts
 
     def from_replicas(
         self, role: int, address: str, epoch: int, holders: Mapping[int, tuple[Any, str]]

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse
 
 from dask_gradcode.cluster.data.frames import column_values, is_frame, listed
+from dask_gradcode.cluster.data.stash import Stashed
 
 __all__ = ["Column", "Expected", "Rows", "expected_of"]
 
@@ -54,6 +55,8 @@ class Expected:
         ValueError
             For another shape, and for a frame: which of its columns is which the array cannot say.
         """
+        if isinstance(chunk, Stashed):
+            chunk = chunk.rows[:]
         if is_frame(chunk):
             raise ValueError(
                 f"{self.what} is a {type(chunk).__name__} with the columns "

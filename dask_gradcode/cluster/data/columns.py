@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.several import Several
-from dask_gradcode.typing import Part, Payload, Vector
+from dask_gradcode.typing import Mask, Part, Payload, Vector
 
-__all__ = ["WORTH_CUTTING", "Columns", "compact"]
+__all__ = ["WORTH_CUTTING", "Columns", "compact", "renumbered", "worth_cutting"]
 
 WORTH_CUTTING = 0.75
 """Above this share of all columns, gathering and scattering cost more than sending the rest."""
@@ -46,15 +46,34 @@ def compact(blocks: Sequence[Any]) -> tuple[list[Any], NDArray[np.int32] | None]
     seen = np.zeros(n_features, dtype=bool)
     for block in blocks:
         seen[block.indices] = True
-    columns = np.flatnonzero(seen).astype(np.int32)
-    if columns.size > WORTH_CUTTING * n_features or not columns.size:
+    columns = worth_cutting(seen)
+    if columns is None:
         return list(blocks), None
-    number = np.zeros(n_features, dtype=blocks[0].indices.dtype)
-    number[columns] = np.arange(columns.size, dtype=number.dtype)
+    number = renumbered(columns, n_features, blocks[0].indices.dtype)
     return [
         csr_array((X.data, number[X.indices], X.indptr), shape=(X.shape[0], columns.size))
         for X in blocks
     ], columns
+
+
+def worth_cutting(seen: Mask) -> NDArray[np.int32] | None:
+    """Return which columns have a stored value; None where it does not pay to know.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (n_features,)
+        Whether a column has one.
+    """
+    columns = np.flatnonzero(seen).astype(np.int32)
+    worth = 0 < columns.size <= WORTH_CUTTING * seen.size
+    return columns if worth else None
+
+
+def renumbered(columns: NDArray[np.int32], n_features: int, dtype: Any) -> NDArray[Any]:
+    """Return the new number of each column among those that are kept."""
+    number = np.zeros(n_features, dtype=dtype)
+    number[columns] = np.arange(columns.size, dtype=number.dtype)
+    return number
 
 
 class Columns:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.cluster.data.stacked import StackedRows
-from dask_gradcode.kernels import one_blas_thread
+from dask_gradcode.cluster.data.stored import StoredRows
+from dask_gradcode.kernels import is_one_for_all, one_blas_thread, one_for_all
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets
 from dask_gradcode.work import Block, Work
@@ -58,12 +59,12 @@ class Shard:
 
     @cached_property
     def whole(self) -> Mapping[int, Block]:
-        """The blocks as a user's function sees them: with all columns, each in one array."""
+        """The blocks as a user's function sees them: with all columns, each in one array.
+
+        What is on disk stays there until it is called for.
+        """
         blocks = {index: self.widened(index) for index in self.blocks}
-        return {
-            index: replace(block, X=block.X.matrix()) if isinstance(block.X, StackedRows) else block
-            for index, block in blocks.items()
-        }
+        return {index: replace(block, X=_spelt_out(block.X)) for index, block in blocks.items()}
 
     def widened(self, index: int) -> Block:
         """Return a block with all columns."""
@@ -71,6 +72,8 @@ class Shard:
         if self.columns is None:
             return block
         X: Any = block.X
+        if isinstance(X, StoredRows):
+            return replace(block, X=X.widened(self.columns, self.n_features))
         arrays, shape = (X.data, self.columns[X.indices], X.indptr), (block.n_rows, self.n_features)
         return replace(block, X=scipy.sparse.csr_array(arrays, shape=shape))
 
@@ -81,7 +84,7 @@ class Shard:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays, as Dask's memory manager shall count them."""
+        """Bytes of the arrays, in memory or on disk."""
         return sum(block.nbytes for block in self.blocks.values())
 
     def seen_by(self, work: Work) -> Mapping[int, Block]:
@@ -95,7 +98,9 @@ class Shard:
 
 @sizeof.register(Shard)  # type: ignore[untyped-decorator]
 def _sizeof_shard(shard: Shard) -> int:
-    return shard.nbytes
+    """Return the bytes in memory, which Dask's memory manager counts."""
+    blocks = shard.blocks.values()
+    return sum(block.nbytes for block in blocks if not isinstance(block.X, StoredRows))
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,14 @@ class ShardPlan:
     y: Mapping[int, Sequence[int]]
     sample_weight: Mapping[int, Sequence[int]]
     targets: Targets
+
+    def targets_of(self, first: int, pieces: Sequence[Any]) -> tuple[Any, Any]:
+        """Return the encoded targets of a run, and its sample weights or None."""
+        y = np.concatenate([np.asarray(pieces[place]) for place in self.y[first]])
+        if not self.sample_weight:
+            return self.targets.encode(y), None
+        parts = [np.asarray(pieces[place]) for place in self.sample_weight[first]]
+        return self.targets.encode(y), np.concatenate(parts).astype(float)
 
 
 class Parcel:
@@ -156,11 +169,7 @@ def build_shard(plan: ShardPlan, *pieces: Any, after: Any = None) -> Shard:
     blocks = {}
     for first, places in plan.X.items():
         X = _stack([pieces[place].content for place in places])
-        y = plan.targets.encode(np.concatenate([np.asarray(pieces[i]) for i in plan.y[first]]))
-        weight = None
-        if plan.sample_weight:
-            parts = [np.asarray(pieces[place]) for place in plan.sample_weight[first]]
-            weight = np.concatenate(parts).astype(float)
+        y, weight = plan.targets_of(first, pieces)
         for index, (start, stop) in enumerate(pairwise(plan.borders[first]), first):
             some = None if weight is None else weight[start:stop]
             blocks[index] = Block(_between(X, start, stop), y[start:stop], some)
@@ -175,7 +184,7 @@ def look_at(shard: Shard) -> tuple[Any, Any, int, dict[int, Spread]]:
 
 def features_of(shard: Shard, index: int) -> Any:
     """Return the features of a block, with all columns and in one array."""
-    return shard.whole[index].X
+    return shard.whole[index].loaded().X
 
 
 def itself(chunk: Any) -> Any:
@@ -217,6 +226,16 @@ def _shard(role: int, blocks: dict[int, Block]) -> Shard:
     )
 
 
+def _spelt_out(X: Any) -> Any:
+    """Return features as anybody's code can take them, if they are in memory."""
+    if isinstance(X, StackedRows):
+        return X.matrix()
+    if scipy.sparse.issparse(X) and is_one_for_all(X.data):
+        ones = np.ones(X.nnz, dtype=X.dtype)
+        return scipy.sparse.csr_array((ones, X.indices, X.indptr), shape=X.shape)
+    return X
+
+
 def _between(X: Any, start: int, stop: int) -> Any:
     """Return rows ``start`` to ``stop``, as they lie."""
     if isinstance(X, StackedRows):
@@ -235,7 +254,9 @@ def _stack(parts: list[Any]) -> Any:
     """
     dtype = np.float32 if all(part.dtype == np.float32 for part in parts) else np.float64
     if any(map(scipy.sparse.issparse, parts)):
-        return scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
+        return one_for_all(
+            scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
+        )
     # what came in one message with other arrays may lie unaligned in its buffer
     arrays = [np.require(part, dtype=dtype, requirements=["C", "A"]) for part in parts]
     return arrays[0] if len(arrays) == 1 else StackedRows(arrays)

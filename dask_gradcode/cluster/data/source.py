@@ -22,6 +22,7 @@ from dask_gradcode.cluster.data.cuts import cut
 from dask_gradcode.cluster.data.groups import group, join_rows
 from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.cluster.data.shard import itself
+from dask_gradcode.cluster.data.stash import stash
 
 __all__ = ["Source"]
 
@@ -46,6 +47,8 @@ class Source:
         ``home(position)`` is the worker that should compute a chunk, or None for any. The position
         is where the middle of the chunk's rows lies among all rows, in [0, 1]; where lengths are
         unknown, all count the same. A wish only: Dask computes elsewhere if that worker is gone.
+    on_disk : bool, default=False
+        Whether chunks of X wait on the disks of their workers, as they are too many for memory.
 
     Attributes
     ----------
@@ -61,7 +64,9 @@ class Source:
         sample_weight: Any,
         n_chunks: int,
         home: Callable[[float], str | None],
+        on_disk: bool = False,
     ) -> None:
+        self._on_disk = on_disk
         self._client, self._uid = client, uuid.uuid4().hex[:12]
         given = zip(ARRAYS, (X, y, sample_weight), strict=True)
         arrays = {name: array for name, array in given if array is not None}
@@ -83,7 +88,7 @@ class Source:
         else:
             self._recipes = {name: _cut(array, n_chunks) for name, array in arrays.items()}
             found = iter(
-                self._send(part, worker)
+                self._send(name, part, worker)
                 for name in arrays
                 for part, worker in zip(self._recipes[name], at[name], strict=True)
             )
@@ -107,10 +112,10 @@ class Source:
         """
         recipe = self._recipes[name][index]
         if not isinstance(recipe, Delayed):
-            return self._send(recipe, workers)
+            return self._send(name, recipe, workers)
         held = recipe.__dask_graph__()[recipe.key]
         if isinstance(held, Future):
-            return self._send(held, workers)
+            return self._send(name, held, workers)
         future: Future[Any] = self._client.compute(
             _renamed(recipe), workers=list(workers) or None, allow_other_workers=bool(workers)
         )
@@ -163,6 +168,9 @@ class Source:
                 if len(chunks) > 1:
                     key = task_key("join", self._uid, name, index)
                     tasks[key] = self._join(name, key, [(c, keys[name][c]) for c in chunks])
+                if self._on_disk and name == "X" and not isinstance(tasks[key], Future):
+                    chunk, key = key, task_key("stash", self._uid, index)
+                    tasks[key] = Task(key, stash, TaskRef(chunk))
                 wanted[name][key] = at[name][chunks[0]]
         homes = _workers(tasks, {key: x for found in wanted.values() for key, x in found.items()})
         # Dask asks for the annotation of each task by its key
@@ -179,13 +187,13 @@ class Source:
         ]
         return Task(key, join_rows, said, *(TaskRef(needed) for _, needed in chunks))
 
-    def _send(self, part: Any, workers: Any) -> Future[Any]:
+    def _send(self, name: str, part: Any, workers: Any) -> Future[Any]:
         # As an argument of a task rather than by scatter: a scatter to a frozen worker never
         # returns, and Dask can compute a task's result again.
         where: Any = {"workers": workers, "allow_other_workers": True}
         with large_arguments():
             return self._client.submit(
-                itself,
+                stash if self._on_disk and name == "X" else itself,
                 part,
                 key=task_key("chunk", self._uid),
                 pure=False,

@@ -40,7 +40,9 @@ def placement_card(data: Placement) -> str:
         "state": state,
         "data": f"{data.n_samples:,} samples x {data.n_features:,} features",
         "blocks": f"{code.n_blocks:,}, of {_spread(data)} rows",
-        "in memory": f"{format_bytes(nbytes)} on {len(workers)} worker(s), {len(hosts)} host(s)",
+        (
+            "in memory" if data.storage == "memory" else "on disk"
+        ): f"{format_bytes(nbytes)} on {len(workers)} worker(s), {len(hosts)} host(s)",
         "code": f"<code>{escape(repr(code).split('  #')[0])}</code>",
         "tolerates": escape(code.tolerance),
     }

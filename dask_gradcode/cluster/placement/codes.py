@@ -15,7 +15,7 @@ from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.codes import DeclusteredRepetition, GradientCode, Size, make_code
 from dask_gradcode.codes.auto import AUTO, one_fewer, usual_stragglers
 
-__all__ = ["advise", "choose_code", "likely_size", "size_of"]
+__all__ = ["advise", "choose_code", "likely_nbytes", "likely_size", "size_of"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -98,6 +98,17 @@ def likely_size(X: Any) -> Size | None:
         known = isinstance(X._meta, np.ndarray) and not np.isnan(n_rows)
         return Size(int(n_rows), int(n_rows) * n_features, n_features) if known else None
     return Size(n_rows, X.nnz if scipy.sparse.issparse(X) else X.size, n_features)
+
+
+def likely_nbytes(X: Any) -> int | None:
+    """Return the bytes of features, as workers hold them; None if they cannot be known yet."""
+    size = likely_size(X)
+    if size is None:
+        return None
+    n_bytes = 4 if X.dtype == np.float32 else 8
+    if size.n_values < size.n_rows * size.n_features:  # with the columns and the rows
+        return size.n_values * (n_bytes + 4) + size.n_rows * 8
+    return size.n_values * n_bytes
 
 
 def size_of(chunks: Sequence[XFacts]) -> Size:

@@ -40,6 +40,8 @@ class Deliveries:
     ----------
     uid : str
         As given.
+    storage : {"memory", "disk"}
+        Where workers keep what is brought to them.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Deliveries:
         mailbox: Mailbox,
         whereabouts: Whereabouts,
     ) -> None:
-        self.uid = uid
+        self.uid, self.storage = uid, builder.storage
         self._client, self._builder = client, builder
         self._mailbox, self._whereabouts = mailbox, whereabouts
         self._generation = client.generation

@@ -9,8 +9,9 @@ from typing import Any
 
 from distributed import Client, Future
 
-from dask_gradcode.cluster.client.errands import collect_anywhere, located
+from dask_gradcode.cluster.client.errands import collect_anywhere
 from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.client.located import located
 from dask_gradcode.cluster.data.cuts import describe_X, describe_y
 from dask_gradcode.cluster.data.forms import check_lengths
 from dask_gradcode.cluster.data.source import Source

@@ -13,13 +13,14 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.config import seconds
-from dask_gradcode.cluster.client.errands import located
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
+from dask_gradcode.cluster.client.located import located
 from dask_gradcode.cluster.client.silence import Silence
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
 from dask_gradcode.cluster.data.cuts import describe_X
 from dask_gradcode.cluster.data.shard import build_shard
+from dask_gradcode.cluster.data.storing import store_piece
 from dask_gradcode.cluster.placement.package import (
     check_scheduler,
     is_missing,
@@ -27,15 +28,15 @@ from dask_gradcode.cluster.placement.package import (
     reader,
     version_here,
 )
-from dask_gradcode.cluster.transport.tasks import answer
 from dask_gradcode.cluster.worker.delays import hold
 from dask_gradcode.cluster.worker.desk import serve
+from dask_gradcode.cluster.worker.message_task import answer
 
 __all__ = ["Imports"]
 
 logger = logging.getLogger("dask_gradcode")
 
-NEEDED: tuple[Any, ...] = (answer, build_shard, describe_X, hold, located, serve)
+NEEDED: tuple[Any, ...] = (answer, build_shard, describe_X, hold, located, serve, store_piece)
 """What tasks refer to: a worker that has read these has imported all that it will need."""
 
 

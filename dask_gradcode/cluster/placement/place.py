@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
-from dask.utils import format_bytes
 from distributed import Client, span
 from distributed.deploy.cluster import Cluster
 
@@ -19,17 +18,25 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.client.session import session, workers_of
 from dask_gradcode.cluster.client.whereabouts import Whereabouts
 from dask_gradcode.cluster.data.builder import Builder
-from dask_gradcode.cluster.data.cuts import balance, runs
+from dask_gradcode.cluster.data.cuts import XFacts, balance, runs
+from dask_gradcode.cluster.data.disk_builder import DiskBuilder
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
-from dask_gradcode.cluster.placement.codes import advise, choose_code, likely_size, size_of
+from dask_gradcode.cluster.placement.codes import (
+    advise,
+    choose_code,
+    likely_nbytes,
+    likely_size,
+    size_of,
+)
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
 from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.placement.placement import Placement
-from dask_gradcode.codes import GradientCode
+from dask_gradcode.cluster.placement.storage import check_storage, choose_storage
+from dask_gradcode.codes import GradientCode, Size
 from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments
 from dask_gradcode.rounds import InsufficientWorkersError
@@ -49,6 +56,7 @@ def place(
     n_stragglers: int | None = None,
     n_workers: int | None = None,
     random_state: int | None = None,
+    storage: str = "auto",
     client: Client | Cluster | str | None = None,
 ) -> Placement:
     """Put the blocks of a data set on the workers once, for many fits.
@@ -77,6 +85,11 @@ def place(
         How many workers to use. None: the code object's, else all of the cluster.
     random_state : int, optional
         Seeds the code.
+    storage : {"auto", "memory", "disk"}, default="auto"
+        Where workers keep their blocks. ``"disk"``: in Dask's local directory, from where each
+        round reads them, with the same bits; of the data a worker then holds two chunks of rows a
+        thread in memory. ``"auto"`` takes the disk where blocks would fill more than half of a
+        worker's memory limit.
     client : distributed.Client, Dask cluster or str, optional
         A client, a cluster such as a ``LocalCluster`` or a scheduler's address. None: the current
         client, else a ``LocalCluster`` that lives until the placement is closed.
@@ -92,11 +105,14 @@ def place(
         For data or parameters that cannot be used, before any work where that can be known.
     InsufficientWorkersError
         If the cluster has too few workers, or loses too many while data is placed.
+    OSError
+        With ``storage="disk"``, if a worker cannot write there, or not as much.
 
     Warns
     -----
     UserWarning
-        If the blocks of one worker would fill more than half of its memory limit.
+        If the blocks of one worker would fill more than half of its memory limit and are not kept
+        on disk, or if its local directory is no disk but memory.
 
     Examples
     --------
@@ -118,6 +134,7 @@ def place(
         n_stragglers=n_stragglers,
         n_workers=n_workers,
         random_state=random_state,
+        storage=storage,
         client=client,
         estimator="place",
     )
@@ -134,6 +151,7 @@ def place_data(
     random_state: int | None,
     client: Client | Cluster | str | None,
     estimator: str,
+    storage: str = "auto",
     check: Callable[[Targets, int], object] | None = None,
 ) -> Placement:
     """Place data in the name of an estimator, which its error texts then mention.
@@ -141,6 +159,7 @@ def place_data(
     ``check`` raises for targets that the estimator cannot use, or for so many features, before rows
     travel.
     """
+    check_storage(storage)
     check_containers(X=X, y=y, sample_weight=sample_weight)
     feature_names = _feature_names(X)
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
@@ -151,31 +170,29 @@ def place_data(
         imports = Imports(lent)
         stack.callback(imports.release)
         addresses, starting = _workers(lent, imports)
-        on = hosts_of(lent)
-        said = code, n_workers, n_stragglers, random_state, [on.get(a, a) for a in addresses]
-        likely = choose_code(*said, likely_size(X))
-        source = _source(lent, given, likely, addresses, starting)
+        choose = _choice(lent, addresses, code, n_workers, n_stragglers, random_state)
+        likely, nbytes = choose(likely_size(X)), likely_nbytes(X)
+        storage = choose_storage(storage, lent, addresses, likely, nbytes)
+        source = _source(lent, given, likely, addresses, starting, storage == "disk")
         stack.callback(source.release)
         facts, where = describe(lent, source, estimator, addresses)
         x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
-        size = size_of(x_facts)
-        chosen = choose_code(*said, size)
-        logger.info("%d rows, %d values stored: coded by %r.", size.n_rows, size.n_values, chosen)
-        advise(code, chosen)
-        _check_rows(sum(lengths["X"]), chosen)
+        chosen = _code_for(choose, size_of(x_facts), code)
         targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
-        n_features = x_facts[0].n_features
         if check is not None:
-            check(targets, n_features)
-        uid, before = uuid.uuid4().hex[:12], imports.before
-        builder = Builder(lent, uid, chosen, source, lengths, borders, targets, addresses, before)
-        deliveries = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
-        data = Placement(lent, chosen, deliveries, targets, borders, n_features, feature_names)
+            check(targets, x_facts[0].n_features)
+        if nbytes is None:
+            storage = choose_storage(storage, lent, addresses, chosen, _nbytes(x_facts))
+        uid = uuid.uuid4().hex[:12]
+        how = lent, uid, chosen, source, lengths, borders, targets, addresses, imports.before
+        builder = DiskBuilder(*how, x_facts, where) if storage == "disk" else Builder(*how)
+        bring = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
+        names = x_facts[0].n_features, feature_names
+        data = Placement(lent, chosen, bring, targets, borders, *names)
         data.moments = sum((fact.moments for fact in x_facts), Moments())
         stack.callback(data.roles.release)
-        used = addresses[: chosen.n_workers]
-        _warn_of_memory(lent, chosen, used, sum(fact.nbytes for fact in x_facts))
-        place_roles(lent, chosen, data.roles, near(used, hosts_of(lent), builder, where))
+        used = near(addresses[: chosen.n_workers], hosts_of(lent), builder, where)
+        place_roles(lent, chosen, data.roles, used)
         data.own(stack.pop_all())
     return data
 
@@ -193,12 +210,41 @@ def _workers(client: Client, imports: Imports) -> tuple[list[str], list[str]]:
     return sorted(addresses, key=starting.count), starting
 
 
+def _choice(
+    client: Client,
+    addresses: Sequence[str],
+    code: str | GradientCode,
+    n_workers: int | None,
+    n_stragglers: int | None,
+    seed: int | None,
+) -> Callable[[Size | None], GradientCode]:
+    """Return how a code is chosen once the size of the data is known."""
+    hosts = [hosts_of(client).get(address, address) for address in addresses]
+    return partial(choose_code, code, n_workers, n_stragglers, seed, hosts)
+
+
+def _nbytes(chunks: Sequence[XFacts]) -> int:
+    return sum(chunk.nbytes for chunk in chunks)
+
+
+def _code_for(
+    choose: Callable[[Size], GradientCode], size: Size, given: str | GradientCode
+) -> GradientCode:
+    """Return the code for data whose size is known, and tell the log."""
+    chosen = choose(size)
+    logger.info("%d rows, %d values stored: coded by %r.", size.n_rows, size.n_values, chosen)
+    advise(given, chosen)
+    _check_rows(size.n_rows, chosen)
+    return chosen
+
+
 def _source(
     client: Client,
     given: Mapping[str, Any],
     code: GradientCode,
     addresses: Sequence[str],
     starting: Sequence[str],
+    on_disk: bool,
 ) -> Source:
     """Return the data's chunks, to be computed where such a code will want them."""
     _check_enough(client, addresses, code)
@@ -209,7 +255,7 @@ def _source(
     used = addresses[: code.n_workers]
     # Where workers are left over, they could compute chunks, too: Dask is not told where to.
     home = homes(code, used, starting) if len(used) == len(addresses) else anywhere
-    return Source(client, X, y, sample_weight, len(runs(code)), home)
+    return Source(client, X, y, sample_weight, len(runs(code)), home, on_disk)
 
 
 # ---------------------------------------------------------------- checks
@@ -243,21 +289,6 @@ def _check_rows(n_rows: float, code: GradientCode) -> None:
         raise ValueError(
             f"{code!r} cuts the data into {code.n_blocks} blocks, but it has only {int(n_rows)} "
             "rows. Use a code for fewer workers; data this small needs no cluster."
-        )
-
-
-def _warn_of_memory(client: Client, code: GradientCode, where: Sequence[str], nbytes: int) -> None:
-    """Warn when a worker's blocks would leave it too little memory to work in."""
-    workers = workers_of(client)
-    limits = [workers[address]["memory_limit"] for address in where if address in workers]
-    limit = min((limit for limit in limits if limit), default=0)
-    held = int(code.load * nbytes)
-    if limit and held > 0.5 * limit:
-        warnings.warn(
-            f"Each worker will hold {code.load:.0%} of the data, {format_bytes(held)}, of its "
-            f"memory limit of {format_bytes(limit)}. Use more workers or fewer n_stragglers.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -9,6 +9,7 @@ from functools import reduce
 from operator import itemgetter
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 from dask.delayed import delayed
@@ -64,6 +65,8 @@ class Placement:
         By which the features are known again.
     block_rows : ndarray of shape (n_blocks,)
         Rows of each block.
+    storage : {"memory", "disk"}
+        Where workers keep their blocks.
     roles : Roles
         Which worker plays which role of the code, now.
 
@@ -92,7 +95,7 @@ class Placement:
         self.n_features, self.feature_names = n_features, feature_names
         self.n_samples, self.moments = borders[-1], Moments()
         self.block_rows: Vector = np.diff(borders).astype(float)
-        self.uid = deliveries.uid
+        self.uid, self.storage = deliveries.uid, deliveries.storage
         self.serving = Serving(client, self.uid)
         self.roles = Roles(code, self.serving, deliveries, Liveness.of(client))
         self.columns = Columns(n_features, self.roles.columns)
@@ -265,6 +268,9 @@ class Placement:
             raise ValueError(
                 f"Role {role} does not hold block {block}; it holds {self.code.blocks_of(role)}."
             )
-        rows = delayed(features_of)(shard, block)
+        with dask.annotate(  # type: ignore[attr-defined]
+            workers=[self.addresses[role]], allow_other_workers=False
+        ):
+            rows = delayed(features_of)(shard, block)
         shape = (int(self.block_rows[block]), self.n_features)
         return da.from_delayed(rows, shape, meta=self.roles.meta)

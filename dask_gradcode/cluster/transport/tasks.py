@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import pickle
-import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from distributed import Client, Future, get_worker
+from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.config import large_arguments
@@ -19,17 +16,13 @@ from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
-from dask_gradcode.cluster.data.shard import Shard
-from dask_gradcode.cluster.worker.crews import crew_of_worker
-from dask_gradcode.cluster.worker.delays import paced
-from dask_gradcode.cluster.worker.errors import harmless
-from dask_gradcode.cluster.worker.released import Released
-from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.cluster.worker.message_task import MessageOrder, answer
+from dask_gradcode.codes import GradientCode
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.several import abreast, n_points_of
 from dask_gradcode.typing import Matrix, Payload, Vector
-from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
+from dask_gradcode.work import Work, of_order
 
 __all__ = ["TaskTransport"]
 
@@ -188,9 +181,9 @@ class TaskTransport:
         state.asked[ticket.message] = ticket, future
         return future
 
-    def _order(self, message: int) -> _Order:
+    def _order(self, message: int) -> MessageOrder:
         sent = None if self._code.children(message) else self._code.messages[message]
-        return _Order(self._job, message, sent, self._derivatives, self._n_points)
+        return MessageOrder(self._job, message, sent, self._derivatives, self._n_points)
 
     def _drop(self, state: _Role) -> None:
         for _, future in state.asked.values():
@@ -230,58 +223,3 @@ class TaskTransport:
 
     def _on_death(self, address: str, why: str) -> None:
         self._mailbox.put(address)  # on the client's loop: the caller's thread does the rest
-
-
-# ---- on the workers
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What one task shall compute. One object, since Dask would search a tuple for keys."""
-
-    job: bytes
-    index: int
-    message: Message | None  # None: the code of the job makes its messages when they are asked for
-    derivatives: int  # their highest order
-    n_points: int
-
-
-@lru_cache(maxsize=16)
-def _read(job: bytes) -> tuple[GradientCode, Work]:
-    # Read here, not by Dask: a loss that cannot be imported on a worker is then an error of the
-    # task. Dask would read it while it reads the scheduler's messages, and lose the connection.
-    code, work = pickle.loads(job)
-    return code, work
-
-
-def answer(shard: Shard, order: _Order, w: Vector) -> Vector | None:
-    """Compute a message on a worker; the body of a message task."""
-    try:
-        return _compute(shard, order, w)
-    except BaseException as error:  # SystemExit would end the worker, for one
-        told = harmless(error)
-    raise told
-
-
-def _compute(shard: Shard, order: _Order, w: Vector) -> Vector | None:
-    code, works = _read(order.job)
-    work = of_order(works, order.derivatives, order.n_points)
-    stop = threading.Event()
-    worker: Any = get_worker()
-    fit, round_, _, role, _ = worker.get_current_task()
-
-    blocks = shard.seen_by(work)
-
-    def cut(leaf: int) -> list[Piece]:
-        message = code.messages[leaf] if order.message is None else order.message
-        return pieces_of(code, message, blocks, work, w)
-
-    with Released.told(stop.set), crew_of_worker() as crew:
-        return paced(
-            lambda should_stop: compute_message(code, order.index, cut, should_stop, crew),
-            stop.is_set,
-            (fit, role),
-            role,
-            round_,
-            code.n_workers,
-        )

@@ -1,0 +1,88 @@
+"""The body of a message task, for the transport ``tasks``."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from distributed import get_worker
+
+from dask_gradcode.cluster.data.shard import Shard
+from dask_gradcode.cluster.worker.crews import crew_of_worker
+from dask_gradcode.cluster.worker.delays import paced
+from dask_gradcode.cluster.worker.errors import harmless
+from dask_gradcode.cluster.worker.released import Released
+from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.typing import Vector
+from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
+
+__all__ = ["MessageOrder", "answer"]
+
+
+@dataclass(frozen=True)
+class MessageOrder:
+    """What one task shall compute. One object, since Dask would search a tuple for keys.
+
+    Parameters
+    ----------
+    job : bytes
+        Code and work, pickled.
+    index : int
+        Which message.
+    message : Message or None
+        What it is a sum of. None: the code makes its messages when they are asked for.
+    derivatives : int
+        Their highest order.
+    n_points : int
+        At how many points.
+    """
+
+    job: bytes
+    index: int
+    message: Message | None
+    derivatives: int
+    n_points: int
+
+
+def answer(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
+    """Compute a message on a worker; the body of a message task."""
+    try:
+        return _compute(shard, order, w)
+    except BaseException as error:  # SystemExit would end the worker, for one
+        told = harmless(error)
+    raise told
+
+
+def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
+    code, works = _read(order.job)
+    work = of_order(works, order.derivatives, order.n_points)
+    stop = threading.Event()
+    worker: Any = get_worker()
+    fit, round_, _, role, _ = worker.get_current_task()
+
+    blocks = shard.seen_by(work)
+
+    def cut(leaf: int) -> list[Piece]:
+        message = code.messages[leaf] if order.message is None else order.message
+        return pieces_of(code, message, blocks, work, w)
+
+    with Released.told(stop.set), crew_of_worker() as crew:
+        return paced(
+            lambda should_stop: compute_message(code, order.index, cut, should_stop, crew),
+            stop.is_set,
+            (fit, role),
+            role,
+            round_,
+            code.n_workers,
+        )
+
+
+@lru_cache(maxsize=16)
+def _read(job: bytes) -> tuple[GradientCode, Work]:
+    # Read here, not by Dask: a loss that cannot be imported on a worker is then an error of the
+    # task. Dask would read it while it reads the scheduler's messages, and lose the connection.
+    code, work = pickle.loads(job)
+    return code, work

@@ -1,0 +1,130 @@
+"""Train on rows that are more than the workers' memory, while one worker is killed.
+
+    python examples/larger_than_memory.py                # three times the workers' memory limits
+    python examples/larger_than_memory.py --times 0.1    # a small one, of which memory would do
+    python examples/larger_than_memory.py --limit 4GiB --workers 8
+
+The chunks are computed on the workers, one by one, and written to their disks (storage="disk"). The
+same model is fitted twice: undisturbed, and while a worker is killed (SIGKILL) on the way. What
+each worker process needs of memory is watched from outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from itertools import pairwise
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import psutil
+from dask.utils import format_bytes, parse_bytes
+from distributed import Client, LocalCluster
+
+from dask_gradcode import CodedLogisticRegression, estimate, place
+from dask_gradcode.optimizers import LBFGS
+
+N_FEATURES = 200
+CHUNK = 2**23  # bytes
+
+
+class Killing(LBFGS):
+    """L-BFGS that kills a process after its third iteration."""
+
+    pid: int
+
+    def minimize(self, objective: Any, w0: Any, **options: Any) -> Any:
+        n_rounds = 0
+
+        def watched(w: Any) -> Any:
+            nonlocal n_rounds
+            n_rounds += 1
+            if n_rounds == 4:
+                os.kill(self.pid, signal.SIGKILL)
+            return objective(w)
+
+        return super().minimize(watched, w0, **options)
+
+
+class Watch:
+    """Notes the most memory that any of some processes has."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self.most, self._pids, self._end = 0, pids, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._end.wait(0.02):
+            for pid in self._pids:
+                try:
+                    self.most = max(self.most, psutil.Process(pid).memory_info().rss)
+                except psutil.NoSuchProcess:  # it has been killed
+                    pass
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+
+def rows(nbytes: int) -> tuple[Any, Any]:
+    """Return lazy rows of so many bytes, and labels."""
+
+    def make(start: int, stop: int) -> Any:
+        return np.random.default_rng(start).standard_normal((stop - start, N_FEATURES))
+
+    n_rows, n_chunks = nbytes // (8 * N_FEATURES), max(1, nbytes // CHUNK)
+    ends = [n_rows * i // n_chunks for i in range(n_chunks + 1)]
+    chunks = [
+        da.from_delayed(dask.delayed(make)(a, b), (b - a, N_FEATURES), dtype=float)
+        for a, b in pairwise(ends)
+    ]
+    X = da.concatenate(chunks)
+    return X, (X[:, 0] - X[:, 1] + X[:, 2] ** 2 > 1.0).astype(int)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=float, default=3.0, help="the data in memory limits")
+    parser.add_argument("--limit", type=parse_bytes, default="512 MiB", help="of each worker")
+    parser.add_argument("--workers", type=int, default=3)
+    arguments = parser.parse_args()
+    n, limit = arguments.workers, arguments.limit
+    X, y = rows(int(arguments.times * n * limit))
+    print(f"data:   {X.shape[0]:,} rows x {N_FEATURES} features, {format_bytes(X.nbytes)}")
+    with (
+        LocalCluster(
+            n_workers=n, threads_per_worker=1, memory_limit=limit, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        print(estimate(X, y, code="declustered", n_stragglers=1))
+        pids = client.run(os.getpid)
+        idle = max(psutil.Process(pid).memory_info().rss for pid in pids.values())
+        killing = Killing()
+        with (
+            Watch(list(pids.values())) as watch,
+            place(X, y, code="declustered", n_stragglers=1, storage="disk") as data,
+        ):
+            data.wait()
+            print(f"idle:   a worker has {idle / limit:.0%} of its memory limit")
+            print(f"placed: no worker had more than {watch.most / limit:.0%} of its limit")
+            watch.most = 0
+            model = CodedLogisticRegression(max_iter=500).fit(data)
+            print(f"fitted: {len(model.history_)} rounds, {watch.most / limit:.0%} of the limit")
+            killing.pid = pids[data.addresses[1]]
+            again = CodedLogisticRegression(max_iter=500, solver=killing).fit(data)
+    lost = sum(bool(record.lost) for record in again.history_)
+    print(f"again:  {len(again.history_)} rounds, {lost} with a loss")
+    print(f"largest difference of a coefficient: {np.abs(again.coef_ - model.coef_).max():.1e}")
+
+
+if __name__ == "__main__":
+    main()
