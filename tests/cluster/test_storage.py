@@ -122,7 +122,7 @@ def test_an_estimate_is_of_what_placing_takes(two: LocalCluster) -> None:
             estimate(X, Y, code=Uncoded(3), client=client)
 
 
-def test_no_warning_without_need(two: LocalCluster) -> None:
-    with Client(two) as client, warnings.catch_warnings():
+def test_no_warning_without_need_and_no_client_but_the_one_given(two: LocalCluster) -> None:
+    with Client(two, set_as_default=False) as client, warnings.catch_warnings():
         warnings.simplefilter("error")
         place(X, Y, code=Uncoded(2), storage="disk", client=client).close()

@@ -6,6 +6,7 @@ import inspect
 import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -370,13 +371,18 @@ def interrupted(optimizer: Optimizer, at: int, **options: Any) -> dict[str, Any]
     return {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in memory.items()}
 
 
+@cache
+def undisturbed_run(optimizer: Optimizer) -> tuple[Solution, Recorded]:
+    whole = Recorded()
+    return optimizer.minimize(whole, W0, max_iter=1000, tol=1e-5), whole
+
+
 @every_optimizer
 @given(share=st.floats(0.0, 1.0))
 def test_interrupted_anywhere_and_resumed_it_is_as_if_undisturbed(
     optimizer: Optimizer, share: float
 ) -> None:
-    whole = Recorded()
-    undisturbed = optimizer.minimize(whole, W0, max_iter=1000, tol=1e-5)
+    undisturbed, whole = undisturbed_run(optimizer)
     at = 1 + round(share * (len(whole.points) - 1))
     memory = interrupted(optimizer, at, max_iter=1000)
     n_before = memory.get("n_iter", 0)

@@ -165,7 +165,8 @@ def disks_of(client: Client, addresses: Sequence[str]) -> dict[str, DiskFacts]:
         for index, address in enumerate(addresses)
     }
     try:
-        wait(list(futures.values()), timeout=max(0.1, seconds("gradcode.timeouts.workers")))
+        with client.as_current():  # it need not be the default one
+            wait(list(futures.values()), timeout=max(0.1, seconds("gradcode.timeouts.workers")))
     except TimeoutError:
         pass  # who is silent is not waited for here
     found = {a: future for a, future in futures.items() if future.status == "finished"}
