@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 from dask.base import compute, persist
 from distributed import Client
+from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.checks import NUMBERS, as_rows, kind_of_targets, refuse_missing
 from dask_gradcode.cluster.client.computing import say_where_it_lies
@@ -29,7 +30,7 @@ def lazily(
     names: Any = None,
     *,
     estimator: str,
-    client: Client | str | None = None,
+    client: Client | Cluster | str | None = None,
 ) -> Any:
     """Apply a function to the rows of each chunk, which are checked when it is computed.
 
@@ -45,7 +46,7 @@ def lazily(
         Columns of the result for a frame.
     estimator : str
         Who asks, for the texts of errors and the names of tasks.
-    client : distributed.Client or str, optional
+    client : distributed.Client, Dask cluster or str, optional
         The client of a fitted model, which may compute the result.
 
     Returns

@@ -13,7 +13,7 @@ from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.size import Size
 from dask_gradcode.codes.uncoded import Uncoded
 
-__all__ = ["AUTO", "CODES", "make_code", "name_of", "usual_stragglers"]
+__all__ = ["AUTO", "CODES", "make_code", "name_of", "one_fewer", "usual_stragglers"]
 
 CODES: Mapping[str, type[GradientCode]] = {
     "declustered": DeclusteredRepetition,
@@ -122,6 +122,23 @@ def make_code(
     if kind is FractionalRepetition:
         return FractionalRepetition(n_workers, n_stragglers)
     return CyclicRepetition(n_workers, n_stragglers, seed)
+
+
+def one_fewer(code: GradientCode) -> GradientCode | None:
+    """Return the code of one worker fewer, where it serves better than a cyclic one of all.
+
+    It is exact to the last bit, and the worker left over takes the role of one that is lost.
+
+    Examples
+    --------
+    >>> one_fewer(CyclicRepetition(7, 1)), one_fewer(CyclicRepetition(8, 2))
+    (FractionalRepetition(n_workers=6, n_stragglers=1), None)
+    """
+    n, s = code.n_workers - 1, code.n_stragglers
+    # with a single group each worker would hold all of the data
+    if isinstance(code, CyclicRepetition) and n % (s + 1) == 0 and n > s + 1:
+        return FractionalRepetition(n, s)
+    return None
 
 
 def _best(n_workers: int, n_stragglers: int, size: Size | None) -> type[GradientCode]:

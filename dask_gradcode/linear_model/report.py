@@ -30,7 +30,7 @@ def check_verbose(verbose: Any) -> None:
     except ImportError as error:
         raise ImportError(
             "verbose='bar' needs rich, and ipywidgets in a notebook: pip install "
-            "'dask-gradcode[progress]' ipywidgets. verbose=1 prints lines instead."
+            "'dask-gradcode[progress]'. verbose=1 prints lines instead."
         ) from error
 
 

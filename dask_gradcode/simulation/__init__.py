@@ -1,6 +1,7 @@
 """Rounds on a virtual clock: thousands of workers and rounds in seconds, without a cluster."""
 
-from dask_gradcode.simulation.choice import Candidate, Choice, choose
+from dask_gradcode.simulation.candidates import Candidate, Choice
+from dask_gradcode.simulation.choice import choose
 from dask_gradcode.simulation.objective import SimulatedObjective, simulate
 from dask_gradcode.simulation.recorded import recorded
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
@@ -18,150 +16,14 @@ from dask_gradcode.codes import (
     PartialStragglers,
     Uncoded,
 )
-from dask_gradcode.codes.auto import name_of
 from dask_gradcode.history import History
-from dask_gradcode.history.picture import pyplot
 from dask_gradcode.rounds import InsufficientWorkersError
+from dask_gradcode.simulation.candidates import Candidate, Choice
 from dask_gradcode.simulation.objective import simulate
 from dask_gradcode.simulation.recorded import recorded
 from dask_gradcode.stragglers import StragglerModel
 
-__all__ = ["Candidate", "Choice", "choose"]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One code and what it would cost.
-
-    Parameters
-    ----------
-    code : GradientCode
-        The code.
-    n_stragglers : int
-        Its ``s``: of silent workers, or for :class:`PartialStragglers` of slow ones.
-    seconds : float
-        Mean time of a round; ``inf`` if some round would never end.
-    load : float
-        Largest share of the data on one worker.
-    memory : float
-        Bytes of data on that worker; NaN if the size of the data was not given.
-
-    Examples
-    --------
-    >>> Candidate(FractionalRepetition(4, 1), 1, seconds=0.3, load=0.5, memory=2e9).family
-    'fractional'
-    """
-
-    code: GradientCode
-    n_stragglers: int
-    seconds: float
-    load: float
-    memory: float
-
-    @property
-    def family(self) -> str:
-        """The code's name: ``"partial-cyclic"``, say; that of its class if it is your own."""
-        return name_of(self.code)
-
-
-@dataclass(frozen=True, repr=False)
-class Choice:
-    """Candidates in the order of their time per round, the fastest first; printed as a table.
-
-    Parameters
-    ----------
-    candidates : tuple of Candidate
-        Ranked.
-
-    Examples
-    --------
-    >>> from dask_gradcode.stragglers import FixedDelay
-    >>> choice = choose(FixedDelay(9.0, workers=[0]), 4, work=1.0, max_stragglers=1)
-    >>> choice.best
-    DeclusteredRepetition(n_workers=4, n_stragglers=1, spread=4, n_leaves=8)
-    >>> choice.columns["code"][-1]
-    'uncoded'
-    """
-
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def best(self) -> GradientCode:
-        """The fastest code."""
-        return self.candidates[0].code
-
-    @property
-    def columns(self) -> dict[str, list[Any]]:
-        """The table as columns, such as ``pandas.DataFrame`` takes."""
-        return {
-            "code": [c.family for c in self.candidates],
-            "n_workers": [c.code.n_workers for c in self.candidates],
-            "n_stragglers": [c.n_stragglers for c in self.candidates],
-            "seconds": [c.seconds for c in self.candidates],
-            "load": [c.load for c in self.candidates],
-            "memory": [c.memory for c in self.candidates],
-        }
-
-    def __repr__(self) -> str:
-        lines = [f"{'code':<20}{'n':>6}{'s':>4}{'seconds':>11}{'load':>8}{'memory':>13}"]
-        for c in self.candidates:
-            memory = "-" if np.isnan(c.memory) else f"{c.memory / 2**20:,.1f} MiB"
-            lines.append(
-                f"{c.family:<20}{c.code.n_workers:>6}{c.n_stragglers:>4}{c.seconds:>11.4g}"
-                f"{c.load:>8.1%}{memory:>13}"
-            )
-        return "\n".join(lines)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw time per round against load, the best with n and s beside them.
-
-        The best are those than which no other is both faster and lighter.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw. None: a new figure.
-
-        Returns
-        -------
-        matplotlib Axes
-            Where it was drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
-        plt = pyplot("Choice.plot")
-        if ax is None:
-            _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        finite = [c for c in self.candidates if np.isfinite(c.seconds)]
-        for family in dict.fromkeys(c.family for c in finite):
-            mine = [c for c in finite if c.family == family]
-            ax.plot([100 * c.load for c in mine], [c.seconds for c in mine], "o", label=family)
-        for c in self._frontier():  # labels at all points would hide one another
-            text = f"{c.code.n_workers}, {c.n_stragglers}"
-            at, offset = (100 * c.load, c.seconds), (-3, -3)
-            ax.annotate(
-                text, at, offset, textcoords="offset points", fontsize=8, ha="right", va="top"
-            )
-        ax.set(yscale="log", title="labels: n_workers, n_stragglers of the best")
-        ax.yaxis.set_major_formatter("{x:g}")  # 0.1, not a power of ten
-        low, high = ax.get_ylim()
-        if high < 20 * low:  # beyond that they would cover each other
-            ax.yaxis.set_minor_formatter("{x:g}")
-        ax.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
-        ax.margins(0.08)
-        ax.legend()
-        return ax
-
-    def _frontier(self) -> list[Candidate]:
-        """Return those that are lighter than all faster ones."""
-        best: list[Candidate] = []
-        for c in self.candidates:
-            if np.isfinite(c.seconds) and (not best or c.load < best[-1].load):
-                best.append(c)
-        return best
+__all__ = ["choose"]
 
 
 def choose(

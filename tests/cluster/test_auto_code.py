@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import dask.array as da
@@ -66,3 +67,29 @@ def test_a_fit_by_name_takes_as_many_leaves_as_the_data_are_worth(client: Client
     assert model.code_ == DeclusteredRepetition(4, 1, n_leaves=4)
     assert_same_model(model, reference().fit(X, Y))
     assert model.history_.work >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("code", "n_workers", "advised"),
+    [("auto", None, True), ("auto", 4, False), ("auto", 3, False), ("cyclic", None, False)],
+)
+def test_auto_says_where_one_worker_fewer_would_serve_better(
+    code: str,
+    n_workers: int | None,
+    advised: bool,
+    five: Client,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        caplog.at_level(logging.INFO, logger="dask_gradcode"),
+        place(X, Y, code=code, n_workers=n_workers, client=five),
+    ):
+        assert ("n_workers=4 would serve better: Fractional" in caplog.text) == advised
+
+
+@pytest.fixture(scope="module")
+def five() -> Iterator[Client]:
+    with Client(
+        n_workers=5, processes=False, dashboard_address=":0", set_as_default=False
+    ) as connected:
+        yield connected

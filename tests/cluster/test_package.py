@@ -113,6 +113,13 @@ def test_a_scheduler_without_the_package_is_named(tmp_path: Path) -> None:
         package.check_scheduler(client)
 
 
+def test_a_scheduler_with_another_version_is_warned_of_once(tmp_path: Path) -> None:
+    with scheduler(tmp_path, OTHER) as client:
+        with pytest.warns(UserWarning, match=r"is 0\.0\.7 on the scheduler tcp://.* and 0.* here"):
+            package.check_scheduler(client)
+        package.check_scheduler(client)  # a warning would be an error
+
+
 def test_a_scheduler_is_asked_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     ask = client.run_on_scheduler

@@ -152,7 +152,9 @@ def test_without_rich_a_bar_is_refused_before_any_work(monkeypatch: pytest.Monke
 def test_without_widgets_a_bar_in_a_notebook_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rich, "_console", Console(force_jupyter=True))
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(ImportError, match=r"and ipywidgets in a notebook: pip install .* ipywid"):
+    with pytest.raises(
+        ImportError, match=r"and ipywidgets in a notebook: pip install '.*progress\]'"
+    ):
         CodedLogisticRegression(verbose="bar").fit(X, Y)
 
 

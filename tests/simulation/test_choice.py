@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -64,12 +67,39 @@ def test_the_table_and_the_plot_show_all_of_it() -> None:
     choice = choose(MODEL, 6, work=0.5, max_stragglers=1, data_bytes=2**30, n_rounds=10)
     assert len(repr(choice).splitlines()) == 1 + len(choice.candidates)
     assert "256.0 MiB" not in repr(choose(MODEL, 4, work=0.5, n_rounds=2))
-    assert pd.DataFrame(choice.columns).shape == (len(choice.candidates), 6)
+    assert choice.to_frame().equals(pd.DataFrame(choice.columns))
+    assert choice.to_frame().shape == (len(choice.candidates), 6)
     axes = choice.plot()
     assert axes.get_xlabel() == "data on one worker (%)"
     assert axes.get_ylabel() == "mean time of a round (s)"
     drawn = sorted(y for line in axes.lines for y in line.get_ydata())
     assert drawn == choice.columns["seconds"]
+
+
+def test_memory_has_a_unit_that_can_be_read() -> None:
+    lines = repr(choose(MODEL, 8, work=0.5, data_bytes=40 * 2**30, n_rounds=2)).splitlines()
+    assert {line.split()[-1] for line in lines[1:]} == {"GiB"}
+    (uncoded,) = [line for line in lines if line.startswith("uncoded")]
+    assert uncoded.endswith(" 5.0 GiB")
+
+
+def test_the_card_is_the_table() -> None:
+    choice = choose(MODEL, [4, 5, 6, 8], work=0.5, data_bytes=2**30, n_rounds=2)
+    card = ElementTree.fromstring(choice._repr_html_())
+    (body,) = card.iter("tbody")
+    rows = [["".join(cell.itertext()) for cell in row] for row in body]
+    table = [re.split(r"\s{2,}", line.strip()) for line in repr(choice).splitlines()[1:]]
+    assert rows == table[: len(rows)]
+    assert f"{len(table) - len(rows)} slower ones are left out" in "".join(card.itertext())
+
+
+def test_labels_in_the_plot_do_not_hide_one_another() -> None:
+    choice = choose(MODEL, range(4, 25), work=0.5, max_stragglers=2, n_rounds=5)
+    axes = choice.plot()
+    axes.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) > 5
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_in_the_plot_those_are_labelled_that_no_other_beats() -> None:

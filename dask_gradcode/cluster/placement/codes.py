@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,11 @@ import scipy.sparse
 from dask_gradcode.cluster.data.cuts import XFacts
 from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.codes import DeclusteredRepetition, GradientCode, Size, make_code
-from dask_gradcode.codes.auto import usual_stragglers
+from dask_gradcode.codes.auto import AUTO, one_fewer, usual_stragglers
 
-__all__ = ["choose_code", "likely_nbytes", "likely_size", "size_of"]
+__all__ = ["advise", "choose_code", "likely_nbytes", "likely_size", "size_of"]
+
+logger = logging.getLogger("dask_gradcode")
 
 
 def choose_code(
@@ -74,6 +77,18 @@ def _apart(code: DeclusteredRepetition, hosts: Sequence[str]) -> DeclusteredRepe
     assert isinstance(code.spread, int)
     spreads = (2**k for k in reversed(range(code.spread.bit_length())))
     return min((replace(code, spread=spread) for spread in spreads), key=n_alone)
+
+
+def advise(code: str | GradientCode, chosen: GradientCode) -> None:
+    """Say in the log where one worker fewer would serve better than what "auto" has chosen."""
+    better = one_fewer(chosen) if code == AUTO else None
+    if better is not None:
+        logger.info(
+            "n_workers=%d would serve better: %r gives equal bits whoever is late, and the worker "
+            "left over takes the role of one that is lost.",
+            better.n_workers,
+            better,
+        )
 
 
 def likely_size(X: Any) -> Size | None:

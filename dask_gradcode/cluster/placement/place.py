@@ -23,7 +23,13 @@ from dask_gradcode.cluster.data.disk_builder import DiskBuilder
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
-from dask_gradcode.cluster.placement.codes import choose_code, likely_nbytes, likely_size, size_of
+from dask_gradcode.cluster.placement.codes import (
+    advise,
+    choose_code,
+    likely_nbytes,
+    likely_size,
+    size_of,
+)
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
 from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
@@ -171,7 +177,7 @@ def place_data(
         stack.callback(source.release)
         facts, where = describe(lent, source, estimator, addresses)
         x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
-        chosen = _code_for(choose, size_of(x_facts))
+        chosen = _code_for(choose, size_of(x_facts), code)
         targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
         if check is not None:
             check(targets, x_facts[0].n_features)
@@ -221,10 +227,13 @@ def _nbytes(chunks: Sequence[XFacts]) -> int:
     return sum(chunk.nbytes for chunk in chunks)
 
 
-def _code_for(choose: Callable[[Size], GradientCode], size: Size) -> GradientCode:
-    """Return the code for data whose size is known."""
+def _code_for(
+    choose: Callable[[Size], GradientCode], size: Size, given: str | GradientCode
+) -> GradientCode:
+    """Return the code for data whose size is known, and tell the log."""
     chosen = choose(size)
     logger.info("%d rows, %d values stored: coded by %r.", size.n_rows, size.n_values, chosen)
+    advise(given, chosen)
     _check_rows(size.n_rows, chosen)
     return chosen
 
