@@ -174,21 +174,19 @@ def test_float32_and_chunks_of_both_kinds_are_as_in_memory(three: Client) -> Non
 # ---------------------------------------------------------------- files, and what may go wrong
 
 
-def bytes_on_disk(dask_worker: Any) -> int:
-    """Return the bytes of files without names in a worker's directory; run on the worker."""
-    import os
-
-    total, here = 0, os.path.realpath(dask_worker.local_directory)
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            path, found = os.readlink(f"/proc/self/fd/{number}"), os.stat(int(number))
-        except OSError:  # it was there while they were listed
-            continue
-        total += found.st_blocks * 512 if path.startswith(here) and not found.st_nlink else 0
-    return total
-
-
 def all_bytes(client: Client) -> list[int]:
+    """Return the bytes of files without names in each worker's directory."""
+
+    def bytes_on_disk(dask_worker: Any) -> int:
+        total, here = 0, os.path.realpath(dask_worker.local_directory)
+        for number in os.listdir("/proc/self/fd"):
+            try:
+                path, found = os.readlink(f"/proc/self/fd/{number}"), os.stat(int(number))
+            except OSError:  # it was there while they were listed
+                continue
+            total += found.st_blocks * 512 if path.startswith(here) and not found.st_nlink else 0
+        return total
+
     return list(client.run(bytes_on_disk).values())
 
 

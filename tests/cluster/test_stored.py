@@ -61,6 +61,7 @@ def test_slices_and_chunks_are_those_of_the_matrix(
 ) -> None:
     n_rows = sum(lengths)
     X = np.random.default_rng(seed).integers(0, 3, size=(n_rows, 3)).astype(float)
+    X[: lengths[seed % len(lengths)]] = X[: lengths[seed % len(lengths)]] > 0.0  # no values on disk
     dtypes = [np.float32 if (seed + i) % 3 else np.float64 for i in range(len(lengths))]
     split = np.split(X, np.cumsum(lengths)[:-1])
     parts = [kind(part.astype(d)) for part, d in zip(split, dtypes, strict=True)]
@@ -104,13 +105,19 @@ def test_slices_of_a_column_are_those_of_the_vector(
 
 
 @every_kind
-def test_passes_have_the_bits_that_they_have_in_memory(kind: Any, directory: Path) -> None:
+@pytest.mark.parametrize("values", ["any", "ones"])
+def test_passes_have_the_bits_that_they_have_in_memory(
+    kind: Any, values: str, directory: Path
+) -> None:
     rng = np.random.default_rng(0)
     n_rows = 3 * chunk_rows(np.zeros((1, 4))) + 5
     dense = rng.normal(size=(n_rows, 4)) * (rng.random((n_rows, 4)) < 0.4)
+    dense = dense if values == "any" else (dense != 0.0).astype(float)
     X, y, weight = kind(dense), rng.integers(0, 2, n_rows).astype(float), rng.random(n_rows)
     cut = n_rows // 3
     on_disk = stored(directory, [X[:cut], X[cut:]])
+    if values == "ones" and kind is csr_array:
+        assert on_disk.nbytes == X.indices.nbytes + 8 * (n_rows + 1)
     column = StoredColumn([(on_disk.file, on_disk.file.append(y), 0, n_rows)])
     weights: Any = StoredColumn([(on_disk.file, on_disk.file.append(weight), 0, n_rows)])
     w = rng.normal(size=5)

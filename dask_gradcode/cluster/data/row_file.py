@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Extent", "RowFile"]
+__all__ = ["ALL_ONES", "Extent", "RowFile"]
 
 _ALIGNED = 4096  # where arrays begin: at a page of the disk and of the cache
+
+ALL_ONES = -1
+"""In place of where an array lies: nothing is written of values that are all one."""
 
 _known: weakref.WeakValueDictionary[str, RowFile] = weakref.WeakValueDictionary()
 
@@ -26,7 +29,7 @@ class Extent:
     Parameters
     ----------
     offset : int
-        Its first byte.
+        Its first byte. ``ALL_ONES``: it is nowhere, as all of it is one.
     size : int
         How many items it has.
     dtype : dtype
@@ -118,6 +121,9 @@ class RowFile:
 
     def read(self, extent: Extent, start: int, out: NDArray[Any]) -> None:
         """Read items of an array, from ``start`` on, as many as fill ``out`` of its dtype."""
+        if extent.offset == ALL_ONES:
+            out[:] = 1
+            return
         left = _bytes(out)
         offset = extent.offset + start * extent.dtype.itemsize
         while left:

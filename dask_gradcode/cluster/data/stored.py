@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dask_gradcode.cluster.data.row_file import Extent, RowFile
+from dask_gradcode.cluster.data.row_file import ALL_ONES, Extent, RowFile
 from dask_gradcode.kernels import RowSource
 
 __all__ = ["Part", "StoredColumn", "StoredRows"]
@@ -105,12 +105,13 @@ class StoredRows(RowSource):
         """Bytes on disk."""
         if self.nnz is None:
             return int(self.shape[0] * self.shape[1] * self.dtype.itemsize)
-        index = sum(
-            (part.last - part.first) * part.indices.dtype.itemsize
+        stored = sum(
+            (part.last - part.first) * extent.dtype.itemsize
             for part in self._parts
-            if part.indices is not None
+            for extent in (part.values, part.indices)
+            if extent is not None and extent.offset != ALL_ONES
         )
-        return self.nnz * self.dtype.itemsize + index + 8 * (self.shape[0] + 1)
+        return stored + 8 * (self.shape[0] + 1)
 
     @property
     def file(self) -> RowFile:
@@ -124,6 +125,9 @@ class StoredRows(RowSource):
         if self.nnz is None:
             return found
         indptr, indices, values = found
+        values = np.require(
+            values, requirements=["C", "W"]
+        )  # a place for each, also where all are one
         shape = len(indptr) - 1, self.shape[1]
         return scipy.sparse.csr_array((values, indices, indptr), shape=shape)
 
@@ -184,14 +188,19 @@ class StoredRows(RowSource):
         index = self._parts[0].indices
         assert index is not None
         dtype = index.dtype if n < 2**31 else np.dtype(np.int64)
-        begin = -(-n * self.dtype.itemsize // 8) * 8  # of the indices: aligned
+        all_ones = all(part.values.offset == ALL_ONES for part, _, _ in some)
+        begin = 0 if all_ones else -(-n * self.dtype.itemsize // 8) * 8  # of the indices: aligned
         buffer = _enough(buffer, begin + n * dtype.itemsize)
-        values, indices = _array(buffer, 0, n, self.dtype), _array(buffer, begin, n, dtype)
+        indices = _array(buffer, begin, n, dtype)
+        values: Any = np.broadcast_to(np.ones(1, self.dtype), n)
+        if not all_ones:
+            values = _array(buffer, 0, n, self.dtype)
         indptr, row, done = np.zeros(n_rows + 1, dtype=dtype), 0, 0
         for (part, first, last), of_part in zip(some, pointers, strict=True):
             assert part.indices is not None
             start, size = int(of_part[0]), int(of_part[-1] - of_part[0])
-            _read(part.file, part.values, start, values[done : done + size])
+            if not all_ones:
+                _read(part.file, part.values, start, values[done : done + size])
             _read(part.file, part.indices, start, indices[done : done + size])
             indptr[row : row + last - first + 1] = of_part - start + done
             row, done = row + last - first, done + size

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dask_gradcode.cluster.data.row_file import Extent, RowFile
+from dask_gradcode.cluster.data.row_file import ALL_ONES, Extent, RowFile
 from dask_gradcode.cluster.data.stored import Part
 
 __all__ = ["Written", "write_rows"]
@@ -54,7 +54,9 @@ def write_rows(file: RowFile, rows: Any) -> Written:
     seen[rows.indices] = True
     index = np.int32 if n_columns < 2**31 else np.int64
     extents = (
-        file.append(rows.data.astype(dtype, copy=False)),
+        Extent(ALL_ONES, rows.nnz, np.dtype(dtype))
+        if (rows.data == 1).all()
+        else file.append(rows.data.astype(dtype, copy=False)),
         file.append(rows.indices.astype(index, copy=False)),
         file.append(rows.indptr.astype(np.int64, copy=False)),
     )
