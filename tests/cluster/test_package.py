@@ -113,6 +113,18 @@ def test_a_scheduler_without_the_package_is_named(tmp_path: Path) -> None:
         package.check_scheduler(client)
 
 
+def test_a_scheduler_with_another_version_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scheduler(tmp_path, OTHER) as client:
+        said = r"is 0\.0\.7 on the scheduler tcp://\S+ and 0\S* on the client"
+        with pytest.warns(UserWarning, match=said):
+            package.check_scheduler(client)
+        monkeypatch.setattr(package, "version_here", lambda: None)  # not installed: who knows
+        package._checked.discard(client)
+        package.check_scheduler(client)
+
+
 def test_a_scheduler_is_asked_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     ask = client.run_on_scheduler
