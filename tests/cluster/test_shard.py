@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dask.sizeof import sizeof
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -17,6 +18,7 @@ from dask_gradcode.cluster.data.cuts import runs
 from dask_gradcode.cluster.data.shard import Parcel, ShardPlan, build_shard
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.targets import Targets, describe_targets
+from dask_gradcode.work import Block
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])
@@ -74,3 +76,13 @@ def test_a_block_that_lies_in_several_chunks_is_not_copied_together() -> None:
     assert np.shares_memory(shard.blocks[1].X[:2], parts[0])
     assert np.shares_memory(shard.blocks[1].X[2:4], parts[1])
     assert np.shares_memory(shard.blocks[2].X, parts[1])
+
+
+def test_parcels_are_as_large_as_what_they_hold() -> None:
+    dense, sparse = np.ones((50, 4)), csr_array(np.eye(50))
+    arrays = sparse.data.nbytes + sparse.indices.nbytes + sparse.indptr.nbytes
+    y = np.zeros(50)
+    assert sizeof(Parcel(sparse)) == arrays
+    assert sizeof(Parcel(dense)) == dense.nbytes
+    assert sizeof(Parcel(Block(sparse, y))) == arrays + y.nbytes
+    assert sizeof(Parcel(Block(dense, y, y))) == dense.nbytes + 2 * y.nbytes

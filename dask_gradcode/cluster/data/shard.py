@@ -150,7 +150,10 @@ class Parcel:
 
 @sizeof.register(Parcel)  # type: ignore[untyped-decorator]
 def _sizeof_parcel(parcel: Parcel) -> int:
-    return int(sizeof(parcel.content))
+    content = parcel.content
+    if scipy.sparse.issparse(content):  # Dask does not know what a sparse array takes
+        content = Block(content, np.empty(0))
+    return content.nbytes if isinstance(content, Block) else int(sizeof(content))
 
 
 def cut_rows(chunk: Any, start: int, stop: int) -> Any:
