@@ -86,3 +86,15 @@ def test_parcels_are_as_large_as_what_they_hold() -> None:
     assert sizeof(Parcel(dense)) == dense.nbytes
     assert sizeof(Parcel(Block(sparse, y))) == arrays + y.nbytes
     assert sizeof(Parcel(Block(dense, y, y))) == dense.nbytes + 2 * y.nbytes
+
+
+def test_indices_are_short_where_that_is_enough() -> None:
+    indices, indptr = np.arange(50), np.arange(51)
+    X = csr_array((np.arange(50.0), indices, indptr), shape=(50, 50))
+    assert X.indices.dtype == np.int64
+    y = np.arange(50) % 2
+    targets = Targets.merge([describe_targets(y, None, "me")])
+    plan = ShardPlan(0, {0: [0, 50]}, {0: [0]}, {0: [1]}, {}, targets)
+    (block,) = build_shard(plan, Parcel(X), y).blocks.values()
+    assert block.X.indices.dtype == block.X.indptr.dtype == np.int32
+    assert_array_equal(block.X.toarray(), X.toarray())
