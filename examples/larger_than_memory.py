@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=float, default=3.0, help="the data in memory limits")
     parser.add_argument("--limit", type=parse_bytes, default="512 MiB", help="of each worker")
-    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=3, help="two at least: one is killed")
     arguments = parser.parse_args()
     n, limit = arguments.workers, arguments.limit
     X, y = rows(int(arguments.times * n * limit))

@@ -59,6 +59,16 @@ def test_rows_with_nothing_to_save_stay(n_rows: int) -> None:
     assert one_for_all(X) is X
 
 
+def test_another_number_that_stands_for_all_is_what_it_is() -> None:
+    X = one_hot(100)
+    twos = csr_array((np.broadcast_to(2.0, X.indices.shape), X.indices, X.indptr), shape=X.shape)
+    w, sums = np.linspace(-1.0, 1.0, 31), []
+    for rows in (twos, 2.0 * X, pickle.loads(pickle.dumps(Block(twos, np.zeros(100)))).X):
+        sums.append(np.zeros(Statistic.at(w).size))
+        add_value_and_gradient(Logistic(), rows, np.zeros(100), None, w, 1.0, sums[-1])
+    assert sums[0].tobytes() == sums[1].tobytes() == sums[2].tobytes()
+
+
 def test_a_block_counts_and_sends_no_values() -> None:
     X, y = one_hot(1000), np.zeros(1000)
     block = Block(one_for_all(X), y)

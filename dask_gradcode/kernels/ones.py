@@ -42,8 +42,8 @@ def ones_at(indices: Any, indptr: Any, shape: tuple[int, int], dtype: Any) -> cs
 
 
 def is_one_for_all(values: Any) -> bool:
-    """Say whether stored values are a single number that stands for all of them."""
-    return getattr(values, "strides", None) == (0,)
+    """Say whether stored values are a single one that stands for all of them."""
+    return getattr(values, "strides", None) == (0,) and bool((values[:1] == 1).any())
 
 
 def spelt_out(values: Any) -> Vector:

@@ -41,7 +41,10 @@ def strengths(Cs: Any) -> Vector:
     """
     if isinstance(Cs, Integral):
         return np.logspace(-4, 4, int(Cs))
-    found = np.asarray(Cs, dtype=np.float64)
+    try:
+        found = np.asarray(Cs, dtype=np.float64)
+    except (ValueError, TypeError):
+        found = np.zeros(0)
     if found.ndim != 1 or not found.size or not (found > 0.0).all():
         raise ValueError(
             "Cs must be how many values to try, or a list of values in the range (0.0, inf], got "
@@ -60,7 +63,7 @@ def refuse_other_penalties(l1_ratios: Any, estimator: str) -> None:
     estimator : str
         Who asks, for the text of the error.
     """
-    if l1_ratios is not None and np.any(np.asarray(l1_ratios) != 0.0):
+    if l1_ratios is not None and not (np.size(l1_ratios) and np.all(np.asarray(l1_ratios) == 0.0)):
         raise ValueError(
             f"{estimator} supports only 'l2' or None penalties, got l1_ratios={l1_ratios!r}. Use "
             "l1_ratios=(0.0,), or GridSearchCV(CodedLogisticRegression(solver='nesterov'), "

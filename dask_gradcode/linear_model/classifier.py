@@ -53,6 +53,11 @@ class CodedClassifier(SparseCoefMixin, LinearClassifierMixin, CodedEstimator):
             class_weight = targets.weight / (len(labels) * np.where(absent, 1.0, targets.weights))
         else:
             class_weight = compute_class_weight(self.class_weight, classes=labels, y=labels)
+        if not (class_weight * targets.weights).any():
+            raise ValueError(
+                f"No row counts with class_weight={self.class_weight!r}: a class whose rows have "
+                "sample weight needs a weight above 0."
+            )
         self.classes_ = labels
         held = labels if targets.encoded is None else range(len(labels))
         return tuple(map(float, held)), tuple(map(float, class_weight))

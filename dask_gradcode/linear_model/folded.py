@@ -61,8 +61,8 @@ class FoldedClassifier(CodedProbabilisticClassifier):
 
     def _problem(self, targets: Targets) -> Problem:
         weights = self._pairs.weights(targets)
-        refuse_empty(weights)
         _, class_weight = self._weigh(self._pairs.targets(targets))
+        refuse_empty(weights, class_weight)
         n_labels, weight = len(class_weight), float(weights.sum(axis=0) @ class_weight)
         loss = loss_of(tuple(map(float, range(n_labels))), class_weight)
         return Problem(loss, scale=1.0 / weight, alpha=1.0 / weight, curvature=0.25)

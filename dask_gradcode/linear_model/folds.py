@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, check_cv
 from dask_gradcode.linear_model.several import beside, beside_lazily
 from dask_gradcode.typing import Rows
 
-__all__ = ["beside_folds", "beside_lazy_folds", "fold_numbers"]
+__all__ = ["beside_folds", "beside_lazy_folds", "fold_numbers", "in_words"]
 
 _Numbers = NDArray[np.intp]
 _INSTEAD = "GridSearchCV(CodedRidge(), {'alpha': alphas}, cv=cv)"
@@ -104,6 +104,11 @@ def fold_numbers(
     return numbers, n_folds
 
 
+def in_words(cv: Any) -> str:
+    """Return what an error says of folds: a list of them is too long."""
+    return f"cv={cv!r}" if hasattr(cv, "split") else f"cv of type {type(cv).__name__}"
+
+
 def beside_lazy_folds(cv: Any, X: Any) -> tuple[Any, _Numbers]:
     """Return lazy rows with the numbers of their folds, and how many rows each fold has.
 
@@ -143,7 +148,7 @@ def beside_lazy_folds(cv: Any, X: Any) -> tuple[Any, _Numbers]:
     if not isinstance(splitter, KFold) or splitter.shuffle:
         raise ValueError(
             "Of dask data folds are runs of rows, so cv must be a number of them or KFold without "
-            f"shuffle, got cv={cv!r}. Use None for leave-one-out, or data in memory."
+            f"shuffle, got {in_words(cv)}. Use None for leave-one-out, or data in memory."
         )
     n_samples, n_folds = X.shape[0], splitter.get_n_splits()
     if np.isnan(n_samples):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from dask_gradcode.checks import as_targets
 from dask_gradcode.history import History
@@ -54,7 +54,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     coding [1]_. The fits of all folds and of all ``C`` go forward together: a round brings the
     gradients that all of them ask for, by one pass over the rows, and the scores of those that have
     ended. So there are about as many rounds as the slowest of the fits needs. Where there are at
-    most 1000 features, and ten times as many as fits, L-BFGS works in uncorrelated columns, which a
+    most 1000 features, and at most ten for each fit, L-BFGS works in uncorrelated columns, which a
     further round tells: that halves the others.
 
     Parameters
@@ -263,6 +263,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
                 "accuracy. Use predict_proba(X), which is lazy, and a score of it."
             )
         y, z = as_targets(y, type(self).__name__), self.decision_function(X)
+        check_consistent_length(z, y, sample_weight)
         unseen = np.setdiff1d(y, self.classes_)
         if unseen.size:
             raise ValueError(f"y contains previously unseen labels: {unseen.tolist()}")

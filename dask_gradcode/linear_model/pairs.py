@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_gradcode.checks import as_targets
-from dask_gradcode.targets import TargetFacts, Targets, describe_targets
+from dask_gradcode.targets import TargetFacts, Targets
 from dask_gradcode.typing import Matrix
 
 __all__ = ["Pairs", "allocation", "paired_lazily", "refuse_empty", "seen_lazily"]
@@ -36,6 +36,7 @@ class Pairs:
 
     Examples
     --------
+    >>> from dask_gradcode.targets import describe_targets
     >>> pairs = Pairs(np.array(["a", "b"]), n_folds=2)
     >>> y = pairs.of(np.array(["b", "a", "b"]), np.array([0, 1, 1]))
     >>> y
@@ -70,20 +71,23 @@ class Pairs:
         return table
 
 
-def refuse_empty(weights: Matrix) -> None:
+def refuse_empty(weights: Matrix, class_weight: Sequence[float]) -> None:
     """Raise ValueError for a fold in which, or beside which, no row counts.
 
     Parameters
     ----------
     weights : ndarray of shape (n_folds, n_labels)
         Sums of sample weights.
+    class_weight : sequence of float
+        Weight of each label; scores do not count it.
     """
     for fold, held in enumerate(weights):
-        for rows, what in ((held, ""), (np.delete(weights, fold, axis=0), "not ")):
+        others = np.delete(weights, fold, axis=0) * class_weight
+        for rows, what, why in ((held, "", ""), (others, "not ", ", or their class has")):
             if not rows.any():
                 raise ValueError(
-                    f"All rows that are {what}in fold {fold} have sample weight 0. Every fold, and "
-                    "the others together, need a row that counts: use other folds."
+                    f"All rows that are {what}in fold {fold} have sample weight 0{why}. Every "
+                    "fold, and the others together, need a row that counts: use other folds."
                 )
 
 
@@ -136,12 +140,17 @@ def seen_lazily(y: Any, estimator: str) -> tuple[Targets, Any]:
 
     look = delayed(_seen, pure=True)
     chunks = compute(*(look(chunk, estimator) for chunk in y.to_delayed()))
+    for index, (facts, _) in enumerate(chunks):
+        if facts.problem is not None:
+            raise type(facts.problem)(f"Chunk {index} of y: {facts.problem}")
     return Targets.merge([facts for facts, _ in chunks]), chunks
 
 
 def _seen(chunk: Any, estimator: str) -> tuple[TargetFacts, _Numbers]:
     """Return what some targets are, and where each of their labels is seen first."""
-    facts = describe_targets(chunk, None, estimator)
+    from dask_gradcode.cluster.data.cuts import describe_y
+
+    facts = describe_y(chunk, None, estimator)
     if facts.labels is None:
         return facts, np.empty(0, dtype=np.intp)
     return facts, np.unique(as_targets(chunk, estimator), return_index=True)[1]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, check_cv
 
-from dask_gradcode.linear_model.folds import fold_numbers
+from dask_gradcode.linear_model.folds import fold_numbers, in_words
 from dask_gradcode.linear_model.pairs import Pairs, paired_lazily, seen_lazily
 from dask_gradcode.targets import Targets
 
@@ -96,7 +96,7 @@ def stratified_on_workers(
     if type(splitter) is not StratifiedKFold or splitter.shuffle:
         raise ValueError(
             "Of dask data workers assign the folds, so cv must be a number of them or "
-            f"StratifiedKFold without shuffle, got cv={cv!r}. Use y in memory for others."
+            f"StratifiedKFold without shuffle, got {in_words(cv)}. Use y in memory for others."
         )
     n_folds = splitter.get_n_splits()
     if n_folds > targets.counts.max():

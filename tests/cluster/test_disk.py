@@ -19,6 +19,7 @@ from numpy.testing import assert_array_equal
 from dask_gradcode import CodedLogisticRegression, CodedRidgeCV, place
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.cluster.data.stored import StoredRows
+from dask_gradcode.cluster.placement.storage import disks_of
 from dask_gradcode.codes import (
     CyclicRepetition,
     DeclusteredRepetition,
@@ -29,7 +30,7 @@ from dask_gradcode.codes import (
 from dask_gradcode.losses import Logistic
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Crew, Folds, as_work, compute_message, pieces_of
-from helpers import gradcode_keys, local_cluster, logistic_data, pid_of, wait_until
+from helpers import frozen, gradcode_keys, local_cluster, logistic_data, pid_of, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -263,6 +264,18 @@ def test_a_disk_that_cannot_take_the_blocks_is_said(three: Client) -> None:
 
     wait_until(lambda: not gradcode_keys(three))
     place(X, y, code=Uncoded(3), storage="disk").close()
+
+
+def test_who_is_silent_is_not_waited_for_when_disks_are_looked_at(three: Client) -> None:
+    addresses = [*three.scheduler_info()["workers"]]
+    asleep = addresses[0]
+    with (
+        dask.config.set({"gradcode.timeouts.workers": 0.5}),
+        frozen(three.run(os.getpid, workers=[asleep])[asleep]),
+    ):
+        assert [*disks_of(three, addresses)] == addresses[1:]
+    assert [*disks_of(three, addresses)] == addresses
+    wait_until(lambda: gradcode_keys(three) == [])
 
 
 def test_what_is_no_storage_is_said() -> None:

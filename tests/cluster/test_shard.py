@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dask.sizeof import sizeof
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -17,6 +18,7 @@ from dask_gradcode.cluster.data.cuts import runs
 from dask_gradcode.cluster.data.shard import Parcel, ShardPlan, build_shard
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.targets import Targets, describe_targets
+from dask_gradcode.work import Block
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])
@@ -74,3 +76,25 @@ def test_a_block_that_lies_in_several_chunks_is_not_copied_together() -> None:
     assert np.shares_memory(shard.blocks[1].X[:2], parts[0])
     assert np.shares_memory(shard.blocks[1].X[2:4], parts[1])
     assert np.shares_memory(shard.blocks[2].X, parts[1])
+
+
+def test_parcels_are_as_large_as_what_they_hold() -> None:
+    dense, sparse = np.ones((50, 4)), csr_array(np.eye(50))
+    arrays = sparse.data.nbytes + sparse.indices.nbytes + sparse.indptr.nbytes
+    y = np.zeros(50)
+    assert sizeof(Parcel(sparse)) == arrays
+    assert sizeof(Parcel(dense)) == dense.nbytes
+    assert sizeof(Parcel(Block(sparse, y))) == arrays + y.nbytes
+    assert sizeof(Parcel(Block(dense, y, y))) == dense.nbytes + 2 * y.nbytes
+
+
+def test_indices_are_short_where_that_is_enough() -> None:
+    indices, indptr = np.arange(50), np.arange(51)
+    X = csr_array((np.arange(50.0), indices, indptr), shape=(50, 50))
+    assert X.indices.dtype == np.int64
+    y = np.arange(50) % 2
+    targets = Targets.merge([describe_targets(y, None, "me")])
+    plan = ShardPlan(0, {0: [0, 50]}, {0: [0]}, {0: [1]}, {}, targets)
+    (block,) = build_shard(plan, Parcel(X), y).blocks.values()
+    assert block.X.indices.dtype == block.X.indptr.dtype == np.int32
+    assert_array_equal(block.X.toarray(), X.toarray())

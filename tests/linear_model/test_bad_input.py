@@ -84,6 +84,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
         {"class_weight": {0: 1, 5: 2}},
         r"The classes, \[1\], are not in class_w",
     ),
+    "class_weight 0": (
+        {"class_weight": {0: 0, 1: 0}},
+        r"No row counts with class_weight=\{0: 0, 1: 0\}: a class",
+    ),
     "l-bfgs inexact": (
         {"wait": Deadline(1.0)},
         r"solver=LBFGS\(n_corrections=10\) needs exact sums.*'nesterov'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from inspect import signature
 from typing import Any
 
@@ -181,12 +182,13 @@ def test_bad_input_is_refused() -> None:
     ):
         with pytest.raises(InvalidParameterError, match=text):
             ours(**parameters).fit(X, y)
-    with pytest.raises(
-        ValueError, match=r"Cs must be .* in the range \(0.0, inf\], got \[1.0, 0.0"
-    ):
-        ours(Cs=[1.0, 0.0]).fit(X, y)
-    with pytest.raises(ValueError, match=r"'l2' or None penalties, got l1_ratios=.*GridSearchCV"):
-        ours(l1_ratios=[0.0, 0.5]).fit(X, y)
+    for Cs in ([1.0, 0.0], ["1", "much"], [[1.0], [1.0, 2.0]]):
+        got = re.escape(f"in the range (0.0, inf], got {Cs}.")
+        with pytest.raises(ValueError, match=f"Cs must be .* {got}"):
+            ours(Cs=Cs).fit(X, y)
+    for ratios in ([0.0, 0.5], []):
+        with pytest.raises(ValueError, match=r"'l2' or None penalties, got l1_r.*GridSearchCV"):
+            ours(l1_ratios=ratios).fit(X, y)
     with pytest.raises(ValueError, match="requires y to be passed"):
         ours().fit(X)
     with pytest.raises(ValueError, match="at least 2 classes in the data, but the data contains"):
@@ -198,9 +200,19 @@ def test_bad_input_is_refused() -> None:
         weight[some] = 0.0
         with pytest.raises(ValueError, match=f"All rows that are {text} have sample weight 0"):
             ours(cv=KFold(3)).fit(X, y, weight)
+    halves = np.repeat(["no", "yes"], 120)
+    for weights, text in (
+        ({"no": 0.0, "yes": 0.0}, "No row counts with class_weight={'no': 0.0, 'yes': 0.0}"),
+        ({"no": 0.0, "yes": 1.0}, "not in fold 1 have sample weight 0, or their class has"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            ours(cv=KFold(2), class_weight=weights).fit(X, halves)
     model = ours(scoring="neg_log_loss", Cs=[1.0]).fit(X, y)
     with pytest.raises(ValueError, match="y contains previously unseen labels: \\['perhaps'\\]"):
         model.score(X, np.array(["no", "perhaps"] * 120))
+    for column, weight in ((y[1:], None), (y, WEIGHT[1:])):
+        with pytest.raises(ValueError, match=r"inconsistent numbers of samples: .*239"):
+            model.score(X, column, weight)
 
 
 def test_what_is_printed_is_a_line_for_rounds_with_gradients(
@@ -252,6 +264,10 @@ def test_on_a_cluster(client: Client) -> None:
     assert_same(ours(Cs=[0.1]).fit(frame, series), ours(Cs=[0.1]).fit(X, y))
     with pytest.raises(ValueError, match="StratifiedKFold without shuffle, got cv=KFold"):
         ours(cv=KFold(3)).fit(cut, lazy)
+    with pytest.raises(ValueError, match="without shuffle, got cv of type list"):
+        ours(cv=[*KFold(3).split(X)]).fit(cut, lazy)
+    with pytest.raises(ValueError, match=r"^Chunk 1 of y: Input y contains NaN\.$"):
+        ours().fit(cut, da.from_array(np.where(np.arange(240) == 150, np.nan, y), chunks=90))
     with pytest.raises(ValueError, match="n_splits=200 cannot be greater than the number of mem"):
         ours(cv=200).fit(cut, lazy)
     few = da.from_array(np.where(np.arange(240) < 2, 3, y), chunks=80)

@@ -118,6 +118,15 @@ if __name__ == "__main__":
     check_guard()
     passed = True
 """
+GUARDED_WITHIN = """
+from contextlib import suppress
+from dask_gradcode.cluster.client.guard import check_guard
+
+with suppress(OSError):
+    if __name__ == "__main__":
+        check_guard()
+        passed = True
+"""
 
 
 def test_a_script_without_a_guard_is_told_its_line(tmp_path: Path) -> None:
@@ -125,5 +134,6 @@ def test_a_script_without_a_guard_is_told_its_line(tmp_path: Path) -> None:
     script.write_text(UNGUARDED)
     with pytest.raises(RuntimeError, match=r"^Line 9 of .*script\.py starts worker processes, and"):
         run_path(str(script), run_name="__main__")
-    script.write_text(GUARDED)
-    assert run_path(str(script), run_name="__main__")["passed"]
+    for guarded in (GUARDED, GUARDED_WITHIN):
+        script.write_text(guarded)
+        assert run_path(str(script), run_name="__main__")["passed"]

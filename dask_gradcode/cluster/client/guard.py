@@ -47,9 +47,10 @@ def _is_main(frame: FrameType) -> bool:
 def _is_guarded(script: Path, line: int) -> bool:
     """Say whether a line is in an ``if`` that asks for ``__name__``, or nobody can know."""
     try:
-        statements = ast.parse(script.read_bytes()).body
+        nodes = [*ast.walk(ast.parse(script.read_bytes()))]
     except (OSError, SyntaxError, ValueError):
         return True
+    statements = [node for node in nodes if isinstance(node, ast.stmt)]
     running = [s for s in statements if s.lineno <= line <= (s.end_lineno or s.lineno)]
     return not running or any(
         isinstance(s, ast.If) and "__name__" in ast.unparse(s.test) for s in running

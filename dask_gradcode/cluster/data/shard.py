@@ -150,7 +150,10 @@ class Parcel:
 
 @sizeof.register(Parcel)  # type: ignore[untyped-decorator]
 def _sizeof_parcel(parcel: Parcel) -> int:
-    return int(sizeof(parcel.content))
+    content = parcel.content
+    if scipy.sparse.issparse(content):  # Dask does not know what a sparse array takes
+        content = Block(content, np.empty(0))
+    return content.nbytes if isinstance(content, Block) else int(sizeof(content))
 
 
 def cut_rows(chunk: Any, start: int, stop: int) -> Any:
@@ -247,6 +250,14 @@ def _between(X: Any, start: int, stop: int) -> Any:
     return scipy.sparse.csr_array(arrays, shape=(stop - start, X.shape[1]))
 
 
+def _of_short_indices(X: Any) -> Any:
+    """Return CSR rows with indices of 4 bytes, as on disk, if those are enough."""
+    if X.indices.dtype == np.int32 or max(X.nnz, X.shape[1]) >= 2**31:
+        return X
+    arrays = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return scipy.sparse.csr_array(arrays, shape=X.shape)
+
+
 def _stack(parts: list[Any]) -> Any:
     """Return a run's rows: float32 stays, all else becomes float64.
 
@@ -254,9 +265,8 @@ def _stack(parts: list[Any]) -> Any:
     """
     dtype = np.float32 if all(part.dtype == np.float32 for part in parts) else np.float64
     if any(map(scipy.sparse.issparse, parts)):
-        return one_for_all(
-            scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
-        )
+        rows = scipy.sparse.csr_array(scipy.sparse.vstack(parts, format="csr"), dtype=dtype)
+        return one_for_all(_of_short_indices(rows))
     # what came in one message with other arrays may lie unaligned in its buffer
     arrays = [np.require(part, dtype=dtype, requirements=["C", "A"]) for part in parts]
     return arrays[0] if len(arrays) == 1 else StackedRows(arrays)

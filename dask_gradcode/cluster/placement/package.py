@@ -43,9 +43,10 @@ def check_scheduler(client: Client) -> None:
     if not found:
         raise missing_error("scheduler", [address])
     _checked.add(client)
-    if there != version_here():
+    ours = version_here()
+    if None not in (ours, there) and ours != there:
         warnings.warn(
-            f"dask_gradcode is {there} on the scheduler {address} and {version_here()} here. "
+            f"dask_gradcode is {there} on the scheduler {address} and {ours} on the client. "
             "Install the same version.",
             UserWarning,
             stacklevel=2,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 
 from dask.utils import format_bytes
-from distributed import Client, wait
+from distributed import Client
 
 from dask_gradcode.cluster.client.config import seconds
 from dask_gradcode.cluster.client.keys import task_key
+from dask_gradcode.cluster.client.mailbox import Letter, Mailbox
 from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.disk import DiskFacts, look_at_disk
 from dask_gradcode.cluster.placement.homes import hosts_of
@@ -164,16 +166,18 @@ def disks_of(client: Client, addresses: Sequence[str]) -> dict[str, DiskFacts]:
         )
         for index, address in enumerate(addresses)
     }
+    mailbox, letters = Mailbox(client), dict[str, Letter]()
+    mailbox.expect(futures)
+    end = time.monotonic() + max(0.1, seconds("gradcode.timeouts.workers"))
     try:
-        with client.as_current():  # it need not be the default one
-            wait(list(futures.values()), timeout=max(0.1, seconds("gradcode.timeouts.workers")))
-    except TimeoutError:
-        pass  # who is silent is not waited for here
-    found = {a: future for a, future in futures.items() if future.status == "finished"}
-    facts = client.gather(list(found.values()))
-    for future in futures.values():
-        future.release()
-    return dict(zip(found, facts, strict=True))
+        while len(letters) < len(futures) and (left := end - time.monotonic()) > 0.0:
+            letters |= {letter.ticket: letter for letter in mailbox.take(left)}
+    finally:
+        mailbox.close()
+        for future in futures.values():
+            future.release()
+    answered = [a for a in addresses if a in letters and letters[a].error is None]
+    return {address: letters[address].result for address in answered}
 
 
 def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], nbytes: int) -> str:
