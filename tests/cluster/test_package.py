@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import pytest
-from distributed import Client, LocalCluster, Scheduler
-from distributed.utils import get_mp_context
+from distributed import Client, LocalCluster
 
 from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster.placement import package
@@ -78,31 +77,35 @@ def test_a_worker_with_another_version_is_warned_of(tmp_path: Path) -> None:
         place(*LAZY, client=client).close()
 
 
-def scheduler_alone(preload: str, pipe: Any) -> None:
-    async def serve() -> None:
-        async with Scheduler(
-            host="127.0.0.1", port=0, dashboard_address=":0", preload=[preload]
-        ) as it:
-            pipe.send(it.address)
-            await it.finished()
+SCHEDULER = """
+    import asyncio
+    import sys
+
+    from distributed import Scheduler
+
+    async def serve():
+        options = dict(host="127.0.0.1", port=0, dashboard_address=":0", preload=[sys.argv[1]])
+        async with Scheduler(**options) as scheduler:
+            print(scheduler.address, flush=True)
+            await scheduler.finished()
 
     asyncio.run(serve())
+"""
 
 
 @contextmanager
 def scheduler(tmp_path: Path, preload: str) -> Iterator[Client]:
     """Start a scheduler in a process of its own, and a client."""
-    (tmp_path / "preload.py").write_text(textwrap.dedent(preload))
-    context: BaseContext = get_mp_context()
-    ours, theirs = context.Pipe()
-    process = context.Process(target=scheduler_alone, args=(str(tmp_path / "preload.py"), theirs))
-    process.start()
-    try:
-        with Client(ours.recv()) as client:
-            yield client
-    finally:
-        process.kill()
-        process.join()
+    path = tmp_path / "preload.py"
+    path.write_text(textwrap.dedent(preload))
+    command = [sys.executable, "-c", textwrap.dedent(SCHEDULER), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            with Client(process.stdout.readline().strip()) as client:
+                yield client
+        finally:
+            process.kill()
 
 
 def test_a_scheduler_without_the_package_is_named(tmp_path: Path) -> None:
