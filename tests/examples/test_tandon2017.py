@@ -33,7 +33,6 @@ SCHEMES = {
     "cyclic",
     "partial-fractional",
     "partial-cyclic",
-    "declustered (ours)",
 }
 
 
