@@ -125,9 +125,7 @@ class StoredRows(RowSource):
         if self.nnz is None:
             return found
         indptr, indices, values = found
-        values = np.require(
-            values, requirements=["C", "W"]
-        )  # a place for each, also where all are one
+        values = np.require(values, requirements=["C", "W"])  # a place for each, also of ones
         shape = len(indptr) - 1, self.shape[1]
         return scipy.sparse.csr_array((values, indices, indptr), shape=shape)
 

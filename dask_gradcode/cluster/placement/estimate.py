@@ -35,8 +35,8 @@ class Estimate:
     storage : {"memory", "disk"}
         What ``storage="auto"`` would take.
     nbytes : int
-        Bytes of the features, as workers hold them; stored values that are all one, which they keep
-        on disk only, are counted, too.
+        Bytes of the features, as workers hold them; stored values that are all one, which are not
+        kept, are counted, too.
     held : int
         Bytes of its blocks that the worker with the most would hold.
     memory_limit : int
