@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from dask_gradcode.history.history import History
 
-__all__ = ["as_columns"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_columns", "as_frame"]
+
+
+def as_frame(columns: Mapping[str, list[Any]], name: str) -> pd.DataFrame:
+    """Return the ``columns`` of an object of this class as a frame; ImportError without pandas."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError(
+            f"{name}.to_frame needs pandas: pip install 'dask-gradcode[dataframe]'. "
+            f"{name.lower()}.columns has the same columns as lists."
+        ) from error
+    return pd.DataFrame(columns)
 
 
 def as_columns(history: History) -> dict[str, list[Any]]:

@@ -195,14 +195,9 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "History.to_frame needs pandas: pip install 'dask-gradcode[dataframe]'. "
-                "history.columns has the same columns as lists."
-            ) from error
-        return pd.DataFrame(self.columns)
+        from dask_gradcode.history.columns import as_frame
+
+        return as_frame(self.columns, "History")
 
     def plot(self, axes: Any = None) -> Any:
         """Draw the time of each round, and when each worker answered in it.

@@ -5,7 +5,7 @@ from dask_gradcode.kernels.chunks import RowSource
 from dask_gradcode.kernels.gradient import add_value_and_gradient, never
 from dask_gradcode.kernels.hessian import add_hessian
 from dask_gradcode.kernels.left_out import RidgeModels, add_left_out
-from dask_gradcode.kernels.ones import is_one_for_all, one_for_all, ones_at
+from dask_gradcode.kernels.ones import are_ones, is_one_for_all, one_for_all, ones_at
 from dask_gradcode.kernels.rows import CHUNK_VALUES, chunk_rows, is_sparse
 from dask_gradcode.kernels.runs import runs_of_rows
 
@@ -16,6 +16,7 @@ __all__ = [
     "add_hessian",
     "add_left_out",
     "add_value_and_gradient",
+    "are_ones",
     "chunk_rows",
     "is_one_for_all",
     "is_sparse",

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from dask_gradcode.typing import Vector
 
-__all__ = ["is_one_for_all", "one_for_all", "ones_at", "spelt_out"]
+__all__ = ["are_ones", "is_one_for_all", "one_for_all", "ones_at", "spelt_out"]
 
 _ones = np.ones(0)  # as many as a chunk has needed; all chunks share them
 
@@ -30,7 +30,7 @@ def one_for_all(X: Any) -> Any:
     >>> X.data, X.data.strides
     (array([1., 1., 1., 1.]), (0,))
     """
-    if X.nnz < 2 or X.data[0] != 1 or not (X.data == 1).all():
+    if X.nnz < 2 or not are_ones(X.data):
         return X
     return ones_at(X.indices, X.indptr, X.shape, X.dtype)
 
@@ -39,6 +39,11 @@ def ones_at(indices: Any, indptr: Any, shape: tuple[int, int], dtype: Any) -> cs
     """Return CSR rows of that structure whose stored values are all one."""
     values = np.broadcast_to(np.ones(1, dtype), indices.shape)
     return csr_array((values, indices, indptr), shape=shape)
+
+
+def are_ones(values: Any) -> bool:
+    """Say whether stored values are all one; of none at all that is not said."""
+    return bool(values.size) and values[0] == 1 and bool((values == 1).all())
 
 
 def is_one_for_all(values: Any) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.auto import name_of
+from dask_gradcode.history.columns import as_frame
 from dask_gradcode.history.picture import pyplot
 from dask_gradcode.html import card, table
 
@@ -113,14 +114,7 @@ class Choice:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "Choice.to_frame needs pandas: pip install 'dask-gradcode[dataframe]'. "
-                "choice.columns has the same columns as lists."
-            ) from error
-        return pd.DataFrame(self.columns)
+        return as_frame(self.columns, "Choice")
 
     def __repr__(self) -> str:
         rows = [("code", "n", "s", "seconds", "load", "memory"), *self._rows()]

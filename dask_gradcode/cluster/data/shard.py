@@ -64,7 +64,7 @@ class Shard:
         What is on disk stays there until it is called for.
         """
         blocks = {index: self.widened(index) for index in self.blocks}
-        return {index: replace(block, X=_spelt_out(block.X)) for index, block in blocks.items()}
+        return {index: replace(block, X=_plain(block.X)) for index, block in blocks.items()}
 
     def widened(self, index: int) -> Block:
         """Return a block with all columns."""
@@ -229,7 +229,7 @@ def _shard(role: int, blocks: dict[int, Block]) -> Shard:
     )
 
 
-def _spelt_out(X: Any) -> Any:
+def _plain(X: Any) -> Any:
     """Return features as anybody's code can take them, if they are in memory."""
     if isinstance(X, StackedRows):
         return X.matrix()

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from dask_gradcode.typing import Matrix
 
-__all__ = ["StackedRows"]
+__all__ = ["StackedRows", "within"]
+
+
+def within(ends: Sequence[int], start: int, stop: int) -> list[tuple[int, int, int]]:
+    """Return where rows are that lie in parts one after another: in which, and from where to where.
+
+    Parameters
+    ----------
+    ends : sequence of int
+        Where each part ends.
+    start, stop : int
+        Which rows.
+
+    Examples
+    --------
+    >>> within([2, 5, 9], 1, 6)
+    [(0, 1, 2), (1, 0, 3), (2, 0, 1)]
+    """
+    found = []
+    for k, (begin, end) in enumerate(pairwise([0, *ends])):
+        first, last = max(start, begin), min(stop, end)
+        if first < last:
+            found.append((k, first - begin, last - begin))
+    return found
 
 
 class StackedRows:
@@ -72,9 +96,4 @@ class StackedRows:
 
     def _views(self, start: int, stop: int) -> list[Matrix]:
         """Return some rows in as many arrays as they lie in."""
-        found = []
-        for part, end in zip(self._parts, self._ends, strict=True):
-            first, last = max(start - end + len(part), 0), min(stop - end, 0) + len(part)
-            if first < last:
-                found.append(part[first:last])
-        return found
+        return [self._parts[k][i:j] for k, i, j in within(self._ends, start, stop)]

@@ -12,6 +12,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dask_gradcode.cluster.data.row_file import ALL_ONES, Extent, RowFile
+from dask_gradcode.cluster.data.stacked import within
 from dask_gradcode.kernels import RowSource
 
 __all__ = ["Part", "StoredColumn", "StoredRows"]
@@ -208,12 +209,7 @@ class StoredRows(RowSource):
 
     def _cut(self, start: int, stop: int) -> list[tuple[Part, int, int]]:
         """Return where some rows are: in which rows of which parts."""
-        found = []
-        for part, end in zip(self._parts, self._ends, strict=True):
-            first, last = max(start - end + len(part), 0), min(stop - end, 0) + len(part)
-            if first < last:
-                found.append((part, first, last))
-        return found
+        return [(self._parts[k], i, j) for k, i, j in within(self._ends, start, stop)]
 
 
 class StoredColumn:
@@ -257,10 +253,9 @@ class StoredColumn:
 
     def _cut(self, start: int, stop: int) -> list[tuple[RowFile, Extent, int, int]]:
         found = []
-        for (file, extent, begin, end), above in zip(self._parts, self._ends, strict=True):
-            first, last = max(start - above, begin - end) + end, min(stop - above, 0) + end
-            if first < last:
-                found.append((file, extent, first, last))
+        for k, first, last in within(self._ends, start, stop):
+            file, extent, begin, _ = self._parts[k]
+            found.append((file, extent, begin + first, begin + last))
         return found
 
 

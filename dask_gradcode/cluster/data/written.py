@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dask_gradcode.cluster.data.row_file import ALL_ONES, Extent, RowFile
 from dask_gradcode.cluster.data.stored import Part
+from dask_gradcode.kernels import are_ones
 
 __all__ = ["Written", "write_rows"]
 
@@ -55,7 +56,7 @@ def write_rows(file: RowFile, rows: Any) -> Written:
     index = np.int32 if n_columns < 2**31 else np.int64
     extents = (
         Extent(ALL_ONES, rows.nnz, np.dtype(dtype))
-        if (rows.data == 1).all()
+        if are_ones(rows.data)
         else file.append(rows.data.astype(dtype, copy=False)),
         file.append(rows.indices.astype(index, copy=False)),
         file.append(rows.indptr.astype(np.int64, copy=False)),
