@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
@@ -74,15 +75,28 @@ def that_waits(where: str) -> Callable[[Vector, Block], tuple[float, Vector]]:
     return function
 
 
-def meeting_of(client: Client, n: int) -> str:
-    """Have n meet on each worker; return where, which is another place than for earlier rounds."""
+@contextmanager
+def meeting_of(client: Client, n: int) -> Iterator[str]:
+    """Have n meet on each worker; yield where, which is another place than for earlier rounds.
+
+    Who still waits at the end is let go: a worker whose message is dropped while one thread is there
+    has no other for it to meet, and a thread less for the next round.
+    """
     where = f"meeting-{uuid4().hex}"
 
-    def here() -> None:
+    def begin() -> None:
         setattr(sys, where, (threading.Barrier(n), threading.Event()))
 
-    client.run(here)
-    return where
+    def end() -> None:
+        meeting, gate = getattr(sys, where)
+        meeting.abort()
+        gate.set()
+
+    client.run(begin)
+    try:
+        yield where
+    finally:
+        client.run(end)
 
 
 def helpers(client: Client) -> list[list[str]]:
@@ -116,17 +130,19 @@ def test_rounds_give_the_bits_of_this_process(
 def test_blocks_of_a_message_are_computed_at_once_and_know_their_worker(
     two: Client, small: Placement, transport: str
 ) -> None:
-    where = meeting_of(two, 2)  # who computes a block waits for who computes the other
-    with ClusterObjective(small, that_meets(where), transport=transport) as objective:
+    with (
+        meeting_of(two, 2) as where,  # who computes a block waits for who computes the other
+        ClusterObjective(small, that_meets(where), transport=transport) as objective,
+    ):
         seen = objective(ZEROS)
     assert seen.value == 6.0
     assert_array_equal(seen.gradient, SMALL.sum(axis=0))
 
 
 def test_leaves_of_a_message_are_computed_at_once(two: Client) -> None:
-    where = meeting_of(two, 2)
     code = DeclusteredRepetition(2, 1, n_leaves=2)
     with (
+        meeting_of(two, 2) as where,
         place(SMALL, np.zeros(6), code=code, client=two) as data,
         ClusterObjective(data, that_meets(where)) as objective,
     ):
@@ -136,9 +152,11 @@ def test_leaves_of_a_message_are_computed_at_once(two: Client) -> None:
 def test_a_task_of_another_gets_its_turn_while_all_threads_compute(
     two: Client, small: Placement
 ) -> None:
-    where = meeting_of(two, 3)  # both threads and, here, a look from outside
     found: list[float] = []
-    with ClusterObjective(small, that_waits(where)) as objective:
+    with (
+        meeting_of(two, 3) as where,  # both threads and, here, a look from outside
+        ClusterObjective(small, that_waits(where)) as objective,
+    ):
         round_ = threading.Thread(target=lambda: found.append(objective(ZEROS).value))
         round_.start()
 
@@ -170,7 +188,10 @@ def test_the_threads_are_shared_and_end_with_the_last_placement(
 ) -> None:
     with place(SMALL, np.zeros(6), code=FractionalRepetition(2, 1), client=two) as other:
         for data in (small, other):
-            with ClusterObjective(data, that_meets(meeting_of(two, 2))) as objective:
+            with (
+                meeting_of(two, 2) as where,
+                ClusterObjective(data, that_meets(where)) as objective,
+            ):
                 objective(ZEROS)
         assert helpers(two) == [["gradcode-helper-0"]] * 2
     small.close()
