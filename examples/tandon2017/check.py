@@ -17,7 +17,8 @@ Row = dict[str, Any]
 
 GROWING = ("naive", "partial-fractional", "partial-cyclic")
 STEADY = ("fractional", "cyclic")
-EXACT = (*GROWING, *STEADY)
+OURS = "declustered (ours)"
+EXACT = (*GROWING, *STEADY, OURS)
 STEADY_WITHIN, AGREE_WITHIN, AUC, BIASED_BY = 1.3, 1e-8, 0.88, 1e-2
 
 
@@ -52,6 +53,9 @@ def facts(rows: list[Row], differences: list[Row]) -> Iterator[tuple[bool, str]]
         elif scheme in STEADY:
             worst = max(times) / times[0]
             yield worst <= STEADY_WITHIN, f"stays within {worst:.2f} of undelayed: {text}"
+        elif scheme == OURS:
+            naive = max(r["seconds_per_iteration"] for r in delay if r["scheme"] == "naive")
+            yield max(times) <= naive / 2, f"waits for nobody (naive {naive:.4f} s): {text}"
     for row in rows:
         final = row["figure"] != "auc" or row == last_of(rows, row["scheme"])
         if row["scheme"] in EXACT and not row["simulated"] and final:

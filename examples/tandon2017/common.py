@@ -14,6 +14,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 import amazon
 from dask_gradcode.codes import (
     CyclicRepetition,
+    DeclusteredRepetition,
     FractionalRepetition,
     GradientCode,
     PartialStragglers,
@@ -45,7 +46,7 @@ def always(n: int, s: int) -> bool:
 
 @dataclass(frozen=True)
 class Scheme:
-    """One of the paper's schemes: functions of ``n_workers`` and ``n_stragglers``."""
+    """One of the paper's schemes, or ours: functions of ``n_workers`` and ``n_stragglers``."""
 
     name: str
     color: str
@@ -73,6 +74,7 @@ SCHEMES = (
         "tab:orange",
         lambda n, s: PartialStragglers(CyclicRepetition(n, s), s + 1),
     ),
+    Scheme("declustered (ours)", "black", DeclusteredRepetition),
 )
 
 

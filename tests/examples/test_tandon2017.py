@@ -33,6 +33,7 @@ SCHEMES = {
     "cyclic",
     "partial-fractional",
     "partial-cyclic",
+    "declustered (ours)",
 }
 
 
