@@ -64,7 +64,7 @@ class Liveness:
         The callback is held weakly: whoever forgets to unwatch is not kept alive by it.
         """
         if not self._is_listening:
-            self._client.subscribe_topic(TOPIC, lambda event: self._departures.announce(event[1]))
+            self._client.subscribe_topic(TOPIC, lambda event: self.announce(event[1]))
             self._is_listening = True
             self._client.loop.add_callback(self._ask_who_leaves)  # what was announced before
         if address not in self._callbacks:
@@ -99,10 +99,14 @@ class Liveness:
                 if callback is not None:
                     callback(address, "it left the cluster")
 
+    def announce(self, notice: Any) -> None:
+        """Take in that workers will leave; what others announce comes by itself."""
+        self._departures.announce(notice)
+
     async def _ask_who_leaves(self) -> None:
         with suppress(OSError, AttributeError):  # no scheduler any more
             for _, notice in await self._client.scheduler.events(topic=TOPIC):
-                self._departures.announce(notice)
+                self.announce(notice)
 
     def leaving(self) -> dict[str, str]:
         """Return which workers will leave, and why, by what was announced or said last."""

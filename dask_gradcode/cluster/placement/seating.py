@@ -163,6 +163,7 @@ class Seating(Seats):
                     if has_retired and seat.shard:
                         self._succession.leave(seat, retired=True)
                     self._lose(seat, why)
+                    seat.has_retired = has_retired
                     logger.warning("Role %d is lost: %s", seat.role, seat.why)
 
     def _lose(self, seat: Seat, why: str) -> None:

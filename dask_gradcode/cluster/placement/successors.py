@@ -37,7 +37,7 @@ def moves(
 
     Each gets a worker of its own, if there is one. A role that is placed leaves a frozen worker
     only: one that is paused begins no task, but serves what it has. A role that has been lost for
-    long shares a worker with others.
+    long, or whose worker has been retired, shares a worker with others.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def moves(
             continue
         address = choice.own(role, seat.failed)
         is_long = seat.since is not None and now - seat.since >= share_after
-        if address is None and is_long and seat.is_due(now):
+        if address is None and (is_long or seat.has_retired) and seat.is_due(now):
             address = choice.shared(role)
         if address is not None:
             choice.put(role, address)

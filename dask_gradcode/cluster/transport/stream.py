@@ -287,9 +287,8 @@ class StreamTransport:
             self._end(link, f"it cannot be connected: {opened!r}", opened)
 
     def _register(self, link: Link) -> None:
-        assert link.sock is not None
         link.watched = link.wanted
-        self._selector.register(link.sock, link.watched, link)
+        self._selector.register(link.sock, link.watched, link)  # type: ignore[arg-type]
 
     # ---- on the client's event loop
 
