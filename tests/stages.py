@@ -15,22 +15,26 @@ from unittest import mock
 import numpy as np
 
 from dask_gradcode.cluster.client import liveness, whereabouts
+from dask_gradcode.cluster.client.departures import TOPIC
 from dask_gradcode.cluster.client.mailbox import Letter, Vanished
 from dask_gradcode.cluster.data.shard import build_shard, copy_shard
 
 __all__ = ["Fault", "Stage", "Task", "Worker"]
+
+CLOSING = "closing_gracefully"
 
 
 @dataclass(frozen=True)
 class Fault:
     """What happens to a worker; ``told`` is how much later a death is, perhaps twice.
 
-    Another one comes ``lasts`` after a death. Who fails raises when it builds a shard; what one has
+    Another one comes ``lasts`` after a death. Who is being retired begins no task, and is gone 3 s
+    later; who leaves is gone 20 s after that has been announced. Who fails raises when it builds a shard; what one has
     that forgets is gone when it is fetched. An interrupt is Ctrl-C in the ``which``th next call.
     """
 
     at: float
-    what: str  # dies, freezes, pauses, fails, forgets, interrupt
+    what: str  # dies, retires, leaves, freezes, pauses, fails, forgets, interrupt
     which: int = 0
     lasts: float = math.inf
     told: tuple[float, ...] = (0.0,)
@@ -44,6 +48,11 @@ class Worker:
     host: str
     is_alive: bool = True
     troubles: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        paused = "paused" if "pauses" in self.troubles else "running"
+        return CLOSING if "retires" in self.troubles else paused
 
     @property
     def is_awake(self) -> bool:
@@ -94,7 +103,9 @@ class Stage:
         self._topics: dict[str, Callable[[Any], object]] = {}
         self._n, self._due = 0, list[tuple[float, int, Callable[[], object]]]()
         self.loop: Any = SimpleNamespace(add_callback=self._call)
-        self.scheduler: Any = SimpleNamespace(identity=self._identity, who_has=self._who_has)
+        self.scheduler: Any = SimpleNamespace(
+            identity=self._identity, who_has=self._who_has, events=self._events
+        )
         for _ in range(n_workers):
             self.join()
 
@@ -135,6 +146,11 @@ class Stage:
             over: Callable[[], object] = self.join
             if fault.what == "dies":
                 self.die(worker.address, fault.told)
+            elif fault.what == "retires":
+                self.retire(worker)
+            elif fault.what == "leaves":
+                self.drain(worker.address, 20.0)
+                self.after(20.0, lambda: self.die(worker.address, fault.told))
             else:
                 worker.troubles.setdefault(fault.what, self.clock)
                 over = lambda: worker.troubles.pop(fault.what, None)  # noqa: E731
@@ -149,16 +165,30 @@ class Stage:
             task.is_left_alone &= bool(task.named)
         return worker
 
+    def retire(self, worker: Worker) -> None:
+        """Have a worker retired, as Dask does: it begins no task any more, and is then gone."""
+        worker.troubles["retires"] = self.clock
+        self._tell(worker.address, {"action": "worker-status-change", "status": CLOSING})
+        self.after(3.0, lambda: self.die(worker.address))
+
+    def drain(self, address: str, seconds: float) -> None:
+        """Announce that a worker will leave."""
+        self._tell(TOPIC, {"workers": [address], "seconds": seconds})
+
+    def _tell(self, topic: str, what: Any) -> None:
+        self._topics.get(topic, lambda event: None)((self.clock, what))
+
     def die(self, address: str, told: Sequence[float] = (0.0,)) -> None:
+        if address not in self.workers:
+            return
         worker = self.workers.pop(address)
         worker.is_alive = False
         for task in self.tasks.values():
             task.where.discard(address)
             if task.worker is worker:
                 task.worker = None
-        event = (self.clock, {"action": "remove-worker"})
         for seconds in told:
-            self.after(seconds, lambda: self._topics.get(address, lambda event: None)(event))
+            self.after(seconds, lambda: self._tell(address, {"action": "remove-worker"}))
 
     # ---- as Client
 
@@ -206,7 +236,7 @@ class Stage:
         said = {
             address: {
                 "host": worker.host,
-                "status": "paused" if "pauses" in worker.troubles else "running",
+                "status": worker.status,
                 "memory_limit": 10**9,
                 "last_seen": worker.troubles.get("freezes", self.clock),
             }
@@ -214,6 +244,10 @@ class Stage:
         }
         await asyncio.sleep(0)  # it travels
         return {"workers": said}
+
+    async def _events(self, topic: str) -> Any:
+        await asyncio.sleep(0)  # it travels
+        return ()
 
     async def _who_has(self, keys: Sequence[Any]) -> Any:
         found = {key: tuple(self.tasks[key].where) if key in self.tasks else () for key in keys}
@@ -271,7 +305,7 @@ class Stage:
         self._expected = [mail for mail in self._expected if not self._deliver(*mail)]
 
     def _begin(self, task: Task) -> None:
-        able = [worker for worker in self.workers.values() if "pauses" not in worker.troubles]
+        able = [worker for worker in self.workers.values() if worker.status == "running"]
         named = [worker for worker in able if worker.address in task.named]
         task.is_left_alone |= bool(task.named) and task.is_loose and not self.workers
         able = named or (able if task.is_loose or not task.named else [])

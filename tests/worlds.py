@@ -190,6 +190,13 @@ class World:
     def tend(self) -> None:
         """Nothing to do: what happens is scripted."""
 
+    def use(self, user: object) -> None:
+        """Nothing is let go."""
+
+    def serves(self, key: int) -> bool:
+        """Say whether a role has moved, and is served where it was."""
+        return False
+
     def check_open(self) -> None:
         """It is."""
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from dask_gradcode.deferred import deferred
 
 if TYPE_CHECKING:
+    from dask_gradcode.cluster.draining import drain
     from dask_gradcode.cluster.faults import inject
     from dask_gradcode.cluster.objective import ClusterObjective
     from dask_gradcode.cluster.placement.estimate import Estimate, estimate
     from dask_gradcode.cluster.placement.place import place
     from dask_gradcode.cluster.placement.placement import Placement
 
-__all__ = ["ClusterObjective", "Estimate", "Placement", "estimate", "inject", "place"]
+__all__ = ["ClusterObjective", "Estimate", "Placement", "drain", "estimate", "inject", "place"]
 
 __getattr__, __dir__ = deferred(
     __name__,
@@ -24,6 +25,7 @@ __getattr__, __dir__ = deferred(
         "ClusterObjective": "dask_gradcode.cluster.objective",
         "Estimate": "dask_gradcode.cluster.placement.estimate",
         "Placement": "dask_gradcode.cluster.placement.placement",
+        "drain": "dask_gradcode.cluster.draining",
         "estimate": "dask_gradcode.cluster.placement.estimate",
         "inject": "dask_gradcode.cluster.faults",
         "place": "dask_gradcode.cluster.placement.place",

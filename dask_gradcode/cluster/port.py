@@ -117,6 +117,7 @@ class ClusterPort:
     def close(self) -> None:
         """Release everything on the workers but the placed data."""
         self.transport.close()
+        self._presence.unbind()
 
     def _reopen_if_interrupted(self) -> None:
         """Open a new transport in place of one that is in an unknown state."""

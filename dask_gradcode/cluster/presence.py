@@ -2,17 +2,21 @@
 
 A role is *attached* when the transport is bound to the worker that holds its shard. Each look
 compares what is attached with what is placed: roles that are placed and not attached are attached,
-those that are attached and not placed any more are detached. A role whose connection has ended, but
-whose worker has not left, is attached again after a second, in which the scheduler would have told
-of a death. Looks are due by time, whatever else comes: twice a second once a round has lasted a
-second, and ten times a second for a role that is missing.
+those that are attached and not placed any more are detached. A role that has gone to another worker
+is served by the old one until it can be attached there at once, and a round begins. A role whose
+connection has ended, but whose worker has not left, is attached again after a second, in which the
+scheduler would have told of a death. Looks are due by time, whatever else comes: twice a second
+once a round has lasted a second, and ten times a second for a role that is missing.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
+from typing import Any, NamedTuple
+
+from distributed import Future
 
 from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY
@@ -28,6 +32,11 @@ is not attached again to where it was."""
 
 _LOOK_FOR_THE_LOST = 0.1
 """Seconds between two looks while a role is missing: it may be placed anew at any time."""
+
+
+class _Attached(NamedTuple):
+    key: Hashable  # of the shard
+    address: str
 
 
 class Presence:
@@ -58,24 +67,34 @@ class Presence:
         self._n_roles, self._roles, self.liveness = n_roles, roles, liveness
         self._may_be_busy_since, self._now = may_be_busy_since, now
         self._transport: Transport | None = None
-        self._attached: dict[int, Hashable] = {}  # the key of the shard, by role
+        self._attached: dict[int, _Attached] = {}  # by role
         self._left: dict[int, tuple[Hashable, float]] = {}  # with which key, when
         self._silent: set[int] = set()  # of whom the round has been told
         self._version = -1
         self._awaited: set[int] = set()  # not placed yet, when last looked at
         self._looked = self._listen_at = 0.0  # the last look, and when to look at heartbeats
+        roles.use(self)
+
+    @property
+    def held(self) -> Collection[Hashable]:
+        """The keys of the shards that are used here; for any thread."""
+        return [attached.key for attached in list(self._attached.values())]
 
     def bind(self, transport: Transport) -> None:
         """Begin anew with a transport that is attached to nobody."""
         self._transport = transport
-        self._attached.clear()
+        self.unbind()
         self._left.clear()
         self._version = -1
         self.renew()
 
+    def unbind(self) -> None:
+        """Use no shard any more; the transport is closed."""
+        self._attached.clear()
+
     def begin(self) -> list[Lost | Unplaced | Ready]:
         """Return who has come back and who is absent when a round begins."""
-        back = [change for change in self.renew() if isinstance(change, Ready)]
+        back = [c for c in self.renew(between_rounds=True) if isinstance(c, Ready)]
         self._silent.clear()
         self._looked = now = self._now()
         self._listen_at = now + 2 * LOOK_EVERY
@@ -111,14 +130,13 @@ class Presence:
     def leave(self, role: int) -> None:
         """Note that the transport has lost a role; it is attached again if it stays placed."""
         if role in self._attached:  # else it has been noted already
-            self._left[role] = self._attached.pop(role), self._now()
+            self._left[role] = self._attached.pop(role).key, self._now()
             self._silent.discard(role)
             self._version = -1
 
     def _listen(self) -> list[Event]:
         """Return who is gone, who is silent and who is so no more, by the scheduler's word."""
-        everywhere = self._roles.addresses
-        addresses = {role: everywhere[role] for role in self._attached}
+        addresses = {role: address for role, (_, address) in self._attached.items()}
         gone, frozen = self.liveness.absent(addresses.values())
         paused = self.liveness.paused(addresses.values())
         assert self._transport is not None
@@ -126,7 +144,9 @@ class Presence:
         news: list[Event] = []
         for role, address in addresses.items():
             stopped = paused.get(address) if role in in_tasks else None
-            if address in gone:
+            if address in gone and self._roles.serves(self._attached[role].key):
+                pass  # it has been retired, and serves until its connection ends
+            elif address in gone:
                 self._detach(role)
                 news.append(Lost(role, f"{address}: {gone[address]}"))
             elif stopped or address in frozen:
@@ -143,8 +163,11 @@ class Presence:
         """Say whether a silent worker was alive when a user's function may have begun there."""
         return self.liveness.heard(address) >= self._may_be_busy_since - self.liveness.limit
 
-    def renew(self) -> list[Lost | Ready]:
-        """Attach roles that have been placed, detach those that are lost; say which those are."""
+    def renew(self, *, between_rounds: bool = False) -> list[Lost | Ready]:
+        """Attach roles that have been placed, detach those that are lost; say which those are.
+
+        Those that have gone elsewhere are attached there between rounds, which is not told.
+        """
         roles, transport = self._roles, self._transport
         assert transport is not None
         roles.tend()
@@ -153,24 +176,37 @@ class Presence:
         self._version = roles.version
         shards, addresses, lost = roles.shards, roles.addresses, roles.lost
         news: list[Lost | Ready] = []
-        for role, key in list(self._attached.items()):
-            if role not in shards or shards[role].key != key:
+        for role, (key, _) in list(self._attached.items()):
+            if role in shards and shards[role].key == key:
+                continue
+            if not roles.serves(key):
                 self._detach(role)
                 news.append(Lost(role, lost.get(role, "it has been placed elsewhere")))
+                continue
+            ready = role in shards and transport.prepare(role, shards[role], addresses[role])
+            if ready and between_rounds:
+                self._detach(role)
+                self._attach(role, shards[role], addresses[role])
+            else:
+                self._version = -1
         for role in shards.keys() - self._attached.keys():
-            key = shards[role].key
             left, when = self._left.get(role, (None, 0.0))
-            if left == key and self._now() < when + _TELLS_OF_DEATH:
+            if left == shards[role].key and self._now() < when + _TELLS_OF_DEATH:
                 self._version = -1
                 continue
-            transport.attach(role, shards[role], addresses[role])
-            self._attached[role] = key
+            self._attach(role, shards[role], addresses[role])
             news.append(Ready(role, again=role not in self._awaited))
         self._awaited = set(roles.unplaced)
         return news
 
+    def _attach(self, role: int, shard: Future[Any], address: str) -> None:
+        assert self._transport is not None
+        # held before it is used, and let go after that
+        self._attached[role] = _Attached(shard.key, address)
+        self._transport.attach(role, shard, address)
+
     def _detach(self, role: int) -> None:
         assert self._transport is not None
-        del self._attached[role]
         self._silent.discard(role)
         self._transport.detach(role)  # which is then silent about it
+        del self._attached[role]

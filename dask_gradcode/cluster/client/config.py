@@ -12,6 +12,8 @@ __all__ = ["DEFAULTS", "large_arguments", "seconds"]
 DEFAULTS = {
     # how long to wait for lost and frozen workers when the others are not enough
     "gradcode.timeouts.recover": "60s",
+    # how long a lost role waits for a worker of its own before it shares one
+    "gradcode.timeouts.share": "10s",
     # how long to wait at first for as many workers as the code needs
     "gradcode.timeouts.workers": "10s",
     # how long to try to reach a worker before messages travel as tasks

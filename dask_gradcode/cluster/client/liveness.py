@@ -15,6 +15,7 @@ from distributed import Client
 from distributed.scheduler import heartbeat_interval
 
 from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.client.departures import TOPIC, Departures, is_on_its_way
 from dask_gradcode.cluster.client.pulse import Pulse
 from dask_gradcode.cluster.client.session import workers_of
 
@@ -46,6 +47,9 @@ class Liveness:
         self._workers: Mapping[str, Any] = {}  # as the scheduler told them last
         self._asked = self.told = -math.inf  # when it was asked, and when it answered
         self._left: dict[str, float] = {}  # when watched workers left: an answer may be older
+        self._departures, self._is_listening = Departures(), False
+        self._status: dict[str, tuple[float, str]] = {}  # of watched workers: since when, which
+        self._retired: set[str] = set()  # those that have left as Dask had said before
 
     @classmethod
     def of(cls, client: Client) -> Liveness:
@@ -59,6 +63,10 @@ class Liveness:
 
         The callback is held weakly: whoever forgets to unwatch is not kept alive by it.
         """
+        if not self._is_listening:
+            self._client.subscribe_topic(TOPIC, lambda event: self.announce(event[1]))
+            self._is_listening = True
+            self._client.loop.add_callback(self._ask_who_leaves)  # what was announced before
         if address not in self._callbacks:
             self._client.subscribe_topic(address, lambda event: self._notice(address, event))
             self._callbacks[address] = []  # after that: Ctrl-C may have ended it
@@ -77,13 +85,36 @@ class Liveness:
 
     def _notice(self, address: str, event: tuple[float, Any]) -> None:
         _, what = event
-        if isinstance(what, dict) and what.get("action") == "remove-worker":
+        action = what.get("action") if isinstance(what, dict) else None
+        if action == "worker-status-change":
+            self._status[address] = time.monotonic(), what["status"]
+            self._know(self._workers, -math.inf)
+        if action == "remove-worker":
+            if is_on_its_way({"status": self._status.pop(address, (0.0, ""))[1]}):
+                self._retired.add(address)
             self._left[address] = time.monotonic()
             self._know(self._workers, -math.inf)
             for known in list(self._callbacks.get(address, [])):
                 callback = known()
                 if callback is not None:
                     callback(address, "it left the cluster")
+
+    def announce(self, notice: Any) -> None:
+        """Take in that workers will leave; what others announce comes by itself."""
+        self._departures.announce(notice)
+
+    async def _ask_who_leaves(self) -> None:
+        with suppress(OSError, AttributeError):  # no scheduler any more
+            for _, notice in await self._client.scheduler.events(topic=TOPIC):
+                self.announce(notice)
+
+    def leaving(self) -> dict[str, str]:
+        """Return which workers will leave, and why, by what was announced or said last."""
+        return self._departures.among(self._workers)
+
+    def has_retired(self, address: str) -> bool:
+        """Say whether a watched worker has left as Dask had said: it may serve to the end."""
+        return address in self._retired
 
     def addresses(self) -> list[str]:
         """Return the addresses of all workers; asks the scheduler."""
@@ -148,7 +179,11 @@ class Liveness:
 
     def _know(self, workers: Mapping[str, Any], asked: float) -> None:
         left = {address for address, when in self._left.items() if when > asked}
-        self._workers = {a: worker for a, worker in workers.items() if a not in left}
+        known = {a: worker for a, worker in workers.items() if a not in left}
+        for address, (when, status) in self._status.items():
+            if address in known and when > asked:
+                known[address] = {**known[address], "status": status}
+        self._workers = known
 
     def absent(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return which of some workers are gone and which are frozen, with the reason in words.
@@ -184,14 +219,17 @@ class Liveness:
     def silent(self, addresses: Iterable[str]) -> dict[str, str]:
         """Return which of some workers begin no task, and why, by what the scheduler said last.
 
-        They are frozen, or have been paused for some seconds.
+        They are frozen, have been paused for some seconds, or are being retired.
         """
         addresses = list(addresses)
         _, frozen = self.judge(addresses)
         paused = self.paused(addresses)
         since = self._paused
         long = {a: why for a, why in paused.items() if self.told - since.get(a, self.told) > PAUSED}
-        return long | frozen
+        closing = {
+            a: "it is being retired" for a in addresses if is_on_its_way(self._workers.get(a, {}))
+        }
+        return long | closing | frozen
 
     def paused(self, addresses: Iterable[str]) -> dict[str, str]:
         """Return which of some workers Dask's memory manager has paused, by what was said last.

@@ -77,7 +77,7 @@ def place_roles(
 def await_roles(
     roles: Roles, code: GradientCode, end: float | None, check: Callable[[], object]
 ) -> None:
-    """Wait until all roles are placed, those that have been lost too.
+    """Wait until all roles are placed, and none on a worker that will leave.
 
     Parameters
     ----------
@@ -101,21 +101,22 @@ def await_roles(
     while True:
         check()
         roles.tend()
-        if not roles.lost:
+        missing = {**roles.lost, **roles.leaving}
+        if not missing:
             return
         now = time.monotonic()
         placed = f"{len(roles.shards)} of {code.n_workers} roles are placed"
-        missing = "\n".join(f"  role {role}: {why}" for role, why in roles.lost.items())
+        listed = "\n".join(f"  role {role}: {why}" for role, why in sorted(missing.items()))
         if roles.given_up:
-            raise InsufficientWorkersError(f"{placed}, and some are given up:\n{missing}")
+            raise InsufficientWorkersError(f"{placed}, and some are given up:\n{listed}")
         if end is not None and now >= end:
             raise TimeoutError(
-                f"{placed} after {now - began:.0f} s. Missing:\n{missing}\n"
+                f"{placed} after {now - began:.0f} s. Missing, or about to leave:\n{listed}\n"
                 "Start more workers, or go on: rounds need only enough of them to decode."
             )
         if now - reminded > REMIND_EVERY:
             reminded = now
-            logger.warning("%s. Waiting for:\n%s", placed, missing)
+            logger.warning("%s. Waiting for:\n%s", placed, listed)
         roles.take(0.1 if end is None else max(0.0, min(0.1, end - now)))
 
 

@@ -15,7 +15,7 @@ from dask_gradcode.cluster.client.session import session
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.cluster.placement.codes import choose_code, likely_nbytes, likely_size
-from dask_gradcode.cluster.placement.homes import hosts_of, spread
+from dask_gradcode.cluster.placement.homes import apart, hosts_of, spread
 from dask_gradcode.cluster.placement.storage import best_storage, disks_of, memory_limit, on_disk
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.containers import check_containers
@@ -144,11 +144,10 @@ def estimate(
     X, y, _ = check_inputs(X, y, None, "estimate")
     with session(client, {"X": X, "y": y}) as lent:
         addresses, hosts = spread(lent), hosts_of(lent)
-        on = [hosts.get(address, address) for address in addresses]
         size, nbytes = likely_size(X), likely_nbytes(X)
         if nbytes is None:
             nbytes = _nbytes_of_alike(lent, X)
-        chosen = choose_code(code, n_workers, n_stragglers, None, on, size)
+        chosen = choose_code(code, n_workers, n_stragglers, None, apart(lent, addresses), size)
         if chosen.n_workers > len(addresses):
             raise InsufficientWorkersError(
                 f"The code needs {chosen.n_workers} workers, the cluster has {len(addresses)}."

@@ -12,28 +12,27 @@ from scipy.optimize import linear_sum_assignment
 from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.cuts import runs
+from dask_gradcode.cluster.placement.sites import in_turn, sites_of, who_fails_together
 from dask_gradcode.codes import GradientCode
 
-__all__ = ["anywhere", "homes", "hosts_of", "near", "spread"]
+__all__ = ["anywhere", "apart", "homes", "hosts_of", "near", "spread"]
 
 
 def spread(client: Client) -> list[str]:
-    """Return the workers' addresses, hosts in turn: a block's replicas go to different hosts.
-
-    Codes give replicas to neighbouring roles, or to some at a distance that has no divisor in
-    common with the number of roles: where hosts have equally many workers, both are on others.
-    """
-    by_host: dict[str, list[str]] = {}
-    for address, host in sorted(hosts_of(client).items()):
-        by_host.setdefault(host, []).append(address)
-    rounds = max(map(len, by_host.values()), default=0)
-    return [host[i] for i in range(rounds) for host in by_host.values() if i < len(host)]
+    """Return the workers' addresses, so that a block's replicas go to different zones and hosts."""
+    return in_turn(sites_of(workers_of(client)))
 
 
 def hosts_of(client: Client) -> dict[str, str]:
     """Return the host of each worker."""
     workers = workers_of(client)
     return {address: worker["host"] for address, worker in workers.items()}
+
+
+def apart(client: Client, addresses: Sequence[str]) -> list[str]:
+    """Return for each worker the zone or host that it fails together with, itself if unknown."""
+    together = who_fails_together(sites_of(workers_of(client)))
+    return [together.get(address, address) for address in addresses]
 
 
 def homes(

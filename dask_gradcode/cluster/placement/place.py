@@ -32,7 +32,7 @@ from dask_gradcode.cluster.placement.codes import (
 )
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
-from dask_gradcode.cluster.placement.homes import anywhere, homes, hosts_of, near, spread
+from dask_gradcode.cluster.placement.homes import anywhere, apart, homes, hosts_of, near, spread
 from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.placement.storage import check_storage, choose_storage
@@ -219,8 +219,7 @@ def _choice(
     seed: int | None,
 ) -> Callable[[Size | None], GradientCode]:
     """Return how a code is chosen once the size of the data is known."""
-    hosts = [hosts_of(client).get(address, address) for address in addresses]
-    return partial(choose_code, code, n_workers, n_stragglers, seed, hosts)
+    return partial(choose_code, code, n_workers, n_stragglers, seed, apart(client, addresses))
 
 
 def _nbytes(chunks: Sequence[XFacts]) -> int:

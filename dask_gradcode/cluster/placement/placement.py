@@ -205,10 +205,11 @@ class Placement:
         }
 
     def wait(self, timeout: float | str | None = None) -> None:
-        """Wait until all roles of the code are placed.
+        """Wait until all roles of the code are placed, and none on a worker that will leave.
 
         ``place`` returns, and rounds begin, as soon as enough of them are; the others join later,
-        and so do those that were lost.
+        and so do those that were lost. Workers will leave that Dask is retiring, or of which
+        :func:`~dask_gradcode.cluster.drain` has said so.
 
         Parameters
         ----------
@@ -218,7 +219,7 @@ class Placement:
         Raises
         ------
         TimeoutError
-            If some are not placed by then. It names them.
+            If some are not placed by then, or about to leave. It names them.
         InsufficientWorkersError
             If one is given up, as placing it has failed too often.
         RuntimeError

@@ -11,52 +11,38 @@ end in a letter: the role is placed, or that went wrong. Then it is begun again,
 and after some errors not at all; after an error on another worker, if there is one to spare.
 
 Whoever runs rounds, or waits for roles, calls ``tend`` again and again. It takes in the letters,
-begins anew what waits for workers that are gone or silent, and gives workers to spare to roles that
-are vacant or on silent workers. What is known of workers is what the scheduler said last
-(``Liveness``); who is to be placed where is decided without deeds (``successors``). The scheduler
-tells of deaths when they happen (``_on_death``), and ``release`` ends it all.
-
-Deaths are told on the client's event loop; all else is done by threads of the user's. They change
-seats under one lock only. What is done under it must not wait for a worker, the scheduler or the
-loop, which may itself be waiting for the lock: tasks are begun and let go by messages that nobody
-answers, and questions are answered by what is known already. ``take`` alone may wait, and does so
-before it has the lock.
-
-A letter counts if its epoch is the seat's and the role is still coming, so that what was begun anew
-meanwhile is placed once, and a death that is told late or twice changes nothing. Keys contain the
-epoch: Dask never sees one twice. After a restart of the cluster, which takes everything away,
-nothing is begun, and nothing is after ``release``. Ctrl-C may come at any time: a seat changes once
-its tasks have been begun, and if ``tend`` is interrupted, all that is coming is begun anew.
+begins anew what waits for workers that are gone or silent, gives workers to roles that are vacant
+or on silent workers, and has roles copied from workers that will leave, or have more of them than
+others. Such a role has a second seat, *coming* too, until it is served from there (``Succession``).
+What is known of workers is what the scheduler said last (``Liveness``); who is to be placed where
+is decided without deeds (``successors``). The scheduler tells of deaths when they happen
+(``_on_death``), and ``release`` ends it all.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
-from dask_gradcode.cluster.client.liveness import Liveness
-from dask_gradcode.cluster.client.mailbox import Letter, Vanished
-from dask_gradcode.cluster.placement.deliveries import Deliveries
+from dask_gradcode.cluster.client.config import seconds
+from dask_gradcode.cluster.placement.choice import Choice
 from dask_gradcode.cluster.placement.seat import Seat
-from dask_gradcode.cluster.placement.seats import Seats
-from dask_gradcode.cluster.placement.successors import bereft, holders_of, hopeless, moves
-from dask_gradcode.cluster.worker.serving import Serving
-from dask_gradcode.codes import GradientCode
+from dask_gradcode.cluster.placement.seating import Seating
+from dask_gradcode.cluster.placement.successors import bereft, hopeless, moves, relocations
 
 __all__ = ["Roles"]
 
 logger = logging.getLogger("dask_gradcode")
 
 
-class Roles(Seats):
+class Roles(Seating):
     """The roles of one placement, and who plays them.
 
     A role whose worker has died is put on a worker that plays none: a spare, one that was started
-    again, a newcomer. So is a role whose worker is frozen, if there is a worker to spare.
+    again, a newcomer; or, after ``gradcode.timeouts.share``, on one that plays few. So is a role
+    whose worker is frozen, if there is a worker to spare. A role whose worker will leave, or plays
+    more roles than a newcomer would, is copied first.
 
     Parameters
     ----------
@@ -72,47 +58,12 @@ class Roles(Seats):
         The clock.
     """
 
-    def __init__(
-        self,
-        code: GradientCode,
-        serving: Serving,
-        deliveries: Deliveries,
-        liveness: Liveness,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__()
-        self._code, self._serving, self._deliveries = code, serving, deliveries
-        self._liveness, self._now = liveness, now
-        self._lock, self._is_released = threading.RLock(), False
-        self._watched, self._epochs = set[str](), itertools.count()
-        self._stuck: dict[int, tuple[str, str]] = {}  # what a role waits for, on a silent worker
-
     def hopeless(self) -> dict[int, tuple[str, str]]:
         """Return the roles that nobody who begins tasks is placing, with a worker and a reason."""
         silent = self._liveness.silent(self.addresses.values())
         return hopeless(self._seats, silent, self._stuck)
 
     # ---- placing them, and keeping them placed
-
-    def begin(self, addresses: Sequence[str]) -> None:
-        """Begin to place all roles.
-
-        Parameters
-        ----------
-        addresses : sequence of str
-            The worker of each role.
-        """
-        with self._lock:
-            for role, address in enumerate(addresses):
-                seat = self._seats[role] = Seat(role, address, f"{address}: it is being placed")
-                self._pin(seat, address)
-
-    def take(self, timeout: float) -> list[Letter]:
-        """Take in what has come of placing roles, after waiting for it, and return it."""
-        letters = self._deliveries.take(timeout)
-        for letter in letters:
-            self._take_in(letter)
-        return letters
 
     @property
     def is_gone(self) -> bool:
@@ -136,122 +87,86 @@ class Roles(Seats):
         self.take(0)
         vacant = any(seat.shard is None for seat in self._seats.values())
         workers = self._liveness.recently(_ask_every(len(self._seats)) if vacant else 1.0)
-        if not vacant and len(workers) <= len(self._seats):
-            return  # nobody is missing, or there is nobody to spare
+        if not vacant and not self._may_go_elsewhere(len(workers)):
+            return
         with self._lock:
             if self._is_released or self.is_gone:
                 return
             # anew: until the lock was had a death may have vacated a seat, whose worker is no spare
             workers = self._liveness.recently(2.0)
-            for seat in self._seats.values():  # it may have died before its death was watched for
+            for seat in self._all():  # it may have died before its death was watched for
                 if seat.address not in workers and self._liveness.told > seat.begun:
                     self._on_death(seat.address, "it left the cluster")
-            silent = self._liveness.silent(workers)
+            silent, leaving = self._liveness.silent(workers), self._liveness.leaving()
             try:
                 self._go_around(workers, silent)
-                self._fill(workers, silent)
+                self._fill(workers, silent, leaving)
             except BaseException:  # Ctrl-C: who waits for what has been let go is not known
-                for seat in self._seats.values():
+                for seat in self._all():
                     if seat.coming:
                         self._vacate(seat, "placing it was interrupted")
                 raise
 
+    def _may_go_elsewhere(self, n_workers: int) -> bool:
+        """Say whether there is a worker to spare, or one that will leave, or a role on its way."""
+        used = {seat.address for seat in self._seats.values()}
+        leaving = used.intersection(self._liveness.leaving())
+        return n_workers > len(used) or bool(leaving) or self._succession.is_busy
+
     def _go_around(self, workers: Mapping[str, Any], silent: Mapping[str, str]) -> None:
         """Begin anew what waits for something from workers that are gone or run no tasks."""
-        for role in bereft(self._seats, workers, silent, self._liveness.told):
-            self._pin(self._seats[role], self._seats[role].address)
-        waiting = {role for role, seat in self._seats.items() if seat.waits_for_chunks}
+        coming = self._succession.coming
+        for seats in (self._seats, coming):
+            for role in bereft(seats, workers, silent, self._liveness.told):
+                self._pin(seats[role], seats[role].address)
+        waiting = {seat.role for seat in self._all() if seat.waits_for_chunks}
         able, self._stuck = self._liveness.running() - silent.keys(), {}
         if not waiting or not able:
             return
         self._deliveries.know(able, silent)
         anew, self._stuck = self._deliveries.go_around(waiting)
-        for role in anew:
-            self._pin(self._seats[role], self._seats[role].address)
+        for seat in self._all():
+            if seat.role in anew and seat.waits_for_chunks:
+                self._pin(seat, seat.address)
 
-    def _fill(self, workers: Mapping[str, Any], silent: Mapping[str, str]) -> None:
-        """Begin to place roles on workers to spare."""
+    def _fill(
+        self, workers: Mapping[str, Any], silent: Mapping[str, str], leaving: Mapping[str, str]
+    ) -> None:
+        """Begin to place roles that are lost, and to copy those that are to go elsewhere."""
         _, frozen = self._liveness.judge(workers)
-        for move in moves(self._code, self._seats, workers, silent, frozen, self._now()):
-            seat = self._seats[move.role]
+        now, succession, seats = self._now(), self._succession, self._seats
+        for role, seat in list(succession.coming.items()):
+            if seat.coming and (seat.address in silent or seat.address in leaving):
+                self._vacate(seat, "it could not stay there")
+                del succession.coming[role]
+        avoided = silent.keys() | frozen.keys() | leaving.keys()
+        able = {a: workers[a] for a in self._liveness.running() - avoided if a in workers}
+        nbytes = self.nbytes if self._deliveries.storage == "memory" else {}
+        choice = Choice(self._code, succession.where(seats), able, nbytes)
+        share_after = seconds("gradcode.timeouts.share")
+        away = {**silent, **leaving}
+        for move in moves(seats, choice, frozen, away, now, share_after):
+            seat = seats[move.role]
             if move.why is not None:
-                self._vacate(seat, move.why)
+                self._lose(seat, move.why)
+            if seats[move.role].coming:
+                continue  # it was being copied
             logger.info("Role %d is being placed on %s", move.role, move.address)
+            self._pin(seats[move.role], move.address)
+        for move in relocations(seats, succession.coming, choice, leaving, now):
+            text = "Role %d goes from %s to %s: %s"
+            logger.info(text, move.role, seats[move.role].address, move.address, move.why)
+            seat = succession.coming.get(move.role) or Seat(move.role, move.address, "")
             self._pin(seat, move.address)
+            succession.coming[move.role] = seat
+        succession.tidy(now)
 
-    def _pin(self, seat: Seat, address: str) -> None:
-        """Begin to place a role on a worker: from other roles, or else from the source."""
-        if address not in self._watched:
-            self._liveness.watch(address, self._on_death)
-            self._watched.add(address)
-        silent = self._liveness.silent(self._liveness.recently(2.0))
-        self._deliveries.know(self._liveness.running() - silent.keys(), silent)
-        holders = holders_of(self._code, self._seats, seat.role, silent)
-        # of one that was placed before all is known that a look would say
-        look, epoch = seat.role not in self.columns, next(self._epochs)
-        coming = self._deliveries.begin(seat.role, address, epoch, holders, look)
-        sources = frozenset(where for _, where in (holders or {}).values())
-        seat.begin(address, epoch, coming, sources, self._now())
-
-    # ---- what is told of them
-
-    def _take_in(self, letter: Letter) -> None:
-        role, epoch = cast(tuple[int, int], letter.ticket)
-        with self._lock:
-            seat = self._seats[role]
-            if seat.coming is None or seat.epoch != epoch:
-                return
-            if letter.error is None:
-                self._end(seat, letter.result)
-            else:
-                # or a worker that it needed has gone
-                seat.fail(letter.error, isinstance(letter.error, Vanished), self._now())
-                logger.warning("Role %d is not placed: %s", role, seat.why)
-            is_over = seat.shard is not None or seat.is_given_up
-            if is_over and not any(other.coming for other in self._seats.values()):
-                self._deliveries.let_go()
-
-    def _end(self, seat: Seat, found: Any) -> None:
-        """Note that a role is placed, and what a look at its shard has found, if there was one."""
-        seat.end()
-        self._liveness.note_answer(seat.address)
-        if found is not None:
-            self._enter(seat.role, found)
-        self.version += 1
-        self._tell(seat)
-
-    def _tell(self, seat: Seat) -> None:
-        """Say that a role which was lost is placed again."""
-        if seat.since is not None:
-            took = self._now() - seat.since
-            left = ", ".join(f"role {other}" for other in self.lost)
-            then = f"still lost: {left}" if left else f"tolerated again: {self._code.tolerance}"
-            text = "Role %d is placed on %s, %.2f s later; %s"
-            logger.warning(text, seat.role, seat.address, took, then)
-
-    def _on_death(self, address: str, why: str) -> None:
-        with self._lock:
-            for seat in self._seats.values():
-                if seat.address == address and (seat.shard or seat.coming):
-                    self._vacate(seat, why)
-                    logger.warning("Role %d is lost: %s", seat.role, seat.why)
-
-    def _vacate(self, seat: Seat, why: str) -> None:
-        self._serving.release(seat.role)
-        seat.vacate(why, self._now())
-        self.version += 1
-
-    def release(self) -> None:
-        """Let go of the shards, of those who serve them, and of what is being placed."""
-        with self._lock:
-            self._is_released = True
-            for address in self._watched:
-                self._liveness.unwatch(address, self._on_death)
-            self._deliveries.close()
-            self._serving.release()
-            for seat in self._seats.values():
-                seat.vacate("the placement is closed", self._now())
-            self._deliveries.let_go()
+    @property
+    def leaving(self) -> dict[int, str]:
+        """The roles that are on workers which will leave, and why these will."""
+        leaving = self._liveness.leaving()
+        where = {role: seat.address for role, seat in self._seats.items() if seat.shard}
+        return {r: f"{a}: {leaving[a]}" for r, a in where.items() if a in leaving}
 
 
 def _ask_every(n_roles: int) -> float:

@@ -39,6 +39,8 @@ class Seat:
         The workers on which errors have ended placing it since it was placed last.
     losses : int
         How often placing it has ended since because something had gone with a worker.
+    has_retired : bool
+        Whether its worker left in good order: nobody starts another one in its place.
     not_before : float
         When placing it may be begun again: ever later while that goes wrong at once.
     """
@@ -54,6 +56,7 @@ class Seat:
     since: float | None = None
     failed: tuple[str, ...] = ()
     losses: int = 0
+    has_retired: bool = False
     not_before: float = 0.0
 
     @property
@@ -87,7 +90,7 @@ class Seat:
         for future in self.coming or ():
             future.release()
         self.address, self.epoch, self.coming = address, epoch, coming
-        self.sources, self.begun = sources, now
+        self.sources, self.begun, self.has_retired = sources, now, False
 
     def end(self) -> None:
         """Note that it is placed."""

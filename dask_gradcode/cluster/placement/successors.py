@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from distributed import Future
 
+from dask_gradcode.cluster.placement.choice import Choice
 from dask_gradcode.cluster.placement.seat import Seat
 from dask_gradcode.codes import GradientCode
 
-__all__ = ["Move", "bereft", "holders_of", "hopeless", "moves", "successor"]
+__all__ = ["Move", "bereft", "holders_of", "hopeless", "moves", "relocations"]
 
 
 @dataclass(frozen=True)
 class Move:
-    """A role is to be placed on a worker to spare; ``why`` it leaves the one it has, if it does."""
+    """A role is to be placed on a worker; ``why`` it leaves the one it has, if it does."""
 
     role: int
     address: str
@@ -25,17 +26,97 @@ class Move:
 
 
 def moves(
-    code: GradientCode,
     seats: Mapping[int, Seat],
-    workers: Mapping[str, Any],
+    choice: Choice,
+    leaves: Mapping[str, str],
     silent: Mapping[str, str],
-    frozen: Mapping[str, str],
+    now: float,
+    share_after: float,
+) -> list[Move]:
+    """Return which lost roles to place, and where: those that are due, or on silent workers.
+
+    Each gets a worker of its own, if there is one. A role that is placed leaves a frozen worker
+    only: one that is paused begins no task, but serves what it has. A role that has been lost for
+    long, or whose worker has been retired, shares a worker with others.
+
+    Parameters
+    ----------
+    seats : mapping of int to Seat
+        All roles.
+    choice : Choice
+        Who may take a role. What is found is noted there.
+    leaves, silent : mapping of str to str
+        From which workers a role goes that is placed, and one that is being placed; and why.
+    now : float
+        The time.
+    share_after : float
+        Seconds after which a lost role shares a worker.
+    """
+    found = []
+    for role, seat in seats.items():
+        why = (silent if seat.coming else leaves if seat.shard else {}).get(seat.address)
+        if why is None and not seat.is_due(now):
+            continue
+        address = choice.own(role, seat.failed)
+        is_long = seat.since is not None and now - seat.since >= share_after
+        if address is None and (is_long or seat.has_retired) and seat.is_due(now):
+            address = choice.shared(role)
+        if address is not None:
+            choice.put(role, address)
+            found.append(Move(role, address, why))
+    return found
+
+
+def relocations(
+    seats: Mapping[int, Seat],
+    coming: Mapping[int, Seat],
+    choice: Choice,
+    leaving: Mapping[str, str],
     now: float,
 ) -> list[Move]:
-    """Return which roles to place on workers to spare: those that are due, or on silent workers.
+    """Return which placed roles to copy to other workers, where they go once they are there.
 
-    A role that is placed leaves a frozen worker only. One that is paused begins no task, but serves
-    what it has.
+    Those go that are on workers which will leave: to a worker without a role, else to one with few.
+    And where a worker has two roles more than another, which may have come just now, one of them
+    goes there.
+
+    Parameters
+    ----------
+    seats, coming : mapping of int to Seat
+        All roles, and where those are being copied to that are on the way.
+    choice : Choice
+        Who may take a role. What is found is noted there.
+    leaving : mapping of str to str
+        Which workers will leave, and why.
+    now : float
+        The time.
+    """
+    movable = {
+        role
+        for role, seat in seats.items()
+        if seat.shard is not None and (role not in coming or coming[role].is_due(now))
+    }
+    found = []
+    for role in sorted(movable):
+        if seats[role].address in leaving:
+            address = choice.own(role) or choice.shared(role)
+            if address is not None:
+                choice.put(role, address)
+                found.append(Move(role, address, leaving[seats[role].address]))
+    movable -= {move.role for move in found}
+    while (pair := choice.evened(movable)) is not None:
+        choice.put(*pair)
+        movable.discard(pair[0])
+        found.append(Move(*pair, "others have fewer roles"))
+    return found
+
+
+def holders_of(
+    code: GradientCode, seats: Mapping[int, Seat], role: int, silent: Container[str]
+) -> dict[int, tuple[Future[Any], str]] | None:
+    """Return for each block of a role one that has it; None if nobody awake has one.
+
+    It may be the role itself, while it serves.
 
     Parameters
     ----------
@@ -43,71 +124,8 @@ def moves(
         Says which role holds which blocks.
     seats : mapping of int to Seat
         All roles.
-    workers : mapping of str to dict
-        What the scheduler says of each worker.
-    silent, frozen : mapping of str to str
-        Which workers begin no task, and which of these send no heartbeats; and why.
-    now : float
-        The time.
-    """
-    where = {role: seat.address for role, seat in seats.items()}
-    taken = {seat.address for seat in seats.values() if not seat.is_vacant}
-    able = {a for a, worker in workers.items() if worker["status"] == "running"}
-    spare = able - taken - silent.keys() - frozen.keys()
-    found = []
-    for role, seat in seats.items():
-        if not spare:
-            break
-        leaves = {**frozen, **silent} if seat.coming else frozen if seat.shard else {}
-        if seat.address in leaves or seat.is_due(now):
-            # what has gone wrong on one worker may go well on another
-            where[role] = successor(
-                code, where, role, spare.difference(seat.failed) or spare, workers
-            )
-            spare.remove(where[role])
-            found.append(Move(role, where[role], leaves.get(seat.address)))
-    return found
-
-
-def successor(
-    code: GradientCode,
-    where: Mapping[int, str],
-    role: int,
-    spare: Iterable[str],
-    workers: Mapping[str, Any],
-) -> str:
-    """Return the worker on whose host the fewest other roles have blocks of this one.
-
-    Parameters
-    ----------
-    code : GradientCode
-        Says which role holds which blocks.
-    where : mapping of int to str
-        The worker of each role.
     role : int
-        The role that is lost.
-    spare : iterable of str
-        The workers that could take it over.
-    workers : mapping of str to dict
-        What the scheduler says of each worker.
-    """
-    mine = set(code.blocks_of(role))
-    hosts: Counter[str] = Counter()
-    for other, address in where.items():
-        if other != role and address in workers:
-            hosts[workers[address]["host"]] += len(mine.intersection(code.blocks_of(other)))
-    return min(spare, key=lambda address: (hosts[workers[address]["host"]], address))
-
-
-def holders_of(
-    code: GradientCode, seats: Mapping[int, Seat], role: int, silent: Container[str]
-) -> dict[int, tuple[Future[Any], str]] | None:
-    """Return for each block of a role another one that has it; None if nobody awake has one.
-
-    Parameters
-    ----------
-    code, seats, role
-        As for :func:`moves`.
+        The role.
     silent : container of str
         Workers that begin no task.
 
@@ -119,7 +137,7 @@ def holders_of(
     found = {}
     taken: Counter[str] = Counter()
     for block in code.blocks_of(role):
-        others = (seats[i] for i in code.holders[block] if i != role and i in seats)
+        others = (seats[i] for i in code.holders[block] if i in seats)
         able = [s for s in others if s.shard is not None and s.address not in silent]
         if not able:
             return None

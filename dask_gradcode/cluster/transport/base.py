@@ -26,6 +26,10 @@ class Transport(Protocol):
         """Bind a role to the worker that holds its shard."""
         ...
 
+    def prepare(self, role: int, shard: Future[Any], address: str) -> bool:
+        """Get ready to attach a role elsewhere than it is; say whether that can be done at once."""
+        ...
+
     def detach(self, role: int) -> None:
         """Unbind a role and drop what it was asked."""
         ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,8 +15,10 @@ from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.transport.bell import Bell
 from dask_gradcode.cluster.transport.connector import Connector
 from dask_gradcode.cluster.transport.link import Link, Refused
+from dask_gradcode.cluster.transport.prepared import Prepared
 from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, pack
@@ -79,18 +80,29 @@ class StreamTransport:
         self._statistic = Statistic(0)  # of this round
         # by role: why its connection has ended, and the error for it, if any; not yet told
         self._ended: dict[int, tuple[str, BaseException | None]] = {}
-        # what other threads have for the caller's: new sockets by role, addresses of the dead
-        self._news: deque[_News] = deque()
         self._connector = Connector(client, serving, self._on_opened)
-        self._bell, self._ear = socket.socketpair()
+        self._prepared = Prepared(self._connector)
+        self._bell: Bell[_News] = Bell()  # new sockets, addresses of the dead
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._ear, selectors.EVENT_READ)
+        self._selector.register(self._bell.ear, selectors.EVENT_READ)
+
+    def prepare(self, role: int, shard: Future[Any], address: str) -> bool:
+        token = self._serving.token(role, shard, address)
+        return self._prepared.prepare(role, address, token, lambda: self._link(role, address))
 
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
-        link = self._links[role] = Link(role, address, self._code, self._pickled)
+        token = self._serving.token(role, shard, address)
+        prepared = self._prepared.take(role, token)
+        link = self._links[role] = prepared or self._link(role, address)
         link.forget(self._round)
         self._liveness.watch(address, self._on_death)
-        self._connector.open(link, address, self._serving.token(role, shard, address))
+        if prepared is None:
+            self._connector.open(link, address, token)
+        elif link.sock is not None:
+            self._register(link)
+
+    def _link(self, role: int, address: str) -> Link:
+        return Link(role, address, self._code, self._pickled)
 
     def detach(self, role: int) -> None:
         link = self._links.pop(role)
@@ -176,13 +188,12 @@ class StreamTransport:
     def close(self) -> None:
         for role in list(self._links):
             self.detach(role)
+        self._prepared.close()
         self._connector.close()  # from then on nobody has news
-        for news in self._news:
+        self._selector.close()
+        for news in self._bell.close():
             if isinstance(news, tuple) and isinstance(news[1], socket.socket):
                 news[1].close()
-        self._selector.close()
-        self._ear.close()
-        self._bell.close()
 
     # ---- in the caller's thread
 
@@ -251,11 +262,8 @@ class StreamTransport:
 
     def _hear(self) -> None:
         """Take in what other threads have for this one."""
-        with suppress(BlockingIOError):
-            self._ear.recv(64, socket.MSG_DONTWAIT)
-        while self._news:
-            self._take(self._news[0])
-            self._news.popleft()  # only now: an interrupt may come at any time
+        for news in self._bell.hear():
+            self._take(news)
 
     def _take(self, news: _News) -> None:
         """Act upon one thing that another thread has told."""
@@ -265,29 +273,28 @@ class StreamTransport:
                     self._end(link, "it left the cluster")
             return
         link, opened = news
+        if isinstance(opened, socket.socket):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._prepared.connect(link, opened):
+            return
         if self._links.get(link.role) is not link:
             if isinstance(opened, socket.socket):
                 opened.close()  # detached meanwhile
         elif isinstance(opened, socket.socket):
-            self._connect(link, opened)
+            link.connect(opened)
+            self._register(link)
         else:
             self._end(link, f"it cannot be connected: {opened!r}", opened)
 
-    def _connect(self, link: Link, sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector.register(sock, link.watched, link)
-        link.connect(sock)
-        self._watch(link)
+    def _register(self, link: Link) -> None:
+        link.watched = link.wanted
+        self._selector.register(link.sock, link.watched, link)  # type: ignore[arg-type]
 
     # ---- on the client's event loop
 
     def _on_death(self, address: str, why: str) -> None:
-        self._tell(address)
+        if not self._liveness.has_retired(address):  # else it serves until its connection ends
+            self._bell.tell(address)
 
     def _on_opened(self, link: Link, opened: socket.socket | BaseException) -> None:
-        self._tell((link, opened))
-
-    def _tell(self, news: _News) -> None:
-        self._news.append(news)
-        with suppress(OSError):  # closed meanwhile
-            self._bell.send(b"!")
+        self._bell.tell((link, opened))

@@ -92,6 +92,9 @@ class TaskTransport:
         self._statistic = Statistic(0)  # of this round
         self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
 
+    def prepare(self, role: int, shard: Future[Any], address: str) -> bool:
+        return True  # there is nothing to be opened
+
     def attach(self, role: int, shard: Future[Any], address: str) -> None:
         self._roles[role] = _Role(next(self._attachments), shard, address)
         self._liveness.watch(address, self._on_death)

@@ -38,7 +38,7 @@ def serve(shard: Shard, token: str) -> None:
     """
     with crew_of_worker() as crew:
         desk = Desk(shard, crew)
-        with Released.told(desk.close):
+        with Released.told(desk.close, lambda: desk.is_used):
             _desks[token] = desk
             secede()
             try:
@@ -92,6 +92,7 @@ class Desk:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._ear, selectors.EVENT_READ, None)
         self._open = True
+        self._n_visitors = 0
 
     def accept(self, sock: socket.socket) -> None:
         """Serve one more connection; from any thread."""
@@ -107,6 +108,11 @@ class Desk:
         with suppress(OSError):  # it has ended by itself
             self._bell.send(b"!")
 
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody is connected; for any thread."""
+        return self._n_visitors > 0
+
     def run(self) -> None:
         """Serve until closed."""
         try:
@@ -120,6 +126,7 @@ class Desk:
                 busy = {visitor for visitor in ready - {None} | busy if self._attend(visitor)}
         finally:
             self._welcome()
+            self._n_visitors = 0
             for key in list(self._selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
             self._selector.close()
@@ -136,6 +143,7 @@ class Desk:
                 continue
             try:
                 self._selector.register(sock, selectors.EVENT_READ, Visitor(sock, self._crew))
+                self._n_visitors += 1
             except Exception:  # no room for one more, or it has gone again
                 logger.exception("A connection cannot be served")
                 sock.close()
@@ -148,6 +156,7 @@ class Desk:
         except BaseException as reason:
             if not isinstance(reason, Closed):
                 logger.exception("A connection is ended")
+            self._n_visitors -= 1
             self._selector.unregister(visitor.sock)
             visitor.sock.close()
             return False

@@ -56,8 +56,9 @@ class Serving:
         error: BaseException = await task.exception()
         return error
 
-    def release(self, role: int | None = None) -> None:
-        """End the task of a role, or of all roles."""
-        mine = None if role is None else f"{self._uid}-{role}-"
-        for token in [t for t in self._tasks if mine is None or t.startswith(mine)]:
-            self._tasks.pop(token).release()
+    def release(self, role: int | None = None, epoch: int | None = None) -> None:
+        """End the task of a role's shard, by the epoch in the shard's key, or end all."""
+        mine = list(self._tasks) if role is None else [f"{self._uid}-{role}-{epoch}"]
+        for token in mine:
+            if token in self._tasks:
+                self._tasks.pop(token).release()
