@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from dask_gradcode.cluster.placement.estimate import Estimate, estimate
     from dask_gradcode.cluster.placement.place import place
     from dask_gradcode.cluster.placement.placement import Placement
+    from dask_gradcode.cluster.placement.placing import Placing
 
-__all__ = ["ClusterObjective", "Estimate", "Placement", "estimate", "inject", "place"]
+__all__ = ["ClusterObjective", "Estimate", "Placement", "Placing", "estimate", "inject", "place"]
 
 __getattr__, __dir__ = deferred(
     __name__,
@@ -24,6 +25,7 @@ __getattr__, __dir__ = deferred(
         "ClusterObjective": "dask_gradcode.cluster.objective",
         "Estimate": "dask_gradcode.cluster.placement.estimate",
         "Placement": "dask_gradcode.cluster.placement.placement",
+        "Placing": "dask_gradcode.cluster.placement.placing",
         "estimate": "dask_gradcode.cluster.placement.estimate",
         "inject": "dask_gradcode.cluster.faults",
         "place": "dask_gradcode.cluster.placement.place",
