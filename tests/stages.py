@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 
-from dask_gradcode.cluster.client import liveness, whereabouts
+from dask_gradcode.cluster.client import departures, liveness, whereabouts
 from dask_gradcode.cluster.client.departures import TOPIC
 from dask_gradcode.cluster.client.mailbox import Letter, Vanished
 from dask_gradcode.cluster.data.shard import build_shard, copy_shard
@@ -114,7 +114,11 @@ class Stage:
     def clocks(self) -> Iterator[None]:
         """Have others see this clock."""
         patch = mock.patch.object
-        with patch(liveness, "time", self), patch(whereabouts, "time", self):
+        with (
+            patch(liveness, "time", self),
+            patch(whereabouts, "time", self),
+            patch(departures, "time", self),
+        ):
             yield
 
     def monotonic(self) -> float:

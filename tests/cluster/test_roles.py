@@ -257,6 +257,107 @@ def test_nothing_is_begun_after_a_restart(begun: Callable[..., Play]) -> None:
         play.roles.check_restart()
 
 
+class Attached:
+    """Stands for a fit that is attached to shards."""
+
+    def __init__(self, play: Play) -> None:
+        self.held = [shard.key for shard in play.roles.shards.values()]
+        play.roles.use(self)
+
+
+@pytest.mark.parametrize("n_spares", [0, 1])
+def test_who_is_announced_to_leave_is_left_before(
+    begun: Callable[..., Play], n_spares: int
+) -> None:
+    play = begun(FractionalRepetition(4, 1), n_spares)
+    play.stage.drain("tcp://1", 120.0)
+    assert play.roles.leaving == {0: "tcp://1: it leaves within 120 s"}
+    version = play.roles.version
+    play.stage.go_on(STEP)
+    play.roles.tend()
+    goes_to = play.roles.moving[0]
+    assert goes_to in ({"tcp://5"} if n_spares else {"tcp://3", "tcp://4"})  # not beside its twin
+    assert (play.roles.addresses[0], play.roles.version) == ("tcp://1", version)
+    play.go_on(3.0)
+    assert play.roles.addresses[0] == goes_to
+    assert not play.roles.moving
+    assert not play.roles.recovered
+    play.stage.die("tcp://1")
+    play.go_on(3.0)
+    assert not play.roles.lost
+    check_release(play)
+
+
+def test_a_shard_is_kept_where_it_was_until_nobody_is_attached_to_it(
+    begun: Callable[..., Play],
+) -> None:
+    play = begun(Uncoded(2), 1)
+    key, fit, other = play.roles.shards[0].key, Attached(play), Attached(play)
+    play.stage.drain("tcp://1", 120.0)
+    play.stage.go_on(STEP)
+    for _ in range(20):
+        play.stage.go_on(STEP)
+        play.roles.tend()
+    assert play.roles.addresses[0] == "tcp://3"
+    fit.held.clear()
+    play.roles.tend()
+    assert play.roles.serves(key)
+    assert key in play.stage.tasks
+    del other
+    play.roles.tend()
+    play.stage.go_on(STEP)
+    assert not play.roles.serves(key)
+    assert key not in play.stage.tasks
+
+
+def test_one_that_has_been_retired_may_serve_those_who_are_attached(
+    begun: Callable[..., Play],
+) -> None:
+    play = begun(FractionalRepetition(4, 1))
+    key, fit = play.roles.shards[0].key, Attached(play)
+    play.stage.retire(play.stage.workers["tcp://1"])
+    play.roles.tend = lambda: None  # type: ignore[method-assign]  # nobody looks meanwhile
+    play.stage.go_on(5.0)
+    assert list(play.roles.lost) == [0]
+    assert play.roles.serves(key)
+    del play.roles.tend
+    play.go_on(3.0)  # at once: nobody comes in its place
+    assert play.roles.addresses[0] in ("tcp://3", "tcp://4")
+    assert play.roles.serves(key)
+    fit.held.clear()
+    play.roles.tend()
+    assert not play.roles.serves(key)
+
+
+def test_a_role_shares_a_worker_after_a_while_and_goes_to_one_who_joins(
+    begun: Callable[..., Play],
+) -> None:
+    play = begun(FractionalRepetition(4, 1))
+    play.stage.die("tcp://1")
+    play.go_on(9.0)
+    assert list(play.roles.lost) == [0]
+    play.go_on(4.0)
+    shared = play.roles.addresses[0]
+    assert shared in ("tcp://3", "tcp://4")
+    assert not play.roles.lost
+    newcomer = play.stage.join().address
+    play.go_on(5.0)
+    where = play.roles.addresses
+    assert len(set(where.values())) == 4
+    assert newcomer in where.values()
+    assert not play.roles.lost
+
+
+def test_who_is_still_there_after_twice_the_time_has_stayed(begun: Callable[..., Play]) -> None:
+    with dask.config.set({"gradcode.timeouts.share": "1h"}):
+        play = begun(Uncoded(1))
+        play.stage.drain("tcp://1", 10.0)
+        play.go_on(19.0)
+        assert list(play.roles.leaving) == [0]
+        play.go_on(2.0)
+        assert not play.roles.leaving
+
+
 WHAT = st.sampled_from(
     ["dies", "dies", "retires", "leaves", "freezes", "pauses", "fails", "forgets", "interrupt"]
 )
@@ -265,7 +366,7 @@ TOLDS = st.lists(st.floats(0.0, TOLD), min_size=1, max_size=2).map(tuple)
 FAULTS = st.builds(Fault, st.floats(0.0, 30.0), WHAT, st.integers(0, 20), LASTS, TOLDS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=300)
 @given(
     code=st.sampled_from(FEW),
     n_spares=st.integers(0, 2),

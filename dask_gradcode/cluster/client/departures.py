@@ -20,8 +20,8 @@ class Departures:
 
     Parameters
     ----------
-    now : callable
-        The clock.
+    now : callable, optional
+        The clock. None: the monotonic one.
 
     Examples
     --------
@@ -31,8 +31,8 @@ class Departures:
     {'tcp://10.0.0.7:4000': 'it leaves within 120 s'}
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], float] | None = None) -> None:
+        self._now = now or (lambda: time.monotonic())
         self._announced: dict[str, tuple[float, float]] = {}  # when, seconds
 
     def announce(self, notice: Any) -> None:
