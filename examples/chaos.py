@@ -348,7 +348,17 @@ def main() -> None:
 
 
 def started(n_workers: int) -> LocalCluster:
-    """Return a cluster whose workers were started a few at a time, as a machine can bear."""
+    """Return a cluster whose workers were started a few at a time, as a machine can bear.
+
+    They are forked from a process that has imported Dask already, and so are those that replace
+    them.
+    """
+    dask.config.set(
+        {
+            "distributed.worker.multiprocessing-method": "forkserver",
+            "distributed.worker.profile.enabled": False,
+        }
+    )
     cluster = LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0")
     with Client(cluster) as client:
         for n_started in range(4, n_workers + 4, 4):
