@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from dask_gradcode import CodedLogisticRegression, place
-from larger_than_memory import Killing
+from killing import Killing
 
 CATEGORIES = ["carrier", "origin", "destination", "aircraft", "month", "weekday", "hour"]
 NUMBERS = ["distance"]  # in 1000 km
