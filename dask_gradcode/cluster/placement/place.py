@@ -93,8 +93,9 @@ def place(
         worker's memory limit.
     keep : str or float, optional
         For how long (``"1 hour"``, or seconds) workers keep the files of blocks on disk when this
-        client has gone without closing the placement. The same call then takes them up again: see
-        the guide for what must be the same. None: files end with their client.
+        client has gone without closing the placement. The same call then takes them up again, if
+        source, cuts, columns, dtypes, code and version are the same (see the guide, *Memory or
+        disk*). None: files end with their client.
     verbose : int or "bar", default=0
         1 prints a line when a stage is done, and each second until then: chunks that are computed
         and checked, roles that are placed (on disk: pieces that are written), and how long the rest
