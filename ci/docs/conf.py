@@ -49,14 +49,14 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = project
-html_static_path = []
+html_static_path = [str(Path(__file__).parent / "static")]
+html_css_files = ["narrow.css"]
 html_show_sphinx = False
 # A page of the guide has nothing to list beside it, and its tables need the width.
 guide = Path(__file__).parents[2] / "examples" / "guide"
 html_sidebars = {page.stem: [] for page in guide.glob("*.md")}
 html_theme_options = {
-    # one row that names every page, the reference too
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 4,  # one row
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],
     "show_prev_next": False,
