@@ -3,6 +3,7 @@
     python examples/chaos.py --seed 1 --faults 5
     python examples/chaos.py --seed 0 1 2 3 4 5 6 7 8 9 --faults 5   # and a table of all
     python examples/chaos.py --code declustered --slow 0.1   # the others are slow, now and then
+    python examples/chaos.py --workers 32 --seed 0 1 --faults 25
 
 What happened in the rounds of a fit that was not survived is written to chaos-SEED.logs, for
 ``dask_gradcode.rounds.Round.replay``.
@@ -47,11 +48,13 @@ from dask_gradcode.stragglers import Slowdown
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
 SIGNALS = {"kill": signal.SIGKILL, "segfault": signal.SIGSEGV, "freeze": signal.SIGSTOP}
-CODES: dict[str, GradientCode] = {
-    "fractional": FractionalRepetition(4, 1),
-    "cyclic": CyclicRepetition(4, 2),
-    "declustered": DeclusteredRepetition(4, 1),
+N_WORKERS = 4
+MAKE: dict[str, Callable[[int], GradientCode]] = {
+    "fractional": lambda n_workers: FractionalRepetition(n_workers, 1),
+    "cyclic": lambda n_workers: CyclicRepetition(n_workers, 2),
+    "declustered": lambda n_workers: DeclusteredRepetition(n_workers, 1),
 }
+CODES = {name: make(N_WORKERS) for name, make in MAKE.items()}
 BOUND = 280.0
 """Seconds after which a role that has not been placed again counts as lost."""
 
@@ -297,7 +300,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more")
     parser.add_argument("--faults", type=int, default=5, metavar="M", help="for each seed")
-    parser.add_argument("--code", choices=CODES, default="fractional")
+    parser.add_argument("--code", choices=MAKE, default="fractional")
+    parser.add_argument("--workers", type=int, default=N_WORKERS, metavar="N")
     parser.add_argument(
         "--slow",
         type=float,
@@ -312,14 +316,12 @@ def main() -> None:
     dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
 
     X, y = data_set()
-    code = CODES[options.code]
+    code = MAKE[options.code](options.workers)
     print(f"{X.shape[0]:,} rows x {X.shape[1]} features, {code}, transport={options.transport!r}")
     rows = []
     for seed in options.seed:
         with (
-            LocalCluster(
-                n_workers=code.n_workers, threads_per_worker=1, dashboard_address=":0"
-            ) as cluster,
+            started(code.n_workers) as cluster,
             Client(cluster) as client,
             place(X, y, code=code) as data,
             slowed(client, options.slow, seed),
@@ -343,6 +345,26 @@ def main() -> None:
     tried, survived, lost = (sum(row[i] for row in rows) for i in (1, 2, 3))
     worst = max(row[4] for row in rows)
     print(f"| all | {tried} | {survived} | {lost} | {worst:.1e} |")
+
+
+def started(n_workers: int) -> LocalCluster:
+    """Return a cluster whose workers were started a few at a time, as a machine can bear.
+
+    They are forked from a process that has imported Dask already, and so are those that replace
+    them.
+    """
+    dask.config.set(
+        {
+            "distributed.worker.multiprocessing-method": "forkserver",
+            "distributed.worker.profile.enabled": False,
+        }
+    )
+    cluster = LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0")
+    with Client(cluster) as client:
+        for n_started in range(4, n_workers + 4, 4):
+            cluster.scale(min(n_started, n_workers))
+            client.wait_for_workers(min(n_started, n_workers))
+    return cluster
 
 
 def slowed(client: Client, probability: float, seed: int) -> AbstractContextManager[object]:

@@ -7,47 +7,26 @@
 The chunks are computed on the workers, one by one, and written to their disks (storage="disk"). The
 same model is fitted twice: undisturbed, and while a worker is killed (SIGKILL) on the way. What
 each worker process needs of memory is watched from outside.
+
+What trains is imported in functions: the workers of a LocalCluster import this file as it begins,
+and would hold scikit-learn, pandas and all else for nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import threading
 from itertools import pairwise
 from typing import Any
 
-import dask
-import dask.array as da
 import numpy as np
 import psutil
 from dask.utils import format_bytes, parse_bytes
 from distributed import Client, LocalCluster
 
-from dask_gradcode import CodedLogisticRegression, estimate, place
-from dask_gradcode.optimizers import LBFGS
-
 N_FEATURES = 200
 CHUNK = 2**23  # bytes
-
-
-class Killing(LBFGS):
-    """L-BFGS that kills a process after its third iteration."""
-
-    pid: int
-
-    def minimize(self, objective: Any, w0: Any, **options: Any) -> Any:
-        n_rounds = 0
-
-        def watched(w: Any) -> Any:
-            nonlocal n_rounds
-            n_rounds += 1
-            if n_rounds == 4:
-                os.kill(self.pid, signal.SIGKILL)
-            return objective(w)
-
-        return super().minimize(watched, w0, **options)
 
 
 class Watch:
@@ -76,6 +55,8 @@ class Watch:
 
 def rows(nbytes: int) -> tuple[Any, Any]:
     """Return lazy rows of so many bytes, and labels."""
+    import dask.array as da
+    from dask import delayed
 
     def make(start: int, stop: int) -> Any:
         return np.random.default_rng(start).standard_normal((stop - start, N_FEATURES))
@@ -83,7 +64,7 @@ def rows(nbytes: int) -> tuple[Any, Any]:
     n_rows, n_chunks = nbytes // (8 * N_FEATURES), max(1, nbytes // CHUNK)
     ends = [n_rows * i // n_chunks for i in range(n_chunks + 1)]
     chunks = [
-        da.from_delayed(dask.delayed(make)(a, b), (b - a, N_FEATURES), dtype=float)
+        da.from_delayed(delayed(make)(a, b), (b - a, N_FEATURES), dtype=float)
         for a, b in pairwise(ends)
     ]
     X = da.concatenate(chunks)
@@ -91,6 +72,9 @@ def rows(nbytes: int) -> tuple[Any, Any]:
 
 
 def main() -> None:
+    from dask_gradcode import CodedLogisticRegression, estimate, place
+    from killing import Killing
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=float, default=3.0, help="the data in memory limits")
     parser.add_argument("--limit", type=parse_bytes, default="512 MiB", help="of each worker")

@@ -29,8 +29,9 @@ class Fault:
     """What happens to a worker; ``told`` is how much later a death is, perhaps twice.
 
     Another one comes ``lasts`` after a death. Who is being retired begins no task, and is gone 3 s
-    later; who leaves is gone 20 s after that has been announced. Who fails raises when it builds a shard; what one has
-    that forgets is gone when it is fetched. An interrupt is Ctrl-C in the ``which``th next call.
+    later; who leaves is gone 20 s after that has been announced. Who fails raises when it builds a
+    shard; what one has that forgets is gone when it is fetched. An interrupt is Ctrl-C in the
+    ``which``th next call.
     """
 
     at: float

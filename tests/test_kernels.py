@@ -287,7 +287,7 @@ def test_the_pass_stops_at_once_when_told(stop_at: int) -> None:
     [
         (np.zeros((3, CHUNK_VALUES // 2)), 1, 2),
         (np.zeros((3, 2 * CHUNK_VALUES)), 1, 1),  # a row is the least
-        (csr_array(np.tile([0.0, 1.0], (3, CHUNK_VALUES // 8))), 1, 8),
+        (csr_array(np.tile([0.0, 1.0], (3, CHUNK_VALUES // 8))), 1, 16),
         (csr_array((3, CHUNK_VALUES)), 1, CHUNK_ROWS),  # nothing stored: the loss's own work counts
         (np.zeros((3, 4)), 16, 2**13 // 16),  # 64 KiB of predictors
         (np.zeros((3, 4)), 10_000, 1),

@@ -1,7 +1,11 @@
 """How Sphinx builds the pages of `examples/guide/` and the reference from the docstrings."""
 
+import re
 from importlib.metadata import version as installed
 from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.nodes import make_refnode
 
 project = "dask-gradcode"
 author = "The dask_gradcode developers"
@@ -61,3 +65,31 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+
+def link_names(app, doctree, page):
+    """Make links of our public names, which the guide spells in Markdown that reads anywhere."""
+    if "/" in page:  # the reference has roles of its own
+        return
+    known = app.env.domains["py"].objects
+    public = {}
+    for full, entry in known.items():
+        is_name = entry.objtype in ("class", "function", "data", "exception")
+        if is_name and not entry.aliased:
+            public.setdefault(full.split(".")[-1], []).append(full)
+    for literal in list(doctree.findall(nodes.literal)):
+        name = re.match(r"[\w.]+", literal.astext())
+        found = public.get(name[0].split(".")[-1], []) if name else []
+        full = [one for one in found if name[0] in (one, one.split(".")[-1])]
+        if len(full) != 1 or isinstance(literal.parent, nodes.reference):
+            continue
+        where = known[full[0]]
+        link = make_refnode(
+            app.builder, page, where.docname, where.node_id, literal.deepcopy(), full[0]
+        )
+        literal.replace_self(link)
+
+
+def setup(app):
+    """Have Sphinx call what is above."""
+    app.connect("doctree-resolved", link_names)

@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from dask_gradcode.cluster.placement.estimate import Estimate, estimate
     from dask_gradcode.cluster.placement.place import place
     from dask_gradcode.cluster.placement.placement import Placement
+    from dask_gradcode.cluster.placement.placing import Placing
 
-__all__ = ["ClusterObjective", "Estimate", "Placement", "drain", "estimate", "inject", "place"]
+__all__ = [
+    "ClusterObjective",
+    "Estimate",
+    "Placement",
+    "Placing",
+    "drain",
+    "estimate",
+    "inject",
+    "place",
+]
 
 __getattr__, __dir__ = deferred(
     __name__,
@@ -25,6 +35,7 @@ __getattr__, __dir__ = deferred(
         "ClusterObjective": "dask_gradcode.cluster.objective",
         "Estimate": "dask_gradcode.cluster.placement.estimate",
         "Placement": "dask_gradcode.cluster.placement.placement",
+        "Placing": "dask_gradcode.cluster.placement.placing",
         "drain": "dask_gradcode.cluster.draining",
         "estimate": "dask_gradcode.cluster.placement.estimate",
         "inject": "dask_gradcode.cluster.faults",

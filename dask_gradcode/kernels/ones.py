@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from dask_gradcode.typing import Vector
 
-__all__ = ["are_ones", "is_one_for_all", "one_for_all", "ones_at", "spelt_out"]
+__all__ = ["are_ones", "folded", "is_one_for_all", "one_for_all", "spelt_out", "unfolded"]
 
 _ones = np.ones(0)  # as many as a chunk has needed; all chunks share them
 
@@ -32,13 +32,43 @@ def one_for_all(X: Any) -> Any:
     """
     if X.nnz < 2 or not are_ones(X.data):
         return X
-    return ones_at(X.indices, X.indptr, X.shape, X.dtype)
+    return _ones_at(X.indices, X.indptr, X.shape, X.dtype)
 
 
-def ones_at(indices: Any, indptr: Any, shape: tuple[int, int], dtype: Any) -> csr_array:
+def _ones_at(indices: Any, indptr: Any, shape: tuple[int, int], dtype: Any) -> csr_array:
     """Return CSR rows of that structure whose stored values are all one."""
     values = np.broadcast_to(np.ones(1, dtype), indices.shape)
     return csr_array((values, indices, indptr), shape=shape)
+
+
+class _Folded(NamedTuple):
+    """CSR rows whose stored values are all one, on their way to elsewhere."""
+
+    indices: Any
+    indptr: Any
+    shape: tuple[int, int]
+    dtype: Any
+
+
+def folded(X: Any) -> Any:
+    """Return what is to be pickled of rows: of values that one number stands for, that they are.
+
+    Pickle writes an array that is broadcast item by item. All else is returned as it is.
+
+    Examples
+    --------
+    >>> X = one_for_all(csr_array(np.eye(4)))
+    >>> unfolded(folded(X)).data.strides
+    (0,)
+    """
+    if isinstance(X, csr_array) and is_one_for_all(X.data):
+        return _Folded(X.indices, X.indptr, X.shape, X.dtype)
+    return X
+
+
+def unfolded(found: Any) -> Any:
+    """Return the rows again of which :func:`folded` has made something else, or what came."""
+    return _ones_at(*found) if isinstance(found, _Folded) else found
 
 
 def are_ones(values: Any) -> bool:

@@ -14,8 +14,8 @@ from dask_gradcode.typing import Matrix, Rows, Vector
 __all__ = ["CHUNK_VALUES", "DenseRows", "SparseRows", "chunk_rows", "is_sparse", "pass_values"]
 
 CHUNK_VALUES = 2**18
-"""Stored values of the features between two looks at ``should_stop``: under a millisecond's work,
-small enough for a cache, large enough that the calls of a chunk cost nothing beside it."""
+"""Dense values of the features between two looks at ``should_stop``, half as many as sparse ones:
+under a millisecond's work, small enough for a cache, and large enough for the calls of a chunk."""
 
 _VALUES_OF_POINTWISE = 8  # a loss has about so many temporaries for each row and output
 
@@ -25,7 +25,7 @@ system, so that each costs as much to get as to compute."""
 
 
 def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
-    """Return how many rows make a chunk of :data:`CHUNK_VALUES`, or less of few columns.
+    """Return how many rows make a chunk: those of :data:`CHUNK_VALUES`, or fewer of few columns.
 
     Parameters
     ----------
@@ -38,7 +38,9 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     >>> chunk_rows(np.zeros((5, 256))), chunk_rows(csr_array((5, 1_000_000)))
     (1024, 8192)
     """
-    rows: int = CHUNK_VALUES * X.shape[0] // max(pass_values(X, n_outputs), 1)
+    # Sparse values are looked up all over the coefficients: it is those that a cache should hold.
+    n_values = 2 * CHUNK_VALUES if is_sparse(X) else CHUNK_VALUES
+    rows: int = n_values * X.shape[0] // max(pass_values(X, n_outputs), 1)
     return max(min(rows, _MOST_PREDICTORS // n_outputs), 1)
 
 

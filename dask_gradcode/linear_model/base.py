@@ -26,12 +26,13 @@ from dask_gradcode.linear_model.inputs import Sum, TakesAnyInput
 from dask_gradcode.linear_model.parameters import CodingParameters
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
-from dask_gradcode.linear_model.report import advice, check_verbose, complaint, reporter
+from dask_gradcode.linear_model.report import advice, complaint, reporter
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution
 from dask_gradcode.rounds import UntilExact, WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Vector
+from dask_gradcode.verbose import check_verbose
 from dask_gradcode.work import as_work, of_order
 
 __all__ = ["CodedEstimator"]

@@ -79,7 +79,8 @@ _PROGRESS = """\
     verbose : int or "bar", default=0
         1 prints a line per iteration: value, gradient, seconds, workers used, late, lost and not
         placed yet.
-        ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). From scikit-learn
+        ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). Both say before
+        how far placing the data has come, as :func:`dask_gradcode.place` does. From scikit-learn
         1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other callbacks.
     checkpoint : str or path-like, default=None
         A directory, for this fit alone, where it saves how far it has come. If a fit like this one

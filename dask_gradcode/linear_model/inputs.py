@@ -223,6 +223,7 @@ class TakesAnyInput(BaseEstimator):
                     n_stragglers=self.n_stragglers,
                     n_workers=self.n_workers,
                     random_state=self._seed(),
+                    verbose=self.verbose,
                     client=self.client,
                     estimator=type(self).__name__,
                     check=self._checked_problem,

@@ -27,11 +27,11 @@ from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.folded import FoldedClassifier
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.parameters import SOLVERS
-from dask_gradcode.linear_model.report import check_verbose
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution, in_step
 from dask_gradcode.rounds import UntilExact
 from dask_gradcode.typing import Objective, Vector
+from dask_gradcode.verbose import check_verbose
 from dask_gradcode.work.fold_loss import SCORES
 
 __all__ = ["CodedLogisticRegressionCV"]

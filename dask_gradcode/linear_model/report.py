@@ -12,26 +12,11 @@ from dask_gradcode.history import History, moves
 from dask_gradcode.html import ranges
 from dask_gradcode.optimizers import Callback, Solution
 from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.verbose import bar, say
 
-__all__ = ["advice", "check_verbose", "complaint", "reporter"]
+__all__ = ["advice", "complaint", "reporter"]
 
 _NAMED = 8  # workers of a kind; more are counted
-
-
-def check_verbose(verbose: Any) -> None:
-    """Raise ImportError if what ``verbose`` asks for needs a package that is not installed."""
-    if verbose != "bar":
-        return
-    try:
-        from rich import get_console
-
-        if get_console().is_jupyter:
-            import ipywidgets  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "verbose='bar' needs rich, and ipywidgets in a notebook: pip install "
-            "'dask-gradcode[progress]'. verbose=1 prints lines instead."
-        ) from error
 
 
 @contextmanager
@@ -55,11 +40,10 @@ def reporter(verbose: Any, name: str, history: History, max_iter: int) -> Iterat
     elif verbose:
         line = _Line(history)
 
-        def say(n_iter: int, w: Vector, seen: Evaluation) -> None:
-            # at once also where output is a file, which is where one looks for a hanging fit
-            print(f"[{name}] iteration {n_iter}: {line(seen)}", flush=True)
+        def tell(n_iter: int, w: Vector, seen: Evaluation) -> None:
+            say(name, f"iteration {n_iter}: {line(seen)}")
 
-        yield say
+        yield tell
     else:
         yield None
 
@@ -117,17 +101,7 @@ def _who(workers: Sequence[int]) -> str:
 @contextmanager
 def _bar(history: History, max_iter: int) -> Iterator[Callback]:
     """Lend a callback that draws a bar in a terminal or a notebook."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=8),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[line]}", markup=False),
-    ]
-    with Progress(*columns) as progress:
-        task = progress.add_task("iteration", total=max_iter, line="")
+    with bar("iteration", max_iter) as drawn:
 
         def draw(n_iter: int, w: Vector, seen: Evaluation) -> None:
             # 80 characters in all; the time is on the left, and who is late is in the history
@@ -138,14 +112,10 @@ def _bar(history: History, max_iter: int) -> Iterator[Callback]:
                 "not placed": len(record.unplaced),
             }
             missing = "".join(f", {n} {what}" for what, n in counts.items() if n)
-            line = f"value {record.value:.6g}, |g| {record.grad_norm:.1e}{missing}"
-            progress.update(task, completed=n_iter, line=line)
+            drawn.draw(n_iter, f"value {record.value:.6g}, |g| {record.grad_norm:.1e}{missing}")
 
         yield draw
-        # It may have converged long before: what is done is all that there was to do. In a notebook
-        # rich does not draw once more by itself.
-        done = int(progress.tasks[0].completed)
-        progress.update(task, total=max(done, 1), completed=max(done, 1), refresh=True)
+        drawn.fill()  # it may have converged long before
 
 
 def complaint(solution: Solution, left: float, estimator: Any, otherwise: str) -> str:

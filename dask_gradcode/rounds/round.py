@@ -204,11 +204,11 @@ class Round:
         for order in orders:
             match order:
                 case Ask(role, messages):
-                    self.state.ask(role, messages)
+                    self.state.ledger.ask(role, messages)
                 case Yield(role):
-                    self.state.tell(role)
+                    self.state.ledger.tell(role)
                 case Drop(role, messages):
-                    self.state.drop(role, messages)
+                    self.state.ledger.drop(role, messages)
         return orders
 
     def _take_note(self, event: Event | None, now: float) -> None:
@@ -229,7 +229,7 @@ class Round:
         """Say whether an event is no answer to another round, and no second copy of one."""
         match event:
             case Arrived(number, role, message):
-                return number == self.number and not self.state.has_answered(role, message)
+                return number == self.number and not self.state.ledger.has_answered(role, message)
             case Failed(number) | Yielded(number):
                 return number == self.number
         return True

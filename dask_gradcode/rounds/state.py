@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,6 +10,7 @@ from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.codes.forest import above, below
 from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced, Yielded
+from dask_gradcode.rounds.ledger import Ledger
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
@@ -30,6 +30,8 @@ class State:
     ----------
     started : float
         When the round began, in seconds on the caller's clock.
+    ledger : Ledger
+        What each role owes.
     asked : dict of int to set of int
         What each role has been asked for and may still answer, or has answered.
     answers : list of Answer
@@ -52,6 +54,8 @@ class State:
         Roles that had never been placed and can answer.
     hurried : set of int
         Roles that have been told to yield.
+    n_changes : int
+        How often it has changed who can be asked.
     n_complete : int
         How many roles have sent all that they compute unasked, and nothing that cannot be right.
     decodable : bool
@@ -71,7 +75,8 @@ class State:
         n_messages = len(code.messages)
         self.code = code
         self.started = 0.0
-        self.asked: dict[int, set[int]] = {}
+        self.ledger = Ledger()
+        self.asked, self.hurried = self.ledger.asked, self.ledger.hurried
         self.answers: list[Answer] = []
         self.arrived: Mask = np.zeros(n_messages, dtype=bool)
         self.pending: Mask = np.ones(n_messages, dtype=bool)
@@ -81,14 +86,12 @@ class State:
         self.unplaced: set[int] = set()
         self.restored: set[int] = set()
         self.placed: set[int] = set()
-        self.hurried: set[int] = set()
+        self.n_changes = 0
         self.n_complete = 0
         self.decodable = False
         self._decoder = code.decoder()
-        self._answered: dict[int, set[int]] = {}  # messages, by role
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
-        self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
         # who may still send a message, where that is not everybody who holds its blocks
         self._able: dict[int, set[int]] = {}
 
@@ -112,12 +115,12 @@ class State:
 
     def owed(self, role: int) -> set[int]:
         """Return what a role has been asked for and has not answered."""
-        return self.asked.get(role, set()) - self._answered.get(role, set())
+        return self.ledger.owed(role)
 
     @property
     def yielding(self) -> set[int]:
         """The roles that have been told to yield and have not answered that."""
-        return {role for role, told in self._told.items() if told}
+        return self.ledger.yielding
 
     def unanswered(self, seconds: float) -> tuple[int, ...]:
         """Return who had not answered in full, or at all, so long after the start, ascending."""
@@ -177,36 +180,11 @@ class State:
 
     # ---- for the round alone
 
-    def ask(self, role: int, messages: tuple[int, ...]) -> None:
-        """Note that a role has been asked for messages."""
-        self.asked.setdefault(role, set()).update(messages)
-
-    def tell(self, role: int) -> None:
-        """Note that a role has been told to yield: what it is asked for later, it does not."""
-        self.hurried.add(role)
-        self._told.setdefault(role, deque()).append(self.owed(role))
-
-    def cut(self, role: int, running: int | None) -> None:
-        """Note that a role has given up what it was told to, but what it is computing."""
-        told = self._told.get(role)
-        if told:
-            self.drop(role, told.popleft())
-            self.ask(role, () if running is None else (running,))
-
-    def drop(self, role: int, messages: Iterable[int]) -> None:
-        """Note that nothing more is wanted of what a role owes of some messages."""
-        if role in self.asked:
-            self.asked[role] -= set(messages) - self._answered.get(role, set())
-
-    def has_answered(self, role: int, message: int) -> bool:
-        """Say whether a role has sent a message, which would then be a second copy."""
-        return message in self._answered.get(role, ())
-
     def receive(self, role: int, message: int, now: float) -> None:
         """Note that a message has come, whatever will be made of it."""
         if self.silent:
             self.hear(role)
-        self._answered.setdefault(role, set()).add(message)
+        self.ledger.answer(role, message)
         self.answers.append(Answer(role, message, now - self.started))
         self._withdraw(role, message)
 
@@ -216,7 +194,7 @@ class State:
             case Failed(_, role, message, error):
                 self.fail(role, message, error)
             case Yielded(_, role, running):
-                self.cut(role, running)
+                self.ledger.cut(role, running)
             case Lost(role, why):
                 self.lose(role, why)
             case Unplaced(role, why):
@@ -254,15 +232,16 @@ class State:
         for other in (*above(self.code, message), *below(self.code, message)):
             self._withdraw(role, other)
         self.errors[role] = error
+        self.n_changes += 1
 
     def lose(self, role: int, why: str) -> None:
         """Note that a role is gone, with all that it has not yet sent."""
         for message in self.code.messages_of[role]:
             self._withdraw(role, message)
-        self.asked.pop(role, None)
-        self._told.pop(role, None)
+        self.ledger.lose(role)
         self.lost[role] = why
         self.silent.pop(role, None)
+        self.n_changes += 1
 
     def disbelieve(self, role: int, why: str) -> None:
         """Note that a role has sent what cannot be right: what it owes may still be."""
@@ -271,6 +250,12 @@ class State:
             if message not in owed:
                 self._withdraw(role, message)
         self.lost[role] = why
+        self.n_changes += 1
+
+    def believe(self, role: int) -> None:
+        """Note that what a role has sent is taken for right after all."""
+        self.lost.pop(role, None)
+        self.n_changes += 1
 
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""
@@ -296,5 +281,5 @@ class State:
         for message in back & self._able.keys():
             self._able[message].add(role)
             self.pending[message] = True
-        for messages in (self.asked, self._answered):
-            messages.get(role, set()).difference_update(back)
+        self.ledger.renew(role, back)
+        self.n_changes += 1

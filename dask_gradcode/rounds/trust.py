@@ -88,7 +88,7 @@ class Answers:
         believed = {role for role, _ in self._aside}
         self.doubts = [doubt for doubt in self.doubts if not believed.issuperset(doubt.roles)]
         for role in believed:
-            self._state.lost.pop(role, None)
+            self._state.believe(role)
         for (role, message), payload in list(self._aside.items()):
             self._add(role, message, payload)
         return True

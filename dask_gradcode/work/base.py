@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from scipy.sparse import issparse
 
-from dask_gradcode.kernels import RowSource, is_one_for_all, ones_at
+from dask_gradcode.kernels import RowSource, folded, is_one_for_all, unfolded
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Rows, Vector
 
@@ -55,15 +55,10 @@ class Block:
         return sum(part.itemsize if is_one_for_all(part) else int(part.nbytes) for part in parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = vars(self).copy()
-        if issparse(self.X) and is_one_for_all(self.X.data):
-            state["X"] = _OneForAll(self.X.indices, self.X.indptr, self.X.shape, self.X.dtype)
-        return state
+        return {**vars(self), "X": folded(self.X)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state["X"], _OneForAll):
-            state = {**state, "X": ones_at(*state["X"])}
-        vars(self).update(state)
+        vars(self).update({**state, "X": unfolded(state["X"])})
 
     def loaded(self, run: slice | None = None) -> Block:
         """Return the block, or a run of its rows, in memory; it is itself if all of it is."""
@@ -71,15 +66,6 @@ class Block:
             return self
         rows, weight = run or slice(None), self.sample_weight
         return Block(self.X[rows], self.y[rows], None if weight is None else weight[rows])
-
-
-class _OneForAll(NamedTuple):
-    """CSR rows whose stored values are all one, on their way to elsewhere."""
-
-    indices: Any
-    indptr: Any
-    shape: tuple[int, int]
-    dtype: Any
 
 
 @runtime_checkable

@@ -102,10 +102,10 @@ class Experiment:
                     model, scale = self.heavy(plain)
                     run = self.run(client, data, scheme, s, model, "heavy tail")
                     yield self.row("tail", scheme, n, s, scale, run)
-        work = self.one_pass()
+        plain = self.one_pass()  # who has many workers has more data, too
         for n, s in SIMULATED:
             if n in self.options.sizes:
-                yield from self.simulated(n, s, work)
+                yield from self.simulated(n, s, plain)
 
     def auc(self) -> Iterator[dict[str, Any]]:
         """Measure how good the model is after how long, with the delays of ``tail``."""
@@ -122,9 +122,8 @@ class Experiment:
                     seconds = run.times[i + 1] - run.times[0]
                     yield last | {"auc": self.score(run.points[i]), "seconds": seconds}
 
-    def simulated(self, n: int, s: int, work: float) -> Iterator[dict[str, Any]]:
-        """Simulate the heavy tail; ``work`` is the time of one pass over the data."""
-        plain = work / n
+    def simulated(self, n: int, s: int, plain: float) -> Iterator[dict[str, Any]]:
+        """Simulate the heavy tail, where a plain round takes as long as given."""
         for scheme in SCHEMES:
             if not scheme.feasible(n, s):
                 continue
@@ -133,8 +132,8 @@ class Experiment:
                 scheme.code(n, s),
                 ParetoDelay(SHAPE, plain, seed=0),
                 wait=scheme.wait(n, s),
-                n_rounds=self.n_rounds * 10,
-                work=work,
+                n_rounds=self.n_rounds * 1000 // n,
+                work=plain * n,
             )
             seconds = history.columns["seconds"]
             yield {

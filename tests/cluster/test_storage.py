@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -15,7 +16,7 @@ from distributed import Client, LocalCluster
 
 from dask_gradcode import InsufficientWorkersError, estimate, place
 from dask_gradcode.cluster import Placement
-from dask_gradcode.cluster.data.disk import DiskFacts
+from dask_gradcode.cluster.data.disk import DiskFacts, kind_of
 from dask_gradcode.cluster.data.stored import StoredRows
 from dask_gradcode.cluster.placement.storage import best_storage, why_no_room
 from dask_gradcode.codes import FractionalRepetition, Uncoded
@@ -87,8 +88,67 @@ def test_a_disk_that_is_memory_is_said(two: LocalCluster) -> None:
             place(X, Y, code=Uncoded(2), client=client).close()
 
 
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_a_network_disk_is_said_with_what_to_set(
+    two: LocalCluster, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = os.path.realpath(tmp_path)
+    mounts = [SimpleNamespace(mountpoint=m, fstype=k) for m, k in (("/", "ext4"), (there, kind))]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: mounts)
+    with Client(two) as client:
+        place(X, Y, code=Uncoded(2), storage="disk", client=client).close()
+        for worker in two.workers.values():
+            worker.local_directory = there
+        text = rf"written to {there}, which is on a network disk \({kind}\).* --local-directory"
+        with (
+            pytest.warns(UserWarning, match=text),
+            place(X, Y, code=Uncoded(2), storage="disk", client=client) as data,
+        ):
+            assert is_on_disk(data)
+        limit(two, 250_000)
+        with (
+            pytest.warns(UserWarning, match=text),  # slow, but more than memory could take
+            place(X, Y, code=Uncoded(2), client=client) as data,
+        ):
+            assert is_on_disk(data)
+
+
+def test_a_disk_is_remote_by_its_kind_alone() -> None:
+    def is_remote(kind: str) -> bool:
+        return DiskFacts("/scratch", 7, 1, kind).is_remote
+
+    assert all(map(is_remote, ("nfs", "smb3", "lustre", "9p", "fuse", "fuse.s3fs", "ceph")))
+    assert not any(map(is_remote, ("ext4", "xfs", "overlay", "tmpfs", "fuseblk", "zfs", "")))
+
+
+def test_a_mount_over_another_hides_it() -> None:
+    assert kind_of("/a/b", [("/", "ext4"), ("/a", "nfs"), ("/a", "xfs")]) == "xfs"
+    assert kind_of("/a/b", [("/a/b/c", "nfs"), ("/ab", "nfs")]) == ""
+
+
+def test_values_that_are_all_one_take_no_room(two: LocalCluster) -> None:
+    ones = scipy.sparse.csr_array(np.kron(np.eye(2), np.ones((500, 20))))  # 20,000 stored
+    other = ones.copy()
+    other.data[-1] = 2.0
+    lazy = [
+        da.from_array(rows.toarray(), (100, 40)).map_blocks(scipy.sparse.csr_array, meta=ones[:0])
+        for rows in (ones, other)
+    ]
+    code, without = FractionalRepetition(2, 1), 20_000 * 4 + 1001 * 8
+    with Client(two) as client:
+        limit(two, 3 * without)  # twice the bytes without values is less, with values is more
+        for given, expected in ((ones, False), (lazy[0], False), (other, True), (lazy[1], True)):
+            with place(given, Y, code=code, client=client) as data:
+                assert is_on_disk(data) == expected
+                held = max(data.roles.nbytes.values()) - Y.size * 8
+            if given is not lazy[1]:  # an estimate takes all chunks for alike
+                found = estimate(given, Y, code=code, client=client)
+                assert (found.storage == "disk") == expected
+                assert found.held == pytest.approx(held, rel=0.05)
+
+
 def test_workers_of_one_host_share_its_disk() -> None:
-    disks = {name: DiskFacts("/scratch", 7, 1000 * 2**20, False, "") for name in "abc"}
+    disks = {name: DiskFacts("/scratch", 7, 1000 * 2**20, "ext4") for name in "abc"}
     hosts = {"a": "one", "b": "one", "c": "two"}
     assert why_no_room(disks, hosts, 500 * 2**20) == ""
     text = why_no_room(disks, hosts, 600 * 2**20)

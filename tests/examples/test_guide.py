@@ -61,6 +61,13 @@ def test_the_guides_code_keeps_what_every_code_promises(
     assert len(kept) >= 10
 
 
+def test_the_code_on_the_page_is_the_files() -> None:
+    page, file = (GUIDE / name for name in ("add_a_code.md", "group_repetition.py"))
+    shown = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(shown) == 3
+    assert [code for code in shown if code not in file.read_text()] == []
+
+
 def test_the_guides_code_refuses_more_stragglers_than_workers() -> None:
     with pytest.raises(ValueError, match=r"needs 0 <= n_stragglers < n_workers, got n_workers=2"):
         GROUPS.GroupRepetition(2, 2)

@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import sklearn.linear_model
 from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.svm import LinearSVC
+from sklearn.utils.fixes import parse_version
 
 from dask_gradcode import linear_model
+
+pytestmark = pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"),
+    reason="the page is about scikit-learn 1.9",
+)
 
 PAGE = Path(__file__).parents[2] / "examples" / "guide" / "twins.md"
 RNG = np.random.default_rng(0)

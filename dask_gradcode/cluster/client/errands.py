@@ -22,7 +22,11 @@ Begin = Callable[[Sequence[str] | None], Future[Any]]
 
 
 def collect_anywhere(
-    client: Client, errands: Mapping[Ticket, Begin], what: str, among: Collection[str]
+    client: Client,
+    errands: Mapping[Ticket, Begin],
+    what: str,
+    among: Collection[str],
+    tell: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[Ticket, tuple[int, Located[Any]]]:
     """Wait for tasks that any worker can run, and for no single worker.
 
@@ -44,6 +48,8 @@ def collect_anywhere(
         What the tasks do, for the texts of errors.
     among : collection of str
         The workers that were there when what has been prepared was begun.
+    tell : callable, optional
+        Is told how many have come, of how many, as they come.
 
     Returns
     -------
@@ -64,8 +70,10 @@ def collect_anywhere(
     try:
         search.begin(errands, frozenset(among))
         while search.waiting:
+            tell(len(search.results), len(errands))
             search.take()
             search.look()
+        tell(len(errands), len(errands))
     finally:
         search.close()
     return search.results

@@ -71,8 +71,7 @@ class Builder:
                 first: pieces(lengths[name], borders[first], borders[run.stop])
                 for first, run in self._runs.items()
             }
-            for name, chunks in source.futures.items()
-            if chunks  # there may be no sample weights
+            for name in source.n_chunks
         }
         self._lengths = lengths
         self._cuts: dict[tuple[str, Piece], Any] = {}  # tasks
@@ -99,6 +98,9 @@ class Builder:
             for piece in found[first]
         }
 
+    def _begun_chunks(self) -> set[tuple[str, int]]:
+        return {(name, chunk) for name, found in self._source.futures.items() for chunk in found}
+
     def overlap(self, role: int, name: str, chunk: int) -> int:
         """Return how many rows of a chunk a role's blocks have."""
         return sum(
@@ -110,6 +112,7 @@ class Builder:
 
     def from_source(self, role: int, address: str, epoch: int) -> Future[Any]:
         """Pin a role's shard to a worker, to which pieces of the source chunks go."""
+        self.compute(role)
         plan, parts = self._plan(role, lambda name, piece, run: self._piece(name, piece))
         return self._pin(build_shard, (plan, *parts), role, address, epoch)
 
@@ -165,6 +168,11 @@ class Builder:
         arguments = role, tuple(runs.values()), *parcels
         return self._pin(copy_shard, arguments, role, address, epoch)
 
+    @property
+    def written(self) -> tuple[int, int]:
+        """How many pieces have been written to disks, and how many there are to write."""
+        return 0, 0
+
     def compute(self, role: int) -> None:
         """Have a role's chunks computed that have been let go."""
         for name, chunk in sorted(self.chunks_of(role)):
@@ -182,7 +190,7 @@ class Builder:
             return []
         chunks = {chunk for role in roles for chunk in self.chunks_of(role)}
         found = [cut.key for (name, p), cut in self._cuts.items() if (name, p.chunk) in chunks]
-        for name, chunk in chunks:
+        for name, chunk in chunks & self._begun_chunks():
             found += [self._source.futures[name][chunk].key, *self._source.persisted(name, chunk)]
         return found
 
@@ -208,7 +216,7 @@ class Builder:
         begun: set[tuple[str, int]] = set()
         stuck: dict[int, tuple[str, str]] = {}
         for role in roles:
-            for name, chunk in sorted(self.chunks_of(role) - begun):
+            for name, chunk in sorted((self.chunks_of(role) - begun) & self._begun_chunks()):
                 key = self._source.futures[name][chunk].key
                 if holders.get(key) and not set(holders[key]) <= self._silent:
                     continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -14,9 +14,21 @@ from dask_gradcode.checks import as_rows
 from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.fingerprint import Moments, project
+from dask_gradcode.kernels import are_ones
 from dask_gradcode.targets import TargetFacts, describe_targets
 
-__all__ = ["Piece", "XFacts", "balance", "cut", "describe_X", "describe_y", "pieces", "runs"]
+__all__ = [
+    "Piece",
+    "XFacts",
+    "balance",
+    "cut",
+    "describe_X",
+    "describe_y",
+    "held_nbytes",
+    "nbytes_of",
+    "pieces",
+    "runs",
+]
 
 _PROFILE = 64  # parts of a chunk whose stored values are counted
 
@@ -25,9 +37,10 @@ _PROFILE = 64  # parts of a chunk whose stored values are counted
 class XFacts:
     """What a chunk of X holds; ``problem`` is an error if it cannot be used.
 
-    ``stored`` is how many values a sparse chunk stores up to each of ``cut(n_rows, ...)``'s rows:
-    enough to balance blocks, and small however many rows there are. By ``moments`` the rows are
-    known again.
+    ``nbytes`` are those that its rows take on a worker, ``of_ones`` those among them of stored
+    values that are all one, which need not be held. ``stored`` is how many values a sparse chunk
+    stores up to each of ``cut(n_rows, ...)``'s rows: enough to balance blocks, and small however
+    many rows there are. By ``moments`` the rows are known again.
     """
 
     n_rows: int
@@ -36,6 +49,7 @@ class XFacts:
     problem: Exception | None = None
     stored: tuple[int, ...] | None = None
     moments: Moments = field(default_factory=Moments)
+    of_ones: int = 0
 
     @property
     def n_values(self) -> int:
@@ -51,18 +65,14 @@ def describe_X(expected: Expected, chunk: Any, estimator: str) -> XFacts:
         numbers = project(checked)
         if not np.isfinite(numbers).all():  # as they are if all of X is: one pass, not two
             as_rows(checked, estimator, ensure_min_samples=0)
-        arrays = (
-            [checked.data, checked.indices, checked.indptr]
-            if scipy.sparse.issparse(checked)
-            else [checked]
-        )
         n_rows, n_features = checked.shape
         stored = None
         if scipy.sparse.issparse(checked):
             stored = tuple(checked.indptr[cut(n_rows, _PROFILE)].tolist())
-        nbytes = sum(array.nbytes for array in arrays)
+        nbytes, of_ones = nbytes_of(checked)
         moments = Moments.of(numbers)
-        return XFacts(n_rows, n_features, nbytes, stored=stored, moments=moments)
+        facts = XFacts(n_rows, n_features, nbytes, stored=stored, moments=moments)
+        return replace(facts, of_ones=of_ones)
     except (ValueError, TypeError) as error:
         return XFacts(0, 0, 0, problem=_plain(error))
 
@@ -73,6 +83,38 @@ def describe_y(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
         return describe_targets(y, sample_weight, estimator)
     except (ValueError, TypeError) as error:
         return TargetFacts(problem=_plain(error))
+
+
+def nbytes_of(X: Any) -> tuple[int, int]:
+    """Return the bytes that rows take on a worker, and those of them whose values are all one.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array of shape (n_rows, n_features)
+        Rows of any dtype: workers hold float32 and float64, and short indices.
+
+    Examples
+    --------
+    >>> nbytes_of(np.ones((10, 3))), nbytes_of(scipy.sparse.csr_array(np.eye(10)))
+    ((240, 0), (208, 80))
+    """
+    item = 4 if X.dtype == np.float32 else 8
+    if not scipy.sparse.issparse(X):
+        return X.size * item, 0
+    of_index = 4 if max(X.nnz, X.shape[1]) < 2**31 else 8
+    of_values = X.nnz * item
+    nbytes = of_values + X.nnz * of_index + (X.shape[0] + 1) * 8
+    return nbytes, of_values if are_ones(X.data) else 0
+
+
+def held_nbytes(chunks: Sequence[XFacts]) -> int:
+    """Return the bytes that all chunks take on workers.
+
+    Values that are all one are not held, unless others lie in the same rows of a role: that is
+    known once all are placed, so here they count as soon as there are others anywhere.
+    """
+    bare = all(chunk.of_ones or not chunk.n_values for chunk in chunks)
+    return sum(chunk.nbytes - (chunk.of_ones if bare else 0) for chunk in chunks)
 
 
 def _plain(error: ValueError | TypeError) -> Exception:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,14 @@ from distributed import get_worker
 from dask_gradcode.cluster.data.installed import NamedPlugin, installed
 from dask_gradcode.cluster.data.row_file import RowFile
 
-__all__ = ["DiskFacts", "file_of_task", "look_at_disk"]
+__all__ = ["DiskFacts", "file_of_task", "kind_of", "look_at_disk"]
+
+
+_REMOTE = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "9p", "virtiofs", "ceph"),
+    *("lustre", "beegfs", "gpfs", "pvfs2", "orangefs", "glusterfs", "panfs", "wekafs", "davfs"),
+}
+"""Kinds of file systems whose disks are those of other machines."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +38,31 @@ class DiskFacts:
         Distinguishes the disks of a host.
     free : int
         Bytes that can be written.
-    is_memory : bool
-        Whether it is no disk, but a part of the host's memory.
-    problem : str
+    kind : str
+        The file system's, as ``/proc/mounts`` has it (``"ext4"``); empty where that is not known.
+    problem : str, default=""
         Why nothing can be written there; empty if it can.
     """
 
     where: str
     device: int
     free: int
-    is_memory: bool
-    problem: str
+    kind: str
+    problem: str = ""
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it is no disk, but a part of the host's memory."""
+        return self.kind in ("tmpfs", "ramfs")
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether what is read there comes through the network, or through another process.
+
+        File systems of processes (FUSE) are mostly such: sshfs, s3fs, GlusterFS. Those of a block
+        device (``fuseblk``) are not.
+        """
+        return self.kind in _REMOTE or self.kind == "fuse" or self.kind.startswith("fuse.")
 
 
 def look_at_disk() -> DiskFacts:
@@ -51,14 +73,31 @@ def look_at_disk() -> DiskFacts:
             pass
         free, device = shutil.disk_usage(directory).free, os.stat(directory).st_dev
     except OSError as error:
-        return DiskFacts(directory, 0, 0, False, str(error.strerror))
-    mounted = {
-        disk.mountpoint: disk.fstype
-        for disk in psutil.disk_partitions(all=True)
-        if os.path.commonpath([disk.mountpoint, directory]) == disk.mountpoint
+        return DiskFacts(directory, 0, 0, "", str(error.strerror))
+    mounted = [(disk.mountpoint, disk.fstype) for disk in psutil.disk_partitions(all=True)]
+    return DiskFacts(directory, device, free, kind_of(directory, mounted))
+
+
+def kind_of(directory: str, mounted: Sequence[tuple[str, str]]) -> str:
+    """Return the kind of the file system that a directory is on.
+
+    Parameters
+    ----------
+    directory : str
+        Its real path.
+    mounted : sequence of tuple of str and str
+        Where each file system is mounted, and its kind, in the order in which they were: one over
+        another hides it.
+
+    Examples
+    --------
+    >>> kind_of("/data/me", [("/", "ext4"), ("/data", "nfs4"), ("/dat", "tmpfs")])
+    'nfs4'
+    """
+    found = {
+        where: kind for where, kind in mounted if os.path.commonpath([where, directory]) == where
     }
-    kind = mounted[max(mounted, key=len)] if mounted else ""
-    return DiskFacts(directory, device, free, kind in ("tmpfs", "ramfs"), "")
+    return found[max(found, key=len)] if found else ""
 
 
 def file_of_task(token: str) -> RowFile:

@@ -12,6 +12,7 @@ from distributed import Future
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.cuts import Piece, XFacts, cut
+from dask_gradcode.cluster.data.kept import take_up
 from dask_gradcode.cluster.data.storing import (
     build_stored,
     copy_stored,
@@ -55,22 +56,39 @@ class DiskBuilder(Builder):
     Parameters
     ----------
     *arguments
-        As for :class:`Builder`, then ``facts``, what each chunk of the features is, and ``where``,
-        the worker that holds each chunk, by array and index.
+        As for :class:`Builder`, then ``facts``, what each chunk of the features is, ``where``, the
+        worker that holds each chunk, by array and index, ``keep``, that workers keep shards when
+        their client has gone, or None, and ``kept``, by role the worker that keeps it already.
     """
 
     storage = "disk"
 
     def __init__(self, *arguments: Any) -> None:
-        *others, facts, where = arguments
+        *others, facts, where, keep, kept = arguments
         super().__init__(*others)
+        self._keep, self._kept = keep, dict(kept)
         self._facts: Sequence[XFacts] = facts
         self._where: dict[tuple[str, int], str] = dict(where)
         n_rows = sum(fact.n_rows for fact in facts)
-        self._row_nbytes = sum(fact.nbytes for fact in facts) / max(n_rows, 1)
+        self._written: dict[int, list[Future[Any]]] = {}  # by role
+        self._row_nbytes = sum(fact.nbytes - fact.of_ones for fact in facts) / max(n_rows, 1)
+
+    @property
+    def written(self) -> tuple[int, int]:
+        # the client is told of each task that ends: nobody is asked
+        states = [piece.status for pieces in self._written.values() for piece in pieces]
+        return states.count("finished"), len(states)
+
+    def release(self) -> None:
+        self._written.clear()
+        super().release()
 
     def from_source(self, role: int, address: str, epoch: int) -> Future[Any]:
+        if self._kept.pop(role, None) == address:
+            return self._pin(take_up, (self._keep, role), role, address, epoch)
+        self.compute(role)
         token, written = self._token(role, epoch), list[Future[Any]]()
+        self._written[role] = written
 
         def store(name: str, piece: Piece, run: Sequence[Piece]) -> Future[Any]:
             if name != "X":
@@ -82,7 +100,7 @@ class DiskBuilder(Builder):
             return written[-1]
 
         plan, parts = self._plan(role, store)
-        return self._pin(build_stored, (token, plan, *parts), role, address, epoch)
+        return self._pin(build_stored, (token, self._keep, plan, *parts), role, address, epoch)
 
     def _renew(self, name: str, chunk: int) -> None:
         self._where.pop((name, chunk), None)  # it will be where it is computed anew
@@ -113,6 +131,7 @@ class DiskBuilder(Builder):
         self, role: int, address: str, epoch: int, holders: Mapping[int, tuple[Any, str]]
     ) -> Future[Any]:
         token, written = self._token(role, epoch), list[Future[Any]]()
+        self._written[role] = written
         places: dict[int, list[int]] = {}
         for block, (shard, where) in holders.items():
             n_rows = self._borders[block + 1] - self._borders[block]
@@ -129,7 +148,9 @@ class DiskBuilder(Builder):
                 )
                 arguments = token, taken
                 written.append(self._write(store_some, arguments, role, address, epoch, written))
-        return self._pin(copy_stored, (token, role, places, *written), role, address, epoch)
+        return self._pin(
+            copy_stored, (token, self._keep, role, places, *written), role, address, epoch
+        )
 
     def _token(self, role: int, epoch: int) -> str:
         return f"{self._uid}-{role}-{epoch}"

@@ -75,7 +75,7 @@ class RowFile:
     def __init__(self, token: str, directory: str, worker: str) -> None:
         self._token, self._directory, self._worker = token, directory, worker
         self._lock, self._end = threading.Lock(), 0
-        self.spare: list[NDArray[np.uint8]] = []  # buffers to read into
+        self._spare: list[NDArray[np.uint8]] = []  # buffers to read into
         try:
             with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
                 self._fd = os.dup(file.fileno())
@@ -92,6 +92,17 @@ class RowFile:
     def fileno(self) -> int:
         """Return the descriptor of the file."""
         return self._fd
+
+    def lend_buffer(self) -> NDArray[np.uint8]:
+        """Return a buffer that nobody else reads into, perhaps an empty one; from any thread."""
+        try:
+            return self._spare.pop()
+        except IndexError:  # another thread may have taken the last one
+            return np.empty(0, dtype=np.uint8)
+
+    def take_back(self, buffer: NDArray[np.uint8]) -> None:
+        """Keep a buffer for the next who reads; from any thread."""
+        self._spare.append(buffer)
 
     def append(self, array: NDArray[Any]) -> Extent:
         """Write a C-ordered array of one dimension at the end; from any thread.
@@ -145,7 +156,7 @@ class _Absent(RowFile):
     """Stands for a file of another process: Dask may copy a shard to a worker, but not its rows."""
 
     def __init__(self, token: str, directory: str, worker: str) -> None:
-        self._token, self._directory, self._worker, self.spare = token, directory, worker, []
+        self._token, self._directory, self._worker, self._spare = token, directory, worker, []
 
     def read(self, extent: Extent, start: int, out: NDArray[Any]) -> None:
         raise RuntimeError(f"These rows are on the disk of {self._worker}, in {self._directory}.")

@@ -17,7 +17,7 @@ from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import compact
 from dask_gradcode.cluster.data.stacked import StackedRows
 from dask_gradcode.cluster.data.stored import StoredRows
-from dask_gradcode.kernels import is_one_for_all, one_blas_thread, one_for_all
+from dask_gradcode.kernels import folded, is_one_for_all, one_blas_thread, one_for_all, unfolded
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets
 from dask_gradcode.work import Block, Work
@@ -141,11 +141,21 @@ class Parcel:
 
     Dask receives the first array of a message in one buffer with what comes before it, mostly at an
     odd address, and all others in buffers of their own. Here the first one is a single byte: else
-    the rows would have to be copied before they can be computed with.
+    the rows would have to be copied before they can be computed with. Stored values that are all
+    one do not travel.
     """
 
     def __init__(self, content: Any) -> None:
-        self._first, self.content = np.zeros(1, dtype=np.uint8), content
+        is_sparse = scipy.sparse.issparse(content)
+        self._first = np.zeros(1, dtype=np.uint8)
+        self.content = one_for_all(content) if is_sparse else content
+
+    def __getstate__(self) -> Any:
+        return self._first, folded(self.content)
+
+    def __setstate__(self, state: Any) -> None:
+        self._first, content = state
+        self.content = unfolded(content)
 
 
 @sizeof.register(Parcel)  # type: ignore[untyped-decorator]

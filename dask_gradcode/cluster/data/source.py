@@ -49,9 +49,14 @@ class Source:
         unknown, all count the same. A wish only: Dask computes elsewhere if that worker is gone.
     on_disk : bool, default=False
         Whether chunks of X wait on the disks of their workers, as they are too many for memory.
+    groups : mapping of str to sequence of range, optional
+        Which chunks are taken together, as a source of the same arrays had them. The chunks of X
+        are then there already, elsewhere: none is begun until it is asked for.
 
     Attributes
     ----------
+    groups : dict of str to list of range
+        Which chunks of each array are taken together.
     futures : dict of str to dict of int to Future
         The chunks of ``"X"``, ``"y"`` and ``"sample_weight"`` by their index; none after release.
     """
@@ -65,6 +70,7 @@ class Source:
         n_chunks: int,
         home: Callable[[float], str | None],
         on_disk: bool = False,
+        groups: Mapping[str, Sequence[range]] | None = None,
     ) -> None:
         self._on_disk = on_disk
         self._client, self._uid = client, uuid.uuid4().hex[:12]
@@ -73,31 +79,46 @@ class Source:
         at = {name: [home(x) for x in _middles(array, n_chunks)] for name, array in arrays.items()}
         self._rows = {name: _rows(array, n_chunks) for name, array in arrays.items()}
         self._n_features = X.shape[1]
-        self._groups = {
-            name: group([_nbytes(array, n) for n in self._rows[name]], at[name], n_chunks)
+        self.groups = {
+            name: list(groups[name])
+            if groups is not None
+            else group([_nbytes(array, n) for n in self._rows[name]], at[name], n_chunks)
             if is_dask(X)
             else [range(i, i + 1) for i in range(len(at[name]))]
             for name, array in arrays.items()
         }
         self._recipes: dict[str, list[Any]]
         self.futures: dict[str, dict[int, Future[Any]]] = {name: {} for name in ARRAYS}
+        self._at = at
         if is_dask(X):
             self._recipes = self._delayed(arrays, at)
-            # all in one call: what two chunks have in common is computed once
-            found = iter(client.compute([part for name in arrays for part in self._recipes[name]]))
         else:
             self._recipes = {name: _cut(array, n_chunks) for name, array in arrays.items()}
-            found = iter(
-                self._send(name, part, worker)
-                for name in arrays
-                for part, worker in zip(self._recipes[name], at[name], strict=True)
-            )
-        for name in arrays:
+        self.begin([name for name in arrays if groups is None or name != "X"])
+
+    def begin(self, names: Sequence[str]) -> None:
+        """Have all chunks of some arrays computed, or sent.
+
+        In one call: what two chunks have in common is then computed once.
+        """
+        parts = [(name, part) for name in names for part in self._recipes[name]]
+        if all(isinstance(part, Delayed) for _, part in parts):
+            found = iter(self._client.compute([part for _, part in parts]))
+        else:
+            workers = (worker for name in names for worker in self._at[name])
+            sent = zip(parts, workers, strict=True)
+            found = iter(self._send(name, part, worker) for (name, part), worker in sent)
+        for name in names:
             self.futures[name] = {index: next(found) for index in range(len(self._recipes[name]))}
+
+    @property
+    def n_chunks(self) -> dict[str, int]:
+        """How many chunks each array has that there is, whether begun or not."""
+        return {name: len(recipes) for name, recipes in self._recipes.items()}
 
     def expected(self, name: str, index: int) -> Expected:
         """Return what an array says of one of its chunks, or of chunks that are taken together."""
-        chunks = self._groups[name][index]
+        chunks = self.groups[name][index]
         which = f"Chunk {chunks[0]}" if len(chunks) == 1 else f"Chunks {chunks[0]} to {chunks[-1]}"
         n_rows = sum(self._rows[name][chunk] for chunk in chunks)
         shape = (n_rows, *([self._n_features] if name == "X" else ()))
@@ -162,7 +183,7 @@ class Source:
         held = {key: task for key, task in merged.items() if isinstance(task, Future)}
         tasks, layer = held | ensure_dict(optimized), f"gradcode-source-{uuid.uuid4().hex}"
         wanted: dict[str, dict[Any, str | None]] = {name: {} for name in keys}
-        for name, groups in self._groups.items():
+        for name, groups in self.groups.items():
             for index, chunks in enumerate(groups):
                 key = keys[name][chunks[0]]
                 if len(chunks) > 1:

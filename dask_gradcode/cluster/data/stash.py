@@ -20,6 +20,7 @@ from distributed.protocol.serialize import (
 from dask_gradcode.cluster.data.disk import file_of_task
 from dask_gradcode.cluster.data.stored import StoredRows
 from dask_gradcode.cluster.data.written import write_rows
+from dask_gradcode.kernels import folded, one_for_all, unfolded
 
 __all__ = ["Stashed", "stash"]
 
@@ -50,7 +51,10 @@ def _sizeof(stashed: Stashed) -> int:
 def _serialize(stashed: Stashed, context: Any = None) -> Any:
     if context is None:  # Dask spills it, and this process reads it back
         return {"spilled": True}, [pickle.dumps(stashed.rows)]
-    header, frames = serialize(stashed.rows[:], on_error="raise")
+    rows = stashed.rows[:]
+    if scipy.sparse.issparse(rows):
+        rows = folded(one_for_all(rows))
+    header, frames = serialize(rows, on_error="raise")
     return {"rows": header}, frames
 
 
@@ -58,4 +62,4 @@ def _serialize(stashed: Stashed, context: Any = None) -> Any:
 def _deserialize(header: Any, frames: Any) -> Any:
     if "spilled" in header:
         return Stashed(pickle.loads(frames[0]))
-    return deserialize(header["rows"], frames)
+    return unfolded(deserialize(header["rows"], frames))

@@ -141,8 +141,7 @@ class StoredRows(RowSource):
 
     def read(self, chunks: Sequence[slice]) -> Iterator[Any]:
         """Yield the rows of each chunk, from one of two buffers; the other is filled meanwhile."""
-        spare = self.file.spare
-        buffers = [spare.pop() if spare else np.empty(0, dtype=np.uint8) for _ in chunks[:2]]
+        buffers = [self.file.lend_buffer() for _ in chunks[:2]]
         ahead = None
         try:
             for i, chunk in enumerate(chunks):
@@ -157,7 +156,8 @@ class StoredRows(RowSource):
         finally:
             if ahead is not None and not ahead.cancel():
                 ahead.exception()  # once it is known, nobody writes to the buffers
-            spare += buffers
+            for buffer in buffers:
+                self.file.take_back(buffer)
 
     def _fill(self, chunk: slice, buffer: NDArray[np.uint8]) -> tuple[Any, NDArray[np.uint8]]:
         """Read a chunk; return its rows, and the buffer that they are in."""

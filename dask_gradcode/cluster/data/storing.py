@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.columns import renumbered, worth_cutting
 from dask_gradcode.cluster.data.disk import file_of_task
+from dask_gradcode.cluster.data.kept import Keep, keep_shard
 from dask_gradcode.cluster.data.row_file import Extent, RowFile
 from dask_gradcode.cluster.data.shard import Parcel, Shard, ShardPlan, cut_rows
 from dask_gradcode.cluster.data.stash import Stashed
@@ -64,7 +65,9 @@ def store_some(token: str, parcel: Parcel, *, after: Any = None) -> Written:
     return replace(write_rows(file, block.X), y=file.append(block.y), sample_weight=weight)
 
 
-def build_stored(token: str, plan: ShardPlan, *pieces: Any, after: Any = None) -> Shard:
+def build_stored(
+    token: str, keep: Keep | None, plan: ShardPlan, *pieces: Any, after: Any = None
+) -> Any:
     """Put a role's blocks together from rows that have been written, and what comes with them."""
     file = file_of_task(token)
     written = {first: [pieces[place] for place in places] for first, places in plan.X.items()}
@@ -77,11 +80,17 @@ def build_stored(token: str, plan: ShardPlan, *pieces: Any, after: Any = None) -
         for index, (start, stop) in enumerate(pairwise(plan.borders[first]), first):
             some = None if weight is None else weight.between(start, stop)
             blocks[index] = Block(X.between(start, stop), y.between(start, stop), some)
-    return Shard(plan.role, blocks, columns, pieces[plan.X[first][0]].rows.n_columns)
+    shard = Shard(plan.role, blocks, columns, pieces[plan.X[first][0]].rows.n_columns)
+    return keep_shard(keep, shard)
 
 
 def copy_stored(
-    token: str, role: int, places: Mapping[int, Sequence[int]], *pieces: Written, after: Any = None
+    token: str,
+    keep: Keep | None,
+    role: int,
+    places: Mapping[int, Sequence[int]],
+    *pieces: Written,
+    after: Any = None,
 ) -> Shard:
     """Put a role's blocks together from rows that came from other roles, and have been written.
 
@@ -89,6 +98,8 @@ def copy_stored(
     ----------
     token : str
         Names the file.
+    keep : Keep or None
+        That the worker keeps the shard when its client has gone, if it does.
     role : int
         The role.
     places : mapping of int to sequence of int
@@ -107,7 +118,8 @@ def copy_stored(
         y = _column(file, [piece.y for piece in some])
         weight = _column(file, [piece.sample_weight for piece in some])
         blocks[index] = Block(_stacked(parts), y, weight)
-    return Shard(role, dict(sorted(blocks.items())), columns, pieces[0].rows.n_columns)
+    shard = Shard(role, dict(sorted(blocks.items())), columns, pieces[0].rows.n_columns)
+    return keep_shard(keep, shard)
 
 
 def _compacted(

@@ -26,6 +26,7 @@ def place_roles(
     code: GradientCode,
     roles: Roles,
     addresses: Sequence[str],
+    tell: Callable[[], object],
 ) -> None:
     """Place all roles; return once they are placed, or enough to decode and the rest is late.
 
@@ -39,6 +40,8 @@ def place_roles(
         Who plays them.
     addresses : sequence of str
         The worker of each role.
+    tell : callable
+        Says how far it has come; called now and then.
 
     Raises
     ------
@@ -56,6 +59,7 @@ def place_roles(
     began = looked = time.monotonic()
     roles.begin(addresses)
     while roles.lost:
+        tell()
         n_lost = len(roles.lost)
         for letter in roles.take(LOOK_EVERY):
             if letter.error is not None and not isinstance(letter.error, Vanished):
@@ -72,6 +76,7 @@ def place_roles(
         if roles.lost and late and _can_decode(code, roles.shards):
             logger.warning("Rounds begin without %s, who may join later", roles.lost)
             return
+    tell()
 
 
 def await_roles(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from dask_gradcode.cluster.data.cuts import XFacts
+from dask_gradcode.cluster.data.cuts import XFacts, nbytes_of
 from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.codes import DeclusteredRepetition, GradientCode, Size, make_code
 from dask_gradcode.codes.auto import AUTO, one_fewer, usual_stragglers
@@ -102,13 +102,11 @@ def likely_size(X: Any) -> Size | None:
 
 def likely_nbytes(X: Any) -> int | None:
     """Return the bytes of features, as workers hold them; None if they cannot be known yet."""
+    if not is_dask(X):
+        nbytes, of_ones = nbytes_of(X)
+        return nbytes - of_ones
     size = likely_size(X)
-    if size is None:
-        return None
-    n_bytes = 4 if X.dtype == np.float32 else 8
-    if size.n_values < size.n_rows * size.n_features:  # with the columns and the rows
-        return size.n_values * (n_bytes + 4) + size.n_rows * 8
-    return size.n_values * n_bytes
+    return None if size is None else size.n_values * (4 if X.dtype == np.float32 else 8)
 
 
 def size_of(chunks: Sequence[XFacts]) -> Size:

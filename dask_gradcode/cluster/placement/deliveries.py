@@ -89,7 +89,6 @@ class Deliveries:
         if holders is not None:
             shard = self._builder.from_replicas(role, address, epoch, holders)
         else:
-            self._builder.compute(role)
             shard = self._builder.from_source(role, address, epoch)
         if not look:
             self._mailbox.expect({(role, epoch): shard}, fetch=False)

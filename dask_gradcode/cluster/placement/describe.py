@@ -12,15 +12,21 @@ from distributed import Client, Future
 from dask_gradcode.cluster.client.errands import collect_anywhere
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.located import located
-from dask_gradcode.cluster.data.cuts import describe_X, describe_y
+from dask_gradcode.cluster.data.cuts import XFacts, describe_X, describe_y
 from dask_gradcode.cluster.data.forms import check_lengths
 from dask_gradcode.cluster.data.source import Source
+from dask_gradcode.cluster.placement.placing import Tell
 
 __all__ = ["describe"]
 
 
 def describe(
-    client: Client, source: Source, estimator: str, among: Sequence[str]
+    client: Client,
+    source: Source,
+    estimator: str,
+    among: Sequence[str],
+    tell: Tell,
+    known: Sequence[XFacts] = (),
 ) -> tuple[dict[str, list[Any]], dict[tuple[str, int], str]]:
     """Look at every chunk where it is, and raise for what cannot be used.
 
@@ -34,6 +40,10 @@ def describe(
         In whose name, for the texts of errors.
     among : sequence of str
         The workers that were there when the chunks were begun.
+    tell : callable
+        Is told how many chunks have been looked at, of how many.
+    known : sequence of XFacts, default=()
+        What the chunks of X are of which none has been begun: they are not looked at.
 
     Returns
     -------
@@ -49,7 +59,8 @@ def describe(
     for index in source.futures["y"]:
         names = ("y", "sample_weight")
         errands["y", index] = _Errand(client, source, names, index, describe_y, estimator)
-    answers = collect_anywhere(client, errands, "Checking the data", among)
+    told = partial(tell, "chunks checked")
+    answers = collect_anywhere(client, errands, "Checking the data", among, told)
     where: dict[tuple[str, int], str] = {}
     for ticket, (attempt, answer) in answers.items():
         errands[ticket].keep(attempt)
@@ -59,8 +70,11 @@ def describe(
         if problem is not None:
             which = source.expected(name, index).what
             raise type(problem)(f"{which} (on {answer.worker}): {problem}")
-    facts = {
-        name: [answers[name, index][1].value for index in range(len(source.futures[name]))]
+    facts: dict[str, list[Any]] = {
+        name: [
+            answers[name, index][1].value if (name, index) in answers else known[index]
+            for index in range(source.n_chunks[name])
+        ]
         for name in ("X", "y")
     }
     n_rows = sum(fact.n_rows for fact in facts["X"])

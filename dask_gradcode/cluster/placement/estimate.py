@@ -12,6 +12,7 @@ from distributed.deploy.cluster import Cluster
 
 from dask_gradcode.checks import as_rows
 from dask_gradcode.cluster.client.session import session
+from dask_gradcode.cluster.data.cuts import nbytes_of
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.cluster.placement.codes import choose_code, likely_nbytes, likely_size
@@ -35,8 +36,8 @@ class Estimate:
     storage : {"memory", "disk"}
         What ``storage="auto"`` would take.
     nbytes : int
-        Bytes of the features, as workers hold them; stored values that are all one, which are not
-        kept, are counted, too.
+        Bytes of the features, as workers hold them: without stored values that are all one, as
+        after one-hot encoding.
     held : int
         Bytes of its blocks that the worker with the most would hold.
     memory_limit : int
@@ -169,8 +170,8 @@ def _nbytes_of_alike(client: Client, X: Any) -> int:
 
     def measure(chunk: Any) -> tuple[int, int]:
         rows = as_rows(chunk, "estimate", ensure_min_samples=0)
-        arrays = [rows] if isinstance(rows, np.ndarray) else [rows.data, rows.indices, rows.indptr]
-        return rows.shape[0], sum(array.nbytes for array in arrays)
+        nbytes, of_ones = nbytes_of(rows)
+        return rows.shape[0], nbytes - of_ones
 
     first = client.submit(measure, client.compute(X.blocks[0]), pure=False)
     n_rows, nbytes = first.result()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -13,15 +12,10 @@ import numpy as np
 from distributed import Client, span
 from distributed.deploy.cluster import Cluster
 
-from dask_gradcode.cluster.client.config import seconds
-from dask_gradcode.cluster.client.mailbox import Mailbox
-from dask_gradcode.cluster.client.session import session, workers_of
-from dask_gradcode.cluster.client.whereabouts import Whereabouts
+from dask_gradcode.cluster.client.session import session
 from dask_gradcode.cluster.data.builder import Builder
-from dask_gradcode.cluster.data.cuts import XFacts, balance, runs
-from dask_gradcode.cluster.data.disk_builder import DiskBuilder
+from dask_gradcode.cluster.data.cuts import held_nbytes
 from dask_gradcode.cluster.data.forms import check_inputs
-from dask_gradcode.cluster.data.source import Source
 from dask_gradcode.cluster.placement.begin import place_roles
 from dask_gradcode.cluster.placement.codes import (
     advise,
@@ -32,14 +26,18 @@ from dask_gradcode.cluster.placement.codes import (
 )
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
-from dask_gradcode.cluster.placement.homes import anywhere, apart, homes, hosts_of, near, spread
+from dask_gradcode.cluster.placement.enough import await_workers, check_rows, ready_workers
+from dask_gradcode.cluster.placement.homes import apart, hosts_of, near
 from dask_gradcode.cluster.placement.imports import Imports
+from dask_gradcode.cluster.placement.keeping import Keeping, State
+from dask_gradcode.cluster.placement.making import builder_of, source_of
 from dask_gradcode.cluster.placement.placement import Placement
+from dask_gradcode.cluster.placement.placing import Placing, Tell, telling
+from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.cluster.placement.storage import check_storage, choose_storage
 from dask_gradcode.codes import GradientCode, Size
 from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments
-from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.targets import Targets
 
 __all__ = ["place", "place_data"]
@@ -57,6 +55,9 @@ def place(
     n_workers: int | None = None,
     random_state: int | None = None,
     storage: str = "auto",
+    keep: str | float | None = None,
+    verbose: int | str = 0,
+    callback: Callable[[Placing], object] | None = None,
     client: Client | Cluster | str | None = None,
 ) -> Placement:
     """Put the blocks of a data set on the workers once, for many fits.
@@ -90,6 +91,17 @@ def place(
         round reads them, with the same bits; of the data a worker then holds two chunks of rows a
         thread in memory. ``"auto"`` takes the disk where blocks would fill more than half of a
         worker's memory limit.
+    keep : str or float, optional
+        For how long (``"1 hour"``, or seconds) workers keep the files of blocks on disk when this
+        client has gone without closing the placement. The same call then takes them up again, if
+        source, cuts, columns, dtypes, code and version are the same (see the guide, *Memory or
+        disk*). None: files end with their client.
+    verbose : int or "bar", default=0
+        1 prints a line when a stage is done, and each second until then: chunks that are computed
+        and checked, roles that are placed (on disk: pieces that are written), and how long the rest
+        may take. ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich).
+    callback : callable, optional
+        Is called with a :class:`~dask_gradcode.cluster.Placing` after each step.
     client : distributed.Client, Dask cluster or str, optional
         A client, a cluster such as a ``LocalCluster`` or a scheduler's address. None: the current
         client, else a ``LocalCluster`` that lives until the placement is closed.
@@ -112,7 +124,7 @@ def place(
     -----
     UserWarning
         If the blocks of one worker would fill more than half of its memory limit and are not kept
-        on disk, or if its local directory is no disk but memory.
+        on disk, or if its local directory is no disk but memory, or a network disk.
 
     Examples
     --------
@@ -135,6 +147,9 @@ def place(
         n_workers=n_workers,
         random_state=random_state,
         storage=storage,
+        keep=keep,
+        verbose=verbose,
+        callback=callback,
         client=client,
         estimator="place",
     )
@@ -152,62 +167,76 @@ def place_data(
     client: Client | Cluster | str | None,
     estimator: str,
     storage: str = "auto",
-    check: Callable[[Targets, int], object] | None = None,
+    keep: str | float | None = None,
+    verbose: int | str = 0,
+    callback: Callable[[Placing], object] | None = None,
+    check: Callable[[Targets, int], object] = lambda targets, n_features: None,
 ) -> Placement:
     """Place data in the name of an estimator, which its error texts then mention.
 
     ``check`` raises for targets that the estimator cannot use, or for so many features, before rows
     travel.
     """
-    check_storage(storage)
+    check_storage(storage, keep)
     check_containers(X=X, y=y, sample_weight=sample_weight)
     feature_names = _feature_names(X)
     X, y, sample_weight = check_inputs(X, y, sample_weight, estimator)
-    with span("place"), ExitStack() as stack:
+    with span("place"), ExitStack() as stack, telling(verbose, callback, estimator) as tell:
         given = {"X": X, "y": y, "sample_weight": sample_weight}
         lent = stack.enter_context(session(client, given))
-        _await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
+        await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
         imports = Imports(lent)
         stack.callback(imports.release)
-        addresses, starting = _workers(lent, imports)
-        choose = _choice(lent, addresses, code, n_workers, n_stragglers, random_state)
-        likely, nbytes = choose(likely_size(X)), likely_nbytes(X)
-        storage = choose_storage(storage, lent, addresses, likely, nbytes)
-        source = _source(lent, given, likely, addresses, starting, storage == "disk")
+        addresses, starting = ready_workers(lent, imports)
+        wishes = code, n_workers, n_stragglers, random_state
+        choose, nbytes = _choice(lent, addresses, *wishes), likely_nbytes(X)
+        likely = choose(likely_size(X))
+        keeping = Keeping.of(lent, addresses, keep, given, feature_names, *wishes)
+        storage = keeping.storage or choose_storage(storage, lent, addresses, likely, nbytes)
+        source = source_of(lent, given, likely, addresses, starting, storage, keeping.groups)
         stack.callback(source.release)
-        facts, where = describe(lent, source, estimator, addresses)
-        x_facts, lengths = facts["X"], {name: [f.n_rows for f in facts[name]] for name in facts}
-        chosen = _code_for(choose, size_of(x_facts), code)
-        targets, borders = Targets.merge(facts["y"]), balance(x_facts, chosen.n_blocks)
-        if check is not None:
-            check(targets, x_facts[0].n_features)
-        if nbytes is None:
-            storage = choose_storage(storage, lent, addresses, chosen, _nbytes(x_facts))
-        uid = uuid.uuid4().hex[:12]
-        how = lent, uid, chosen, source, lengths, borders, targets, addresses, imports.before
-        builder = DiskBuilder(*how, x_facts, where) if storage == "disk" else Builder(*how)
-        bring = Deliveries(lent, uid, builder, Mailbox(lent), Whereabouts(lent))
-        names = x_facts[0].n_features, feature_names
-        data = Placement(lent, chosen, bring, targets, borders, *names)
-        data.moments = sum((fact.moments for fact in x_facts), Moments())
-        stack.callback(data.roles.release)
-        used = near(addresses[: chosen.n_workers], hosts_of(lent), builder, where)
-        place_roles(lent, chosen, data.roles, used)
+        look = partial(describe, lent, source, estimator, addresses, tell)
+        facts, where = keeping.look(look, source, choose)
+        chosen = _code_for(choose, size_of(facts["X"]), code)
+        check(Targets.merge(facts["y"]), facts["X"][0].n_features)
+        if nbytes is None and storage != "disk":
+            storage = choose_storage(storage, lent, addresses, chosen, held_nbytes(facts["X"]))
+        state = keeping.state(chosen, facts, source)
+        parts = source, state, addresses, imports, where, keeping
+        builder, bring = builder_of(lent, storage, *parts)
+        data = _placement(lent, bring, state, feature_names, keeping, stack)
+        nearby = near(addresses[: chosen.n_workers], hosts_of(lent), builder, where)
+        told = partial(_tell, tell, builder, data.roles)
+        place_roles(lent, chosen, data.roles, keeping.places(addresses) or nearby, told)
         data.own(stack.pop_all())
     return data
 
 
-def _workers(client: Client, imports: Imports) -> tuple[list[str], list[str]]:
-    """Return the workers, those that can read tasks first, and those that are starting yet."""
-    addresses = spread(client)
-    if not addresses:
-        raise InsufficientWorkersError(
-            f"The cluster at {client.scheduler_info()['address']} has no workers. Start some "
-            "(client.wait_for_workers(n) waits for them)."
-        )
-    imports.wait(addresses, "Placing data")
-    starting = [address for address in addresses if imports.before(address) is not None]
-    return sorted(addresses, key=starting.count), starting
+def _placement(
+    client: Client,
+    bring: Deliveries,
+    state: State,
+    names: Any,
+    keeping: Keeping,
+    stack: ExitStack,
+) -> Placement:
+    """Return a placement of which no role is placed yet."""
+    of_all = state.targets, state.borders, state.facts[0].n_features, names
+    data = Placement(client, state.code, bring, *of_all)
+    data.moments = sum((fact.moments for fact in state.facts), Moments())
+    stack.callback(data.roles.release)
+    stack.callback(keeping.forget, bring.uid)
+    return data
+
+
+def _tell(tell: Tell, builder: Builder, roles: Roles) -> None:
+    """Tell how much has been written, and how many roles are placed once all has."""
+    done, total = builder.written
+    if done < total:
+        tell("pieces written", done, total)
+    else:
+        n = len(roles.addresses)
+        tell("roles placed", n - len(roles.lost), n)
 
 
 def _choice(
@@ -222,10 +251,6 @@ def _choice(
     return partial(choose_code, code, n_workers, n_stragglers, seed, apart(client, addresses))
 
 
-def _nbytes(chunks: Sequence[XFacts]) -> int:
-    return sum(chunk.nbytes for chunk in chunks)
-
-
 def _code_for(
     choose: Callable[[Size], GradientCode], size: Size, given: str | GradientCode
 ) -> GradientCode:
@@ -233,62 +258,8 @@ def _code_for(
     chosen = choose(size)
     logger.info("%d rows, %d values stored: coded by %r.", size.n_rows, size.n_values, chosen)
     advise(given, chosen)
-    _check_rows(size.n_rows, chosen)
+    check_rows(size.n_rows, chosen)
     return chosen
-
-
-def _source(
-    client: Client,
-    given: Mapping[str, Any],
-    code: GradientCode,
-    addresses: Sequence[str],
-    starting: Sequence[str],
-    on_disk: bool,
-) -> Source:
-    """Return the data's chunks, to be computed where such a code will want them."""
-    _check_enough(client, addresses, code)
-    X, y, sample_weight = (given[name] for name in ("X", "y", "sample_weight"))
-    if np.isnan(X.shape[0]):
-        logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
-    _check_rows(X.shape[0], code)
-    used = addresses[: code.n_workers]
-    # Where workers are left over, they could compute chunks, too: Dask is not told where to.
-    home = homes(code, used, starting) if len(used) == len(addresses) else anywhere
-    return Source(client, X, y, sample_weight, len(runs(code)), home, on_disk)
-
-
-# ---------------------------------------------------------------- checks
-
-
-def _await_workers(client: Client, n_workers: int) -> None:
-    """Wait for workers that are only starting, anew after a death or for an adaptive cluster."""
-    if len(workers_of(client)) >= n_workers:
-        return
-    logger.warning("Waiting for workers: %d are needed.", n_workers)
-    wanted = client.submit(int, pure=False)  # an adaptive cluster starts none that have no work
-    try:
-        client.wait_for_workers(n_workers, timeout=max(0.1, seconds("gradcode.timeouts.workers")))
-    except TimeoutError:
-        pass  # whether it can be done with those that are there is for the caller to say
-    finally:
-        wanted.release()
-
-
-def _check_enough(client: Client, addresses: Sequence[str], code: GradientCode) -> None:
-    if code.n_workers > len(addresses):
-        raise InsufficientWorkersError(
-            f"The code needs {code.n_workers} workers, the cluster at "
-            f"{client.scheduler_info()['address']} has {len(addresses)}. Start more workers "
-            f"(client.wait_for_workers({code.n_workers}) waits for them), or use a code for fewer."
-        )
-
-
-def _check_rows(n_rows: float, code: GradientCode) -> None:
-    if n_rows < code.n_blocks:
-        raise ValueError(
-            f"{code!r} cuts the data into {code.n_blocks} blocks, but it has only {int(n_rows)} "
-            "rows. Use a code for fewer workers; data this small needs no cluster."
-        )
 
 
 def _feature_names(X: Any) -> Any:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
-import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from dask.utils import format_bytes
+from dask.utils import format_bytes, parse_timedelta
 from distributed import Client
 
-from dask_gradcode.cluster.client.config import seconds
-from dask_gradcode.cluster.client.keys import task_key
-from dask_gradcode.cluster.client.mailbox import Letter, Mailbox
 from dask_gradcode.cluster.client.session import workers_of
+from dask_gradcode.cluster.client.survey import survey
 from dask_gradcode.cluster.data.disk import DiskFacts, look_at_disk
 from dask_gradcode.cluster.placement.homes import hosts_of
 from dask_gradcode.codes import GradientCode
@@ -37,12 +33,24 @@ STORAGES = ("auto", "memory", "disk")
 _SHARE = 0.5  # of a worker's memory that blocks may take: passes, chunks and Dask need the rest
 
 
-def check_storage(storage: str) -> None:
-    """Raise ValueError for what is no kind of storage."""
+def check_storage(storage: str, keep: str | float | None = None) -> None:
+    """Raise ValueError for what is no kind of storage, or no time for which files can be kept."""
     if storage not in STORAGES:
         raise ValueError(
             f"storage must be one of {', '.join(map(repr, STORAGES))}, got {storage!r}."
         )
+    if keep is None:
+        return
+    try:
+        seconds = float(parse_timedelta(keep))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        seconds = -1.0
+    if not 0.0 < seconds < float("inf"):
+        raise ValueError(
+            f"keep must be a positive time, in seconds or as a text like '1 hour', got {keep!r}."
+        )
+    if storage == "memory":
+        raise ValueError("keep is for blocks on disk: use storage='disk', or leave keep out.")
 
 
 def choose_storage(
@@ -77,7 +85,7 @@ def choose_storage(
     -----
     UserWarning
         If blocks would fill more than half of a worker's memory limit and are not kept on disk, or
-        if the disk is none.
+        if the disk is none, or another machine's.
     """
     if nbytes is None:
         return storage
@@ -92,9 +100,8 @@ def choose_storage(
             raise OSError(f"storage='disk': {why}")
         if storage == "auto":
             storage, why = best_storage(disks, hosts, code, nbytes, limit)
-        in_memory = [disk.where for disk in disks.values() if disk.is_memory]
-        if storage == "disk" and in_memory:
-            _warn(f"Rows will be written to {in_memory[0]}, which is no disk but memory.")
+        if storage == "disk":
+            _warn_of(disks.values())
         why = f"They cannot be kept on disk: {why}"
     if storage == "disk":
         logger.info("Blocks are kept on disk: %s of each worker.", format_bytes(held))
@@ -155,29 +162,7 @@ def memory_limit(client: Client, addresses: Sequence[str]) -> int:
 
 def disks_of(client: Client, addresses: Sequence[str]) -> dict[str, DiskFacts]:
     """Return what is known of the disks of some workers; those that do not answer are left out."""
-    uid = uuid.uuid4().hex[:12]
-    futures = {
-        address: client.submit(
-            look_at_disk,
-            key=task_key("volume", uid, index),
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-        )
-        for index, address in enumerate(addresses)
-    }
-    mailbox, letters = Mailbox(client), dict[str, Letter]()
-    mailbox.expect(futures)
-    end = time.monotonic() + max(0.1, seconds("gradcode.timeouts.workers"))
-    try:
-        while len(letters) < len(futures) and (left := end - time.monotonic()) > 0.0:
-            letters |= {letter.ticket: letter for letter in mailbox.take(left)}
-    finally:
-        mailbox.close()
-        for future in futures.values():
-            future.release()
-    answered = [a for a in addresses if a in letters and letters[a].error is None]
-    return {address: letters[address].result for address in answered}
+    return survey(client, addresses, look_at_disk)
 
 
 def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], nbytes: int) -> str:
@@ -204,6 +189,19 @@ def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], nbytes
                 "workers with another local_directory, or use more workers or fewer n_stragglers."
             )
     return ""
+
+
+def _warn_of(disks: Collection[DiskFacts]) -> None:
+    """Warn of directories that are on no disk of their worker's own."""
+    for disk in [disk for disk in disks if disk.is_memory][:1]:
+        _warn(f"Rows will be written to {disk.where}, which is no disk but memory.")
+    for disk in [disk for disk in disks if disk.is_remote][:1]:
+        _warn(
+            f"Rows will be written to {disk.where}, which is on a network disk ({disk.kind}): each "
+            "round reads all of them through the network. Start workers with a directory on a disk "
+            "of their own (dask worker --local-directory, LocalCluster(local_directory=...), or "
+            "temporary-directory in Dask's configuration)."
+        )
 
 
 def _warn(text: str) -> None:

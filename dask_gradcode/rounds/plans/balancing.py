@@ -96,9 +96,12 @@ class Balanced(Helping):
         for role in state.ready():
             if role not in asked:
                 block = self._owners.index(role)
-                tried.append(Ask(role, (self._blocks.smallest(block),)))
-                self._expect(tried[-1], now, inf)
+                order = Ask(role, (self._blocks.smallest(block),))
                 self._doubted.add(role)
+                self._expect(order, now, inf)
+                if self._work is not None:
+                    self._add(order, state)
+                tried.append(order)
         return tried
 
     def _lasting(self, role: int, n_blocks: int) -> float:

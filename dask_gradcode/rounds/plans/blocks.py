@@ -30,10 +30,22 @@ class Blocks:
         self._code = code
         self._known: dict[int, frozenset[int]] = {}  # blocks by message
         self._leaf: dict[int, int] = {}  # by block, made when it is needed
+        self._held: dict[int, tuple[int, ...]] = {}  # by role
 
     def within(self, messages: Iterable[int]) -> set[int]:
         """Return the blocks of messages."""
         return set().union(*map(self._of, messages))
+
+    def count(self, messages: Iterable[int]) -> int:
+        """Return of how many blocks messages are sums that have none in common."""
+        return sum(len(self._code.messages[message].blocks) for message in messages)
+
+    def held(self, role: int) -> tuple[int, ...]:
+        """Return the blocks that a role holds, ascending."""
+        found = self._held.get(role)
+        if found is None:
+            found = self._held[role] = self._code.blocks_of(role)
+        return found
 
     def owners(self) -> list[int]:
         """Return by block who computes it unasked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 from statistics import median_low
 
@@ -51,6 +52,8 @@ class Speeds:
     def __init__(self, n_roles: int) -> None:
         self._past = [deque[float](maxlen=REMEMBERED) for _ in range(n_roles)]
         self._now: dict[int, float] = {}  # paces in this round
+        self._in_order: list[float] = []  # the same, ascending
+        self._before = 0.0  # the usual pace by the last rounds; 0 if nothing is known
         self._paused: set[int] = set()  # in this round
         self._since: dict[int, float] = {}  # when those who are busy began to be
         self._asked: dict[int, int] = {}  # blocks, since then
@@ -60,13 +63,15 @@ class Speeds:
         """Return speeds that learn apart."""
         other = Speeds(0)
         other._past = [past.copy() for past in self._past]
-        for name in ("_now", "_paused", "_since", "_asked", "_done"):
+        other._before = self._before
+        for name in ("_now", "_in_order", "_paused", "_since", "_asked", "_done"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
     def begin(self) -> None:
         """Note that a round begins; nobody is busy with it."""
         self._paused.clear()
+        self._in_order.clear()
         for found in (self._now, self._since, self._asked, self._done):
             found.clear()
 
@@ -76,13 +81,24 @@ class Speeds:
             # of those who are not done nothing else is known: the rest may be all but finished
             least = (now - since) / self._asked[role]
             if least > self.pace(role):
-                self._now[role] = least
+                self._see(role, least)
         for role, pace in self._now.items():
             past = self._past[role]
             if past and pace * AWAKE < median_low(past):
                 past.clear()
             past.append(pace)
         self._now.clear()
+        self._in_order.clear()
+        known = [median_low(past) for past in self._past if past]
+        self._before = median_low(known) if known else 0.0
+
+    def _see(self, role: int, pace: float) -> None:
+        """Take in how many seconds a role takes for a block in this round."""
+        before, in_order = self._now.get(role), self._in_order
+        if before is not None:
+            del in_order[bisect_left(in_order, before)]
+        self._now[role] = pace
+        insort(in_order, pace)
 
     # ---- what roles do
 
@@ -105,7 +121,7 @@ class Speeds:
         """Note that a role owes nothing more."""
         # after a pause it was in the middle of a block: how long that took is not known
         if self._done.get(role) and role not in self._paused:
-            self._now[role] = (now - self._since[role]) / self._done[role]
+            self._see(role, (now - self._since[role]) / self._done[role])
         self.stop(role)
 
     def pause(self, role: int, now: float) -> None:
@@ -113,7 +129,7 @@ class Speeds:
         if role in self._since:
             # and half of the block that it is at, say
             if role not in self._paused:
-                self._now[role] = (now - self._since[role]) / (self._done[role] + 0.5)
+                self._see(role, (now - self._since[role]) / (self._done[role] + 0.5))
                 self._paused.add(role)
             self.stop(role)
 
@@ -132,8 +148,8 @@ class Speeds:
 
     def usual(self) -> float:
         """Return the seconds that roles usually take for a block; 0 if nothing is known."""
-        known = list(self._now.values()) or [median_low(past) for past in self._past if past]
-        return median_low(known) if known else 0.0
+        known = self._in_order
+        return known[(len(known) - 1) // 2] if known else self._before
 
     def free_at(self, role: int, now: float) -> float:
         """Return when a role will be done with what it has been asked for."""

@@ -1,0 +1,91 @@
+"""What each role has been asked for, what it has answered, and so what it owes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+
+__all__ = ["Ledger"]
+
+_NOTHING: frozenset[int] = frozenset()
+
+
+class Ledger:
+    """Keeps of each role which messages it has been asked for and which it has sent.
+
+    Attributes
+    ----------
+    asked : dict of int to set of int
+        What each role has been asked for and may still answer, or has answered.
+    hurried : set of int
+        Roles that have been told to yield.
+
+    Examples
+    --------
+    Role 3 is asked for three messages and sends one; told to yield, it goes on with another:
+
+    >>> ledger = Ledger()
+    >>> ledger.ask(3, (5, 6, 7))
+    >>> ledger.answer(3, 5)
+    >>> ledger.tell(3)
+    >>> ledger.owed(3), ledger.yielding
+    ({6, 7}, {3})
+    >>> ledger.cut(3, running=6)
+    >>> ledger.owed(3), ledger.yielding
+    ({6}, set())
+    """
+
+    def __init__(self) -> None:
+        self.asked: dict[int, set[int]] = {}
+        self.hurried: set[int] = set()
+        self._answered: dict[int, set[int]] = {}  # messages, by role
+        self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
+
+    def owed(self, role: int) -> set[int]:
+        """Return what a role has been asked for and has not answered."""
+        asked = self.asked.get(role)
+        return asked - self._answered.get(role, _NOTHING) if asked else set()
+
+    def has_answered(self, role: int, message: int) -> bool:
+        """Say whether a role has sent a message, which would then be a second copy."""
+        return message in self._answered.get(role, _NOTHING)
+
+    @property
+    def yielding(self) -> set[int]:
+        """The roles that have been told to yield and have not answered that."""
+        return {role for role, told in self._told.items() if told}
+
+    def ask(self, role: int, messages: Iterable[int]) -> None:
+        """Note that a role has been asked for messages."""
+        self.asked.setdefault(role, set()).update(messages)
+
+    def answer(self, role: int, message: int) -> None:
+        """Note that a role has sent a message."""
+        self._answered.setdefault(role, set()).add(message)
+
+    def tell(self, role: int) -> None:
+        """Note that a role has been told to yield: what it is asked for later, it does not."""
+        self.hurried.add(role)
+        self._told.setdefault(role, deque()).append(self.owed(role))
+
+    def cut(self, role: int, running: int | None) -> None:
+        """Note that a role has given up what it was told to, but what it is computing."""
+        told = self._told.get(role)
+        if told:
+            self.drop(role, told.popleft())
+            self.ask(role, () if running is None else (running,))
+
+    def drop(self, role: int, messages: Iterable[int]) -> None:
+        """Note that nothing more is wanted of what a role owes of some messages."""
+        if role in self.asked:
+            self.asked[role] -= set(messages) - self._answered.get(role, _NOTHING)
+
+    def lose(self, role: int) -> None:
+        """Note that a role will answer nothing more of what it was asked for."""
+        self.asked.pop(role, None)
+        self._told.pop(role, None)
+
+    def renew(self, role: int, messages: Collection[int]) -> None:
+        """Note that a role may be asked for messages again, whatever was before."""
+        for known in (self.asked, self._answered):
+            known.get(role, set()).difference_update(messages)
