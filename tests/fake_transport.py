@@ -43,6 +43,10 @@ class FakeTransport:
         self.events: list[Event] = []
         self.ended: set[int] = set()  # not told yet
         self._interrupted = False
+        self._prepared: dict[int, float] = {}  # when a connection will be open, by key
+
+    def prepare(self, role: int, shard: Any, address: str) -> bool:
+        return self.world.clock >= self._prepared.setdefault(shard.key, self.world.clock + 0.3)
 
     def attach(self, role: int, shard: Any, address: str) -> None:
         assert not self.is_closed

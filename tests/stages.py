@@ -155,6 +155,7 @@ class Stage:
                 self.retire(worker)
             elif fault.what == "leaves":
                 self.drain(worker.address, 20.0)
+                worker.troubles["leaves"] = self.clock
                 self.after(20.0, lambda: self.die(worker.address, fault.told))
             else:
                 worker.troubles.setdefault(fault.what, self.clock)

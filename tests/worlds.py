@@ -63,6 +63,7 @@ class World:
         self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._n = 0
         self.workers: dict[int, Worker] = {}
+        self.former: list[Worker] = []  # who still serve what others have now
         for role in range(self.code.n_workers):
             self._seat(role)
         self.able_since: float = 0.0  # since when those who can answer are enough
@@ -139,6 +140,11 @@ class World:
         self._n += 1
         self.workers[role] = Worker(self._n, f"tcp://{role}:{self._n}")
 
+    def move(self, role: int) -> None:
+        """Have a role go to another worker, while the one that it had serves on."""
+        self.former.append(self.workers[role])
+        self.place(role)
+
     def _cut(self, fault: Fault) -> None:
         self.transport.end(fault.role, self.workers[fault.role].key)
 
@@ -195,7 +201,11 @@ class World:
 
     def serves(self, key: int) -> bool:
         """Say whether a role has moved, and is served where it was."""
-        return False
+        return any(worker.key == key for worker in self.former)
+
+    @property
+    def _everybody(self) -> dict[str, Worker]:
+        return {worker.address: worker for worker in (*self.former, *self.workers.values())}
 
     def check_open(self) -> None:
         """It is."""
@@ -205,11 +215,10 @@ class World:
     limit = FROZEN_AFTER
 
     def heard(self, address: str) -> float:
-        since = next(w.frozen_since for w in self.workers.values() if w.address == address)
-        return min(since, self.clock)
+        return min(self._everybody[address].frozen_since, self.clock)
 
     def absent(self, addresses: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-        by_address = {worker.address: worker for worker in self.workers.values()}
+        by_address = self._everybody
         gone = {a: "it left the cluster" for a in addresses if not by_address[a].is_alive}
         silent = {a: self.clock - by_address[a].frozen_since for a in addresses}
         frozen = {a: "no heartbeat" for a, seconds in silent.items() if seconds > FROZEN_AFTER}

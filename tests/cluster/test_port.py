@@ -81,6 +81,49 @@ def test_who_is_not_placed_yet_is_told_of_and_ready_for_the_first_time() -> None
     assert told[1:] == [(pytest.approx(3.0, abs=0.11), Ready(2, again=False))]
 
 
+def test_a_role_that_goes_elsewhere_does_so_between_rounds_once_it_is_connected() -> None:
+    world = World(FractionalRepetition(2, 1))
+    port = world.port()
+    assert not port.begin(0, np.zeros(2), 1)
+    before = world.workers[0]
+
+    def play(until: float) -> None:
+        while world.clock < until:
+            assert not port.events(until)  # it is not told
+
+    def attached() -> int:
+        key: int = world.transport.attached[0].worker.key
+        return key
+
+    world.move(0)
+    play(0.2)
+    assert not port.begin(1, np.zeros(2), 1)
+    assert attached() == before.key  # the connection is not open yet
+    play(3.0)
+    assert attached() == before.key  # nor is this between rounds
+    assert not port.begin(2, np.zeros(2), 1)
+    assert attached() == world.workers[0].key
+
+
+def test_a_role_that_has_gone_elsewhere_is_there_when_its_old_worker_dies_in_a_round() -> None:
+    world = World(FractionalRepetition(2, 1))
+    port, told = world.port(), list[Event]()
+    assert not port.begin(0, np.zeros(2), 1)
+    before = world.workers[0]
+    world.after(1.0, lambda: world.move(0))
+
+    def die() -> None:
+        before.is_alive = False
+        world.former.clear()
+        world.transport.end(0, before.key)
+
+    world.after(2.0, die)
+    while world.clock < 5.0:
+        told += port.events(5.0)
+    assert [type(event) for event in told] == [Lost, Ready]
+    assert world.transport.attached[0].worker is world.workers[0]
+
+
 def test_who_is_frozen_is_silent_until_it_is_heard() -> None:
     world = World(Uncoded(2))
     world.suffer(Fault(1.0, "freezes", 1, lasts=15.0))

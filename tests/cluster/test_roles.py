@@ -165,7 +165,8 @@ class Play:
             if not self.wanted(role) and spare:
                 yield ("on no way", role), LATEST + KNOWN
         if spare and not any(worker.troubles for worker in self.stage.workers.values()):
-            for address, n in Counter(self.roles.addresses.values()).items():
+            placed = (self.roles.addresses[role] for role in self.roles.shards)
+            for address, n in Counter(placed).items():
                 if n > 1:
                     yield ("crowded", address), LATEST + RECOVER
 

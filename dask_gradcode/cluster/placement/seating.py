@@ -170,8 +170,8 @@ class Seating(Seats):
         """Note that a role is not where it was; if it is being copied, that is where it is."""
         self._vacate(seat, why)
         coming = self._succession.coming.pop(seat.role, None)
-        if coming is not None:
-            coming.since, coming.why = seat.since, seat.why
+        if coming is not None and coming.coming:
+            coming.since, coming.why, coming.failed = seat.since, seat.why, ()
             self._seats[seat.role] = coming
 
     def _vacate(self, seat: Seat, why: str) -> None:

@@ -59,7 +59,7 @@ def moves(
             continue
         address = choice.own(role, seat.failed)
         is_long = seat.since is not None and now - seat.since >= share_after
-        if address is None and (is_long or seat.has_retired) and seat.is_due(now):
+        if address is None and not seat.shard and (is_long or seat.has_retired):
             address = choice.shared(role)
         if address is not None:
             choice.put(role, address)
