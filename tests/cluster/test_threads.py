@@ -79,8 +79,8 @@ def that_waits(where: str) -> Callable[[Vector, Block], tuple[float, Vector]]:
 def meeting_of(client: Client, n: int) -> Iterator[str]:
     """Have n meet on each worker; yield where, which is another place than for earlier rounds.
 
-    Who still waits at the end is let go: a worker whose message is dropped while one thread is there
-    has no other for it to meet, and a thread less for the next round.
+    Who still waits at the end is let go: a worker whose message is dropped while one thread is
+    there has no other for it to meet, and a thread less for the next round.
     """
     where = f"meeting-{uuid4().hex}"
 
