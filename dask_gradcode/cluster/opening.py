@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import resource
 import time
 
 from dask_gradcode.cluster.client.config import seconds
@@ -17,6 +19,9 @@ __all__ = ["open_transport"]
 logger = logging.getLogger("dask_gradcode")
 
 _fits = itertools.count()
+
+_SPARE = 64
+"""Files that are left for all else: Dask's connections, and whatever this process does."""
 
 
 def open_transport(data: Placement, work: Work, name: str, presence: Presence) -> Transport:
@@ -36,7 +41,8 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
     Raises
     ------
     ValueError
-        If the name is unknown, or the stream cannot work here.
+        If the name is unknown, or the stream cannot work here: workers are not at ``tcp://``
+        addresses, or this process may not open as many files as there are roles.
     ConnectionError
         If it is to be the stream, and no worker can be reached within
         ``gradcode.timeouts.connect``.
@@ -50,7 +56,13 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
             f"transport='stream' needs workers at tcp:// addresses, got {other[0]}. "
             "Use transport='tasks'."
         )
-    if name == "stream" or (name == "auto" and not other):
+    is_wanted = name == "stream" or (name == "auto" and not other)
+    lacking = _lacking(data.code.n_workers) if is_wanted else None
+    if lacking and name == "stream":
+        raise ValueError(f"{lacking}, or use transport='tasks'.")
+    if lacking:
+        logger.warning("%s; until then messages travel as tasks.", lacking)
+    elif is_wanted:
         stream = StreamTransport(data.client, data.code, work, data.serving, columns)
         if _is_usable(stream, data, presence, must_be=name == "stream"):
             return stream
@@ -59,6 +71,18 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
     tasks = TaskTransport(data.client, fit, data.code, work, columns)
     presence.bind(tasks)
     return tasks
+
+
+def _lacking(n_roles: int) -> str | None:
+    """Return what is to be done for this process to open a connection to each role, if anything."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = len(os.listdir("/dev/fd")) + n_roles + _SPARE
+    if limit == resource.RLIM_INFINITY or needed <= limit:
+        return None
+    return (
+        f"transport='stream' needs a connection to each of {n_roles} roles, and this process may "
+        f"have {limit} files open. Allow it {needed} (ulimit -n {needed})"
+    )
 
 
 def _is_usable(

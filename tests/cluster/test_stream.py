@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -143,6 +144,24 @@ def test_a_stream_needs_tcp() -> None:
         with ClusterObjective(data, count_rows) as objective:
             assert objective.transport == "tasks"
             assert objective(np.zeros(1)).value == 4.0
+
+
+def test_more_roles_than_files_may_be_open_are_an_error_or_a_case_for_tasks(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with place(np.eye(8), np.arange(8) % 2, code=CODE) as data:
+        few = len(os.listdir("/dev/fd")) + 40
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+        try:
+            with pytest.raises(ValueError, match=rf"each of 4 roles.*{few} files.*'tasks'"):
+                ClusterObjective(data, count_rows, transport="stream")
+            with ClusterObjective(data, count_rows) as objective:
+                assert objective.transport == "tasks"
+                assert objective(np.zeros(8)).value == 8.0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "ulimit -n" in caplog.text
 
 
 def test_workers_that_are_out_of_reach_are_an_error_or_a_case_for_tasks(

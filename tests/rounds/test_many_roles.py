@@ -17,7 +17,6 @@ from dask_gradcode.codes import (
     FractionalRepetition,
     GradientCode,
     GraphRepetition,
-    Uncoded,
 )
 from dask_gradcode.rounds import Balancing, Everybody, Hedging, Policy
 from dask_gradcode.rounds.plans.deadlines import Deadlines
@@ -112,14 +111,13 @@ def calls_in_rounds(code: GradientCode, plan: Policy, model: StragglerModel) -> 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda n: Uncoded(n),
         lambda n: FractionalRepetition(n, 1),
         lambda n: CyclicRepetition(n, 2),
         lambda n: GraphRepetition(n, 4),
         lambda n: DeclusteredRepetition(n, 1),
         lambda n: DeclusteredRepetition(n, 2),
     ],
-    ids=["uncoded", "fractional", "cyclic", "graph", "declustered-1", "declustered-2"],
+    ids=["fractional", "cyclic", "graph", "declustered-1", "declustered-2"],
 )
 @pytest.mark.parametrize(
     "model",
@@ -129,8 +127,5 @@ def calls_in_rounds(code: GradientCode, plan: Policy, model: StragglerModel) -> 
 def test_the_clients_calls_grow_no_faster_than_the_roles(
     make: Any, plan: Policy, model: StragglerModel
 ) -> None:
-    code = make(48)
-    if isinstance(code, Uncoded) and isinstance(model, NeverAnswers):
-        pytest.skip("never ends")
-    few, many = (calls_in_rounds(make(n), plan, model) for n in (48, 192))
+    few, many = (calls_in_rounds(make(n), plan, model) for n in (36, 144))
     assert many <= 4 * 1.25 * few

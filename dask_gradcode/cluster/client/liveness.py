@@ -199,6 +199,7 @@ class Liveness:
     def judge(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the same by what the scheduler said last."""
         workers, limit = self._workers, self.limit
+        starting = max(limit, seconds("gradcode.timeouts.recover"))
         gone, frozen = {}, {}
         for address in addresses:
             silent = self._pulse.silence(address)
@@ -206,7 +207,7 @@ class Liveness:
                 gone[address] = "it left the cluster"
             elif self.answered(address) and silent > limit:
                 frozen[address] = f"it has sent no heartbeat for {silent:.0f} s"
-            elif silent > max(limit, seconds("gradcode.timeouts.recover")):
+            elif silent > starting:
                 text = "it has not answered anything yet, and sent no heartbeat for"
                 frozen[address] = f"{text} {silent:.0f} s"
         return gone, frozen

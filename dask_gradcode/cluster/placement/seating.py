@@ -19,7 +19,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from dask_gradcode.cluster.client.liveness import Liveness
@@ -79,9 +79,10 @@ class Seating(Seats):
             The worker of each role.
         """
         with self._lock:
+            silent = self._silent()  # once for all, as it is to look at every worker
             for role, address in enumerate(addresses):
                 seat = self._seats[role] = Seat(role, address, f"{address}: it is being placed")
-                self._pin(seat, address)
+                self._pin(seat, address, silent)
 
     def take(self, timeout: float) -> list[Letter]:
         """Take in what has come of placing roles, after waiting for it, and return it."""
@@ -90,12 +91,16 @@ class Seating(Seats):
             self._take_in(letter)
         return letters
 
-    def _pin(self, seat: Seat, address: str) -> None:
+    def _silent(self) -> dict[str, str]:
+        """Return which workers begin no task, and why."""
+        return self._liveness.silent(self._liveness.recently(2.0))
+
+    def _pin(self, seat: Seat, address: str, silent: Mapping[str, str] | None = None) -> None:
         """Begin to place a role on a worker: from other roles, or else from the source."""
         if address not in self._watched:
             self._liveness.watch(address, self._on_death)
             self._watched.add(address)
-        silent = self._liveness.silent(self._liveness.recently(2.0))
+        silent = self._silent() if silent is None else silent
         self._deliveries.know(self._liveness.running() - silent.keys(), silent)
         holders = holders_of(self._code, self._seats, seat.role, silent)
         # of one that was placed before all is known that a look would say
