@@ -6,9 +6,9 @@ needs ``pip install dask-ml xgboost pyspark`` (and Java 17) for those to take pa
 installed is left out. Dense rows of 100 features lie in the memory of four workers of one thread
 each: placed (ours, s = 1), persisted (dask-ml, a DaskDMatrix of xgboost) or cached (four executors
 of Spark); scikit-learn has them in one process. xgboost 3.2 refuses to train ``gblinear`` on
-several workers, and says so here. Each trainer is a process of its own, and fits
-three times: undisturbed, then with one worker killed (SIGKILL) or frozen (SIGSTOP) after half the
-time that the first fit took. What has not ended after ``--patience`` seconds is said to wait.
+several workers, and says so here. Each trainer is a process of its own, and fits undisturbed, then
+again with one worker killed (SIGKILL) or frozen (SIGSTOP) after half the time that the fit before
+took. What has not ended after ``--patience`` seconds is said to wait.
 
 The objective is scikit-learn's: log loss and ``|coef|^2 / 2``, over the number of rows, with an
 intercept that is not penalised. Spark and xgboost are told the same; dask-ml penalises columns that
@@ -246,15 +246,21 @@ def run_one(name: str, n_rows: int, fault: str) -> None:
         print(json.dumps(found), flush=True)
         if FAULTS[fault] is None or not trainer.pids:
             return
-        disturb = threading.Timer(took / 2, os.kill, [trainer.pids[0], FAULTS[fault]])
-        disturb.start()
-        began = time.perf_counter()
-        try:
-            coef, intercept = trainer.fit()
-            found = {"seconds": time.perf_counter() - began, "value": value(X, y, coef, intercept)}
-        except Exception as error:
-            found = {"seconds": time.perf_counter() - began, "error": in_short(error)}
-        print(json.dumps(found), flush=True)
+        is_over = False
+        while not is_over:  # until the fault has come before the end of the fit
+            took /= 2
+            disturb = threading.Timer(took, os.kill, [trainer.pids[0], FAULTS[fault]])
+            disturb.start()
+            began = time.perf_counter()
+            found = {}
+            try:
+                found["value"] = value(X, y, *trainer.fit())
+            except Exception as error:
+                found["error"] = in_short(error)
+            found["seconds"] = time.perf_counter() - began
+            disturb.cancel()
+            is_over = found["seconds"] > took
+        print(json.dumps({"seconds": 0.0, **found}), flush=True)
         os._exit(0)  # what is frozen, or looks for what was killed, would keep it
 
 
@@ -272,18 +278,29 @@ def measure(name: str, n_rows: int, fault: str, patience: float) -> list[dict[st
         lines: list[dict[str, Any]] = []
         reader = threading.Thread(target=lambda: lines.extend(map(parsed, process.stdout or ())))
         reader.start()
-        end = time.monotonic() + 600.0
+        end, n_heard = time.monotonic() + 600.0, 0
+        wanted = 1 if FAULTS[fault] is None else 2
         while reader.is_alive() and time.monotonic() < end:
-            reader.join(0.5)
-            if len(lines) == 1 and FAULTS[fault] is not None:
-                end = min(end, time.monotonic() + patience + lines[0]["seconds"])
-                reader.join(patience + lines[0]["seconds"])
+            reader.join(0.2)  # what is frozen keeps the pipe open
+            found = [line for line in lines if line]
+            if len(found) == wanted or any("error" in line for line in found):
                 break
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
-        process.kill()
+            if len(found) == 1 and len(lines) != n_heard:
+                end = time.monotonic() + patience + found[0]["seconds"]
+            n_heard = len(lines)
+        for pid in psutil.pids():  # its workers, also those that it has left
+            if session_of(pid) == process.pid:
+                os.kill(pid, signal.SIGKILL)
         reader.join()
     return [line for line in lines if line]
+
+
+def session_of(pid: int) -> int | None:
+    """Return the session of a process, if it is still there."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def parsed(line: bytes) -> dict[str, Any]:
