@@ -7,7 +7,8 @@ is fractional repetition up to this size. References in the same run, in turns w
 persisting such a dask array (for placing one), scikit-learn's L-BFGS in one process with one BLAS
 thread (for the rounds on placed data to the same objective value), and dask-ml's
 ``LogisticRegression(solver="lbfgs")`` on the persisted array (for ``fit`` including placement;
-``pip install dask-ml``, else left out).
+``pip install dask-ml``, else left out). ``anchors.py`` has Spark and xgboost as well, and what each
+does when it loses a worker.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +15,9 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, issparse
 
 from code_lists import EVERY
+from dask_gradcode.cluster.data.chunk import Expected
 from dask_gradcode.cluster.data.cuts import runs
-from dask_gradcode.cluster.data.shard import Parcel, ShardPlan, build_shard
+from dask_gradcode.cluster.data.shard import Parcel, ShardPlan, build_shard, pack_rows
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.targets import Targets, describe_targets
 from dask_gradcode.work import Block
@@ -79,7 +81,7 @@ def test_a_block_that_lies_in_several_chunks_is_not_copied_together() -> None:
 
 
 def test_parcels_are_as_large_as_what_they_hold() -> None:
-    dense, sparse = np.ones((50, 4)), csr_array(np.eye(50))
+    dense, sparse = np.ones((50, 4)), csr_array(2 * np.eye(50))
     arrays = sparse.data.nbytes + sparse.indices.nbytes + sparse.indptr.nbytes
     y = np.zeros(50)
     assert sizeof(Parcel(sparse)) == arrays
@@ -98,3 +100,18 @@ def test_indices_are_short_where_that_is_enough() -> None:
     (block,) = build_shard(plan, Parcel(X), y).blocks.values()
     assert block.X.indices.dtype == block.X.indptr.dtype == np.int32
     assert_array_equal(block.X.toarray(), X.toarray())
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8])
+@pytest.mark.parametrize("stop", [300, 1000])
+def test_stored_values_that_are_all_one_do_not_travel(dtype: Any, stop: int) -> None:
+    X = csr_array(np.kron(np.eye(10), np.ones((100, 20))).astype(dtype))
+    sent = pickle.dumps(pack_rows(Expected("X", (1000, 200)), X, 0, stop), protocol=5)
+    some = X[:stop]
+    assert len(sent) < some.indices.nbytes + some.indptr.nbytes + 2000
+    came = pickle.loads(sent).content
+    assert came.dtype == dtype
+    assert_array_equal(came.toarray(), some.toarray())
+    X.data[-1] = 2
+    came = pickle.loads(pickle.dumps(pack_rows(Expected("X", (1000, 200)), X, 0, stop))).content
+    assert_array_equal(came.toarray(), X[:stop].toarray())

@@ -101,10 +101,11 @@ def test_a_network_disk_is_said_with_what_to_set(
             worker.local_directory = there
         text = rf"written to {there}, which is on a network disk \({kind}\).* --local-directory"
         with (
-            pytest.warns(UserWarning, match=text),
+            pytest.warns(UserWarning, match=text) as warned,
             place(X, Y, code=Uncoded(2), storage="disk", client=client) as data,
         ):
             assert is_on_disk(data)
+        assert warned[0].filename == __file__
         limit(two, 250_000)
         with (
             pytest.warns(UserWarning, match=text),  # slow, but more than memory could take

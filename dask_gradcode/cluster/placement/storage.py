@@ -194,15 +194,17 @@ def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], nbytes
 def _warn_of(disks: Collection[DiskFacts]) -> None:
     """Warn of directories that are on no disk of their worker's own."""
     for disk in [disk for disk in disks if disk.is_memory][:1]:
-        _warn(f"Rows will be written to {disk.where}, which is no disk but memory.")
+        _warn(f"Rows will be written to {disk.where}, which is no disk but memory.", above=1)
     for disk in [disk for disk in disks if disk.is_remote][:1]:
         _warn(
             f"Rows will be written to {disk.where}, which is on a network disk ({disk.kind}): each "
             "round reads all of them through the network. Start workers with a directory on a disk "
             "of their own (dask worker --local-directory, LocalCluster(local_directory=...), or "
-            "temporary-directory in Dask's configuration)."
+            "temporary-directory in Dask's configuration).",
+            above=1,
         )
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=5)
+def _warn(text: str, above: int = 0) -> None:
+    """Warn whoever has called ``place``, which has called who calls this, or so many above it."""
+    warnings.warn(text, UserWarning, stacklevel=5 + above)
