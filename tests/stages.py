@@ -29,7 +29,7 @@ class Fault:
     """What happens to a worker; ``told`` is how much later a death is, perhaps twice.
 
     Another one comes ``lasts`` after a death. Who is being retired begins no task, and is gone 3 s
-    later; who leaves is gone 20 s after that has been announced. Who fails raises when it builds a
+    later; who leaves is gone 8 s after that has been announced. Who fails raises when it builds a
     shard; what one has that forgets is gone when it is fetched. An interrupt is Ctrl-C in the
     ``which``th next call.
     """
@@ -154,9 +154,9 @@ class Stage:
             elif fault.what == "retires":
                 self.retire(worker)
             elif fault.what == "leaves":
-                self.drain(worker.address, 20.0)
+                self.drain(worker.address, 8.0)
                 worker.troubles["leaves"] = self.clock
-                self.after(20.0, lambda: self.die(worker.address, fault.told))
+                self.after(8.0, lambda: self.die(worker.address, fault.told))
             else:
                 worker.troubles.setdefault(fault.what, self.clock)
                 over = lambda: worker.troubles.pop(fault.what, None)  # noqa: E731

@@ -224,6 +224,9 @@ class World:
         frozen = {a: "no heartbeat" for a, seconds in silent.items() if seconds > FROZEN_AFTER}
         return gone, {a: why for a, why in frozen.items() if a not in gone}
 
+    def has_retired(self, address: str) -> bool:
+        return False
+
     def paused(self, addresses: Sequence[str]) -> dict[str, str]:
         return {}
 

@@ -144,8 +144,8 @@ class Presence:
         news: list[Event] = []
         for role, address in addresses.items():
             stopped = paused.get(address) if role in in_tasks else None
-            if address in gone and self._roles.serves(self._attached[role].key):
-                pass  # it has been retired, and serves until its connection ends
+            if address in gone and self.liveness.has_retired(address):
+                pass  # it serves until its connection ends
             elif address in gone:
                 self._detach(role)
                 news.append(Lost(role, f"{address}: {gone[address]}"))

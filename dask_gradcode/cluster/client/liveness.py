@@ -90,8 +90,6 @@ class Liveness:
             self._status[address] = time.monotonic(), what["status"]
             self._know(self._workers, -math.inf)
         if action == "remove-worker":
-            if is_on_its_way({"status": self._status.pop(address, (0.0, ""))[1]}):
-                self._retired.add(address)
             self._left[address] = time.monotonic()
             self._know(self._workers, -math.inf)
             for known in list(self._callbacks.get(address, [])):
@@ -183,6 +181,10 @@ class Liveness:
         for address, (when, status) in self._status.items():
             if address in known and when > asked:
                 known[address] = {**known[address], "status": status}
+        self._retired.update(
+            a for a, worker in self._workers.items() if a not in known and is_on_its_way(worker)
+        )
+        self._retired.difference_update(known)
         self._workers = known
 
     def absent(self, addresses: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
