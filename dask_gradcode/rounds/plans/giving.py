@@ -83,15 +83,17 @@ class Giving(Planner):
 
     def _share_out(self, changed: Collection[int], state: State, now: float) -> list[Order]:
         """Drop what is in, and give away what is open and may be given since roles have changed."""
-        work = self._work
+        work, suspects = self._work, changed
         if work is None or self._n_changes != state.n_changes:
             work = self._work = self._seen(state)
-            changed, wanted = list(state.asked), {*work.open}
+            suspects, wanted = list(state.asked), {*work.open}
         else:
             for role in changed:
                 self._see(role, work, state)
             wanted = {block for role in changed for block in self._blocks.held(role)} & work.open
-        drops = self._drop(changed, work, state, now) if self._helped else []
+            if wanted and not self._helped:  # some were tried with what has come from others
+                suspects = list(state.asked)
+        drops = self._drop(suspects, state, now) if wanted or self._helped else []
         return [*drops, *self._give(wanted, state, now)]
 
     def _seen(self, state: State) -> InWork:
@@ -106,7 +108,7 @@ class Giving(Planner):
         counts = role not in self._slow and self._is_believed(role, state)
         work.note(role, self._blocks.within(state.owed(role)), counts)
 
-    def _drop(self, roles: Collection[int], work: InWork, state: State, now: float) -> list[Order]:
+    def _drop(self, roles: Collection[int], state: State, now: float) -> list[Order]:
         """Drop what any of some roles owes of which all is in."""
         orders: list[Order] = []
         for role in roles:
