@@ -191,8 +191,9 @@ def spark(X: np.ndarray, y: np.ndarray) -> Iterator[Trainer]:
 
 def executors() -> list[int]:
     """Return the processes of Spark's executors."""
-    mine = psutil.Process().children(recursive=True)
-    return [p.pid for p in mine if any("ExecutorBackend" in part for part in p.cmdline())]
+    mine = {process.pid for process in psutil.Process().children(recursive=True)}
+    found = ((p.pid, p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
+    return [pid for pid, line in found if pid in mine and any("ExecutorBackend" in s for s in line)]
 
 
 TRAINERS = {
