@@ -84,7 +84,7 @@ def choose(
     code                     n   s    seconds    load       memory
     fractional               4   1     0.3447   50.0%    512.0 MiB
     cyclic                   4   1     0.4322   50.0%    512.0 MiB
-    declustered              4   1     0.5013   50.0%    512.0 MiB
+    declustered              4   1      0.487   50.0%    512.0 MiB
     partial-fractional       4   1     0.6217   33.3%    341.3 MiB
     partial-cyclic           4   1     0.6235   33.3%    341.3 MiB
     uncoded                  4   0     0.6367   25.0%    256.0 MiB
