@@ -41,7 +41,7 @@ def legend(figure: Figure, axes: Axes) -> None:
     once = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     ordered = [scheme.name for scheme in SCHEMES if scheme.name in once]
     handles = [once[name] for name in ordered]
-    figure.legend(handles, ordered, loc="outside lower center", ncols=7, frameon=False)
+    figure.legend(handles, ordered, loc="outside lower center", ncols=4, frameon=False)
 
 
 def delay(rows: list[Row]) -> Figure:

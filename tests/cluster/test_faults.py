@@ -292,7 +292,7 @@ def test_ctrl_c_anywhere_in_a_round_is_survived(
         wait_until_all_answer(objective)
 
 
-@pytest.mark.parametrize(("where", "method"), [(Link, "connect"), (StreamTransport, "_connect")])
+@pytest.mark.parametrize(("where", "method"), [(Link, "connect"), (StreamTransport, "_register")])
 def test_ctrl_c_while_connections_are_opened_leaves_none(
     client: Client, where: type, method: str, interrupt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
