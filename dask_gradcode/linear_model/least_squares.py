@@ -21,7 +21,14 @@ from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.linear_model.regressor import CodedRegressor
-from dask_gradcode.linear_model.several import beside, beside_lazily, n_targets_of, of_target
+from dask_gradcode.linear_model.several import (
+    beside,
+    beside_lazily,
+    flat,
+    is_column,
+    n_targets_of,
+    of_target,
+)
 from dask_gradcode.losses import Layout, Squared
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import LBFGS, Optimizer, Solution
@@ -119,7 +126,20 @@ class LeastSquares(CodedRegressor):
         if self._is_placed(X):
             return super()._trainer(X, y)
         check_containers(X=X, y=y)
-        return super()._trainer(X, y) if n_targets_of(y) == 1 else self._train_several
+        if n_targets_of(y) > 1:
+            return self._train_several
+        train = super()._trainer(X, y)
+        return lambda X, y, sample_weight: train(X, flat(y), sample_weight)
+
+    def _finish(self, X: Any, y: Any) -> None:
+        super()._finish(X, y)
+        if y is not None and is_column(y):
+            self._keep_column()
+
+    def _keep_column(self) -> None:
+        """Give the fitted attributes the shapes that they have for a matrix of one column."""
+        if self.fit_intercept:
+            self.intercept_ = np.atleast_1d(self.intercept_)
 
     def _train_several(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Fit a model of each target, all from one round."""

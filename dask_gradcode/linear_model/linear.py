@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.linear_model import LinearRegression
 from sklearn.utils.validation import check_is_fitted
 
@@ -105,6 +106,10 @@ class CodedLinearRegression(LeastSquares):
 
     def _problem(self, targets: Targets) -> Problem:
         return self._squares(targets, scale=1.0, alpha=0.0)
+
+    def _keep_column(self) -> None:
+        super()._keep_column()
+        self.coef_ = np.atleast_2d(self.coef_)
 
     def to_sklearn(self) -> LinearRegression:
         """Return a fitted scikit-learn ``LinearRegression``, for use without Dask."""

@@ -31,7 +31,7 @@ class CodedRidge(LeastSquares):
 
     Parameters
     ----------
-    alpha : float or ndarray of shape (n_targets,), default=1.0
+    alpha : float or array-like of shape (n_targets,), default=1.0
         Strength of the penalty, as in scikit-learn; an array has one for each target.
     <code parameters>
     <solver parameters>
@@ -67,7 +67,7 @@ class CodedRidge(LeastSquares):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LeastSquares._parameter_constraints,
-        "alpha": [*LeastSquares._parameter_constraints["alpha"], np.ndarray],
+        "alpha": [*LeastSquares._parameter_constraints["alpha"], "array-like"],
     }
 
     def __init__(

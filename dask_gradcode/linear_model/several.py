@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, hstack, issparse
 
+from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.quadratic import Quadratic
 from dask_gradcode.typing import Rows
 
-__all__ = ["beside", "beside_lazily", "n_targets_of", "of_target"]
+__all__ = ["beside", "beside_lazily", "flat", "is_column", "n_targets_of", "of_target"]
 
 
 def n_targets_of(y: Any) -> int:
@@ -37,6 +38,18 @@ def n_targets_of(y: Any) -> int:
         except ValueError:  # ragged
             return 1
     return int(shape[1]) if len(shape) == 2 else 1
+
+
+def is_column(y: Any) -> bool:
+    """Say whether targets are a matrix of one column, of which scikit-learn keeps the shape."""
+    return n_targets_of(y) == 1 and len(getattr(y, "shape", None) or np.shape(y)) == 2
+
+
+def flat(y: Any) -> Any:
+    """Return a column as a vector; a lazy one is taken as it is."""
+    if is_dask(y) or not is_column(y):
+        return y
+    return y.iloc[:, 0] if hasattr(y, "iloc") else np.ravel(y)
 
 
 def beside(X: Any, y: Any) -> Rows:
@@ -79,7 +92,7 @@ def beside_lazily(X: Any, y: Any) -> tuple[Any, Any]:
     """
     import dask.array as da
 
-    from dask_gradcode.cluster.data.lazy import as_dask_array, held_to_shape, is_dask
+    from dask_gradcode.cluster.data.lazy import as_dask_array, held_to_shape
 
     X = held_to_shape(as_dask_array(X, "X"))
     if is_dask(y):

@@ -12,6 +12,7 @@ import pytest
 from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
 
 from dask_gradcode import (
@@ -150,3 +151,28 @@ def test_on_a_cluster(client: Client) -> None:
         CodedRidge().fit(frame, Y)
     with pytest.raises(ValueError, match="1d array"):
         place(X, Y)
+
+
+@every_twin
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame], ids=["array", "frame"])
+def test_a_column_keeps_the_shapes_that_it_has_there(
+    name: str, fit_intercept: bool, form: Any
+) -> None:
+    ours, theirs = (clone(model).set_params(fit_intercept=fit_intercept) for model in TWINS[name])
+    if name == "a penalty each":
+        ours, theirs = ours.set_params(alpha=[2.0]), theirs.set_params(alpha=[2.0])
+    ours, theirs = ours.fit(X, form(Y[:, :1])), theirs.fit(X, form(Y[:, :1]))
+    assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7, atol=1e-9)
+    assert np.shape(ours.coef_) == theirs.coef_.shape
+    assert np.shape(ours.intercept_) == np.shape(theirs.intercept_)
+    assert ours.predict(X).shape == theirs.predict(X).shape
+
+
+def test_penalties_may_be_a_list_with_one_for_each_target() -> None:
+    ours, theirs = CodedRidge([0.5, 2.0, 30.0]).fit(X, Y), Ridge([0.5, 2.0, 30.0]).fit(X, Y)
+    assert_allclose(ours.coef_, theirs.coef_, rtol=1e-9)
+    said = "Number of targets and number of penalties do not correspond: 2 != 3"
+    for model in (CodedRidge([1.0, 2.0]), Ridge([1.0, 2.0])):
+        with pytest.raises(ValueError, match=said):
+            model.fit(X, Y)

@@ -21,6 +21,7 @@ from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
 from dask_gradcode.cluster.data.cuts import describe_X
 from dask_gradcode.cluster.data.shard import build_shard
 from dask_gradcode.cluster.data.storing import store_piece
+from dask_gradcode.cluster.placement.arithmetic import Arithmetic
 from dask_gradcode.cluster.placement.package import (
     check_scheduler,
     is_missing,
@@ -56,6 +57,7 @@ class Imports:
 
     def __init__(self, client: Client) -> None:
         self._client, self._liveness = client, Liveness.of(client)
+        Arithmetic.of(client)  # listens to what workers say there
         self._pending: dict[str, Future[Any]] = {}
         self._changed = threading.Condition()
         self._needed = dumps(NEEDED)

@@ -10,6 +10,8 @@ from weakref import WeakSet
 
 from distributed import Client
 
+from dask_gradcode.cluster.placement.arithmetic import TOPIC, describer
+
 __all__ = ["check_scheduler", "is_missing", "missing_error", "reader", "version_here"]
 
 _checked: WeakSet[Client] = WeakSet()
@@ -75,7 +77,9 @@ def reader() -> Callable[[bytes, str | None], None]:
     """Return a function, by value, that has a worker read what refers to this package.
 
     It takes the bytes to be read and the client's version: the client warns if there is another.
+    The worker then says by which libraries it computes.
     """
+    describe = describer()
 
     def read(references: bytes, ours: str | None) -> None:
         import pickle
@@ -84,14 +88,16 @@ def reader() -> Callable[[bytes, str | None], None]:
         from distributed import get_worker, warn
 
         pickle.loads(references)
+        worker = get_worker()
+        worker.log_event(TOPIC, {"worker": worker.address, "how": describe()})
         try:
             there = metadata.version("dask-gradcode")
         except metadata.PackageNotFoundError:
             return
         if ours not in (None, there):
             warn(
-                f"dask_gradcode is {there} on worker {get_worker().address} and {ours} on the "
-                "client. Install the same version."
+                f"dask_gradcode is {there} on worker {worker.address} and {ours} on the client. "
+                "Install the same version."
             )
 
     return read
