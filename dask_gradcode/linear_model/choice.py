@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils._param_validation import InvalidParameterError
 
 from dask_gradcode.linear_model.candidates import Fitted
 from dask_gradcode.typing import Matrix, Vector
 
-__all__ = ["DEFAULT_SCORING", "Paths", "refuse_other_penalties", "strengths"]
+__all__ = [
+    "DEFAULT_SCORING",
+    "Paths",
+    "refuse_other_penalties",
+    "refuse_other_scores",
+    "strengths",
+]
 
 DEFAULT_SCORING = "accuracy"
 
@@ -68,6 +75,32 @@ def refuse_other_penalties(l1_ratios: Any, estimator: str) -> None:
             f"{estimator} supports only 'l2' or None penalties, got l1_ratios={l1_ratios!r}. Use "
             "l1_ratios=(0.0,), or GridSearchCV(CodedLogisticRegression(solver='nesterov'), "
             "{'C': Cs, 'l1_ratio': l1_ratios}, cv=cv)."
+        )
+
+
+def refuse_other_scores(
+    scoring: Any, scores: Collection[str], why: str, search: str, estimator: str
+) -> None:
+    """Raise for a score that rounds do not bring along.
+
+    Parameters
+    ----------
+    scoring : object
+        A name, None or anything else.
+    scores : collection of str
+        Those that are.
+    why : str
+        What these have in common.
+    search : str
+        What to use for others: a search's arguments.
+    estimator : str
+        Who asks, for the text of the error.
+    """
+    if scoring is not None and not (isinstance(scoring, str) and scoring in scores):
+        raise InvalidParameterError(
+            f"{estimator} takes scores that its rounds bring along, which are {why}: scoring must "
+            f"be a str among {sorted(scores)} or None, got {scoring!r}. For others there is "
+            f"GridSearchCV({search}, cv=cv, scoring={scoring!r})."
         )
 
 

@@ -21,6 +21,7 @@ from dask_gradcode.linear_model.choice import (
     DEFAULT_SCORING,
     Paths,
     refuse_other_penalties,
+    refuse_other_scores,
     strengths,
 )
 from dask_gradcode.linear_model.documentation import documented
@@ -140,7 +141,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "l1_ratios": ["array-like", None],
         "cv": ["cv_object"],
-        "scoring": [StrOptions(set(SCORES)), None],
+        "scoring": [str, callable, None],
         "solver": [StrOptions(set(SOLVERS)), Optimizer],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "refit": ["boolean"],
@@ -236,6 +237,8 @@ class CodedLogisticRegressionCV(FoldedClassifier):
                 "X and y themselves."
             )
         refuse_other_penalties(self.l1_ratios, type(self).__name__)
+        search = "CodedLogisticRegression(), {'C': Cs}"
+        refuse_other_scores(self.scoring, SCORES, "means over rows", search, type(self).__name__)
         return self._solver(), strengths(self.Cs)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

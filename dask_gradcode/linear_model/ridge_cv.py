@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from dask_gradcode.containers import check_containers
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.kernels import RidgeModels, one_blas_thread
+from dask_gradcode.linear_model.choice import refuse_other_scores
 from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.folds import beside_folds, beside_lazy_folds
 from dask_gradcode.linear_model.held_out import (
@@ -117,7 +118,7 @@ class CodedRidgeCV(LeastSquares):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: LeastSquares._parameter_constraints[name] for name in _SHARED},
         "alphas": ["array-like", Interval(Real, 0, None, closed="neither")],
-        "scoring": [StrOptions(set(SCORES)), None],
+        "scoring": [str, callable, None],
         "cv": ["cv_object"],
     }
     _n_folds: int | None = None
@@ -255,6 +256,8 @@ class CodedRidgeCV(LeastSquares):
 
     def _checked(self, X: Any, y: Any) -> tuple[Optimizer, WaitRule]:
         self._validate_params()
+        search = "CodedRidge(), {'alpha': alphas}"
+        refuse_other_scores(self.scoring, SCORES, "functions of sums", search, type(self).__name__)
         self._check_given(X, y)
         if n_targets_of(y) > 1:
             raise ValueError(

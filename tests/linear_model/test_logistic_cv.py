@@ -176,7 +176,7 @@ def test_other_solvers_reach_the_same_models() -> None:
 def test_bad_input_is_refused() -> None:
     y = LABELS["binary"]
     for parameters, text in (
-        ({"scoring": "roc_auc"}, r"must be a str among .*'neg_log_loss'.* or None"),
+        ({"scoring": "roc_auc"}, r"must be a str among .*'neg_log_loss'.* or None.*GridSearchCV"),
         ({"solver": "newton-cholesky"}, r"'solver' parameter .* must be a str among .*'lbfgs'"),
         ({"Cs": 0}, r"'Cs' parameter .* must be an int in the range \[1, inf\)"),
     ):
