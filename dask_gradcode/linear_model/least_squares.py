@@ -129,7 +129,13 @@ class LeastSquares(CodedRegressor):
         if n_targets_of(y) > 1:
             return self._train_several
         train = super()._trainer(X, y)
+        if not self._takes_several:
+            return train
         return lambda X, y, sample_weight: train(X, flat(y), sample_weight)
+
+    @property
+    def _takes_several(self) -> bool:
+        return self.solver in ("auto", self._automatic[0])
 
     def _finish(self, X: Any, y: Any) -> None:
         super()._finish(X, y)
@@ -171,7 +177,7 @@ class LeastSquares(CodedRegressor):
     def _check_several(self, n_targets: int) -> None:
         """Raise where parameters do not fit several targets."""
         one, _ = self._automatic
-        if self.solver not in ("auto", one):
+        if not self._takes_several:
             raise ValueError(
                 f"Several targets ({n_targets}) are fitted from one round, by solver={one!r} or "
                 f"'auto', got {self.solver!r}."
@@ -199,7 +205,7 @@ class LeastSquares(CodedRegressor):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = self.solver in ("auto", self._automatic[0])
+        tags.target_tags.multi_output = self._takes_several
         return tags
 
     def _measured(self, solver: Optimizer, coordinates: Coordinates) -> Optimizer:

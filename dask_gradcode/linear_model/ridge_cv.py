@@ -32,7 +32,7 @@ from dask_gradcode.linear_model.one_round import Cholesky
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import refuse_infinite
 from dask_gradcode.linear_model.regressor import CodedRegressor
-from dask_gradcode.linear_model.several import flat, n_targets_of
+from dask_gradcode.linear_model.several import n_targets_of
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution
 from dask_gradcode.payloads import Statistic
@@ -158,8 +158,7 @@ class CodedRidgeCV(LeastSquares):
         return model
 
     def _trainer(self, X: Any, y: Any) -> Callable[[Any, Any, Any], Solution | None]:
-        train = self._train_left_out if self.cv is None else self._train_folds
-        return lambda X, y, sample_weight: train(X, flat(y), sample_weight)
+        return self._train_left_out if self.cv is None else self._train_folds
 
     def _train_left_out(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Fit by two rounds: a Gram matrix, and the errors of leave-one-out."""

@@ -42,14 +42,15 @@ def n_targets_of(y: Any) -> int:
 
 def is_column(y: Any) -> bool:
     """Say whether targets are a matrix of one column, of which scikit-learn keeps the shape."""
-    return n_targets_of(y) == 1 and len(getattr(y, "shape", None) or np.shape(y)) == 2
+    ndim = y.ndim if is_dask(y) else np.ndim(np.asarray(y))
+    return n_targets_of(y) == 1 and ndim == 2
 
 
 def flat(y: Any) -> Any:
     """Return a column as a vector; a lazy one is taken as it is."""
     if is_dask(y) or not is_column(y):
         return y
-    return y.iloc[:, 0] if hasattr(y, "iloc") else np.ravel(y)
+    return y.iloc[:, 0] if hasattr(y, "iloc") else np.asarray(y)[:, 0]
 
 
 def beside(X: Any, y: Any) -> Rows:
