@@ -19,6 +19,8 @@ CODES: Mapping[str, type[GradientCode]] = {
     "declustered": DeclusteredRepetition,
     "fractional": FractionalRepetition,
     "cyclic": CyclicRepetition,
+    "partial-fractional": PartialStragglers,
+    "partial-cyclic": PartialStragglers,
     "uncoded": Uncoded,
 }
 """The codes that have a name."""
@@ -63,11 +65,13 @@ def make_code(
 
     Parameters
     ----------
-    name : {"auto", "declustered", "fractional", "cyclic", "uncoded"}
+    name : {"auto", "declustered", "fractional", "cyclic", "partial-fractional", \
+"partial-cyclic", "uncoded"}
         "auto" is declustered repetition where a round's time is computing, which the size of the
         data says; else fractional repetition where ``n_stragglers + 1`` divides ``n_workers``, as
         it is exact to the last bit and often done sooner; else cyclic repetition; and no code where
-        ``n_stragglers`` is 0.
+        ``n_stragglers`` is 0. The partial codes have ``n_stragglers + 1`` blocks of each worker's
+        own: for stragglers half as fast.
     n_workers : int
         Number of workers.
     n_stragglers : int
@@ -119,6 +123,10 @@ def make_code(
     if kind is DeclusteredRepetition:
         n_leaves = USUAL_LEAVES if size is None else size.leaves(n_workers, USUAL_LEAVES)
         return DeclusteredRepetition(n_workers, n_stragglers, n_leaves=n_leaves)
+    if kind is PartialStragglers:
+        inner = make_code(name.removeprefix("partial-"), n_workers, n_stragglers, seed)
+        assert isinstance(inner, FractionalRepetition | CyclicRepetition)
+        return PartialStragglers(inner, n_stragglers + 1)
     if kind is FractionalRepetition:
         return FractionalRepetition(n_workers, n_stragglers)
     return CyclicRepetition(n_workers, n_stragglers, seed)

@@ -11,7 +11,7 @@ __all__ = ["documented"]
 _Class = TypeVar("_Class", bound=type)
 
 _CODING = """\
-    code : {"auto", "declustered", "fractional", "cyclic", "uncoded"} or GradientCode, \
+    code : {"auto", "declustered", "fractional", "cyclic", "uncoded", ...} or GradientCode, \
             default="auto"
         Which worker holds which blocks. ``"auto"`` is declustered repetition where a round's time
         is computing (the rule is that of :func:`dask_gradcode.place`); else fractional repetition

@@ -11,6 +11,9 @@ from dask_gradcode.codes import (
     Uncoded,
     make_code,
 )
+from dask_gradcode.codes.auto import CODES, name_of
+from dask_gradcode.simulation import choose
+from dask_gradcode.stragglers import FixedDelay
 
 
 @pytest.mark.parametrize(
@@ -44,8 +47,8 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="name must be") as caught:
         make_code("cylic", 8, 1)
     assert str(caught.value) == (
-        "A code's name must be 'auto', 'declustered', 'fractional', 'cyclic' or 'uncoded', got "
-        "'cylic'."
+        "A code's name must be 'auto', 'declustered', 'fractional', 'cyclic', "
+        "'partial-fractional', 'partial-cyclic' or 'uncoded', got 'cylic'."
     )
 
 
@@ -56,7 +59,7 @@ def test_no_code_takes_no_stragglers() -> None:
 
 @pytest.mark.parametrize("n_stragglers", [-1, 8, True, 1.5])
 def test_bad_numbers_are_refused_by_every_name(n_stragglers: int) -> None:
-    for name in ("auto", "declustered", "fractional", "cyclic", "uncoded"):
+    for name in ("auto", *CODES):
         with pytest.raises(ValueError, match="n_stragglers"):
             make_code(name, 8, n_stragglers)
 
@@ -104,3 +107,11 @@ def test_auto_counts_what_there_is_to_compute(
 def test_small_data_have_few_leaves(size: Size, n_leaves: int) -> None:
     found = make_code("declustered", 8, 1, size=size)
     assert found == DeclusteredRepetition(8, 1, n_leaves=n_leaves)
+
+
+def test_every_name_that_choose_prints_is_taken() -> None:
+    candidates = choose(FixedDelay(1.0), 6, work=1.0, max_stragglers=2).candidates
+    assert {candidate.family for candidate in candidates} == set(CODES)
+    for candidate in candidates:
+        made = make_code(candidate.family, 6, candidate.n_stragglers)
+        assert (made, name_of(made)) == (candidate.code, candidate.family)

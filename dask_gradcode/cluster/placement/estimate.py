@@ -108,7 +108,7 @@ def estimate(
         the first one is computed, and the others are taken for alike.
     y : array-like or dask array of shape (n_samples,)
         The targets.
-    code : {"auto", "declustered", "fractional", "cyclic", "uncoded"} or GradientCode, \
+    code : {"auto", "declustered", "fractional", "cyclic", "uncoded", ...} or GradientCode, \
             default="auto"
         As for :func:`~dask_gradcode.place`.
     n_stragglers : int, optional

@@ -73,7 +73,7 @@ def place(
         The targets, chunked like X or otherwise.
     sample_weight : array-like or dask array of shape (n_samples,) or float, optional
         Weight of each row.
-    code : {"auto", "declustered", "fractional", "cyclic", "uncoded"} or GradientCode, \
+    code : {"auto", "declustered", "fractional", "cyclic", "uncoded", ...} or GradientCode, \
             default="auto"
         Which worker holds which blocks. ``"auto"`` is declustered repetition, whose tolerance costs
         no time while nobody is late, where a round's time is computing: where a worker's share
