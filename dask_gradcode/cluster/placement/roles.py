@@ -43,19 +43,6 @@ class Roles(Seating):
     again, a newcomer; or, after ``gradcode.timeouts.share``, on one that plays few. So is a role
     whose worker is frozen, if there is a worker to spare. A role whose worker will leave, or plays
     more roles than a newcomer would, is copied first.
-
-    Parameters
-    ----------
-    code : GradientCode
-        Says which role holds which blocks.
-    serving : Serving
-        The tasks that serve the shards.
-    deliveries : Deliveries
-        Brings roles to workers.
-    liveness : Liveness
-        What the scheduler says of workers.
-    now : callable
-        The clock.
     """
 
     def hopeless(self) -> dict[int, tuple[str, str]]:
