@@ -209,7 +209,6 @@ def _token(array: Any) -> Any:
 
 def _find(client: Client, addresses: Sequence[str], fingerprint: str) -> Found | None:
     """Return a placement of that fingerprint that workers keep, or None."""
-    where: dict[int, str] = {}
     states = dict[bytes, dict[int, str]]()
     for address, (roles, state) in survey(client, addresses, kept_roles, fingerprint).items():
         where = states.setdefault(state, {})
