@@ -31,19 +31,25 @@ def n_targets_of(y: Any) -> int:
     >>> n_targets_of([[1, 2], [3, 4], [5, 6]]), n_targets_of([1, 2, 3])
     (2, 1)
     """
-    shape = getattr(y, "shape", None)
-    if shape is None:
-        try:
-            shape = np.asarray(y).shape
-        except ValueError:  # ragged
-            return 1
+    shape = _shape_of(y)
     return int(shape[1]) if len(shape) == 2 else 1
 
 
 def is_column(y: Any) -> bool:
     """Say whether targets are a matrix of one column, of which scikit-learn keeps the shape."""
-    ndim = y.ndim if is_dask(y) else np.ndim(np.asarray(y))
-    return n_targets_of(y) == 1 and ndim == 2
+    shape = _shape_of(y)
+    return len(shape) == 2 and shape[1] == 1
+
+
+def _shape_of(y: Any) -> tuple[Any, ...]:
+    """Return the shape of targets, which may be lazy; none of what is ragged."""
+    shape: tuple[Any, ...] | None = getattr(y, "shape", None)
+    if shape is None:
+        try:
+            shape = np.asarray(y).shape
+        except ValueError:
+            return ()
+    return shape
 
 
 def flat(y: Any) -> Any:
