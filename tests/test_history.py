@@ -36,6 +36,8 @@ COLUMNS: dict[str, list[Any]] = {
     "speeds": [[8.0, BLANK, 16.0, BLANK], [BLANK, 4.0, 8.0, BLANK]],
     "residual": [0.0, 0.0],
     "error": [0.0, 0.0],
+    "age": [0, 0],
+    "drift": [0.0, 0.0],
     "amplification": [1.0, 2.0],
     "exact": [True, True],
 }

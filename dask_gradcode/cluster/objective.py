@@ -123,6 +123,12 @@ class ClusterObjective:
         return seen
 
     @one_blas_thread()
+    def exactly(self, w: Vector) -> Evaluation:
+        """Run one round that is exact, also where older sums stand in for others."""
+        [seen] = self._run(lambda: [self._engine.exactly(w)])
+        return seen
+
+    @one_blas_thread()
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round, for a Hessian, too; raises TypeError if the work has none."""
         [seen] = self._run(lambda: [self._engine.second_order(w)])

@@ -48,6 +48,8 @@ def as_columns(history: History) -> dict[str, list[Any]]:
         "speeds": history.speeds.tolist(),
         "residual": [r.residual for r in history],
         "error": [r.error for r in history],
+        "age": [r.age for r in history],
+        "drift": [r.drift for r in history],
         "amplification": [r.amplification for r in history],
         "exact": [r.exact for r in history],
     }

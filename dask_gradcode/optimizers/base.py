@@ -185,6 +185,7 @@ def remember(memory: Memory, n_iter: int, w: Vector, seen: Evaluation, **more: A
         value=float(seen.value),
         gradient=seen.gradient,
         rounding=float(seen.rounding),
+        approximate=int(seen.drift is not None),
         **more,
     )
 

@@ -5,7 +5,8 @@ to this process.
 """
 
 from dask_gradcode.rounds.answer import Answer
-from dask_gradcode.rounds.engine import Engine, Port
+from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
+from dask_gradcode.rounds.engine import Engine
 from dask_gradcode.rounds.events import (
     Arrived,
     Event,
@@ -21,8 +22,10 @@ from dask_gradcode.rounds.log import Logbook, RoundLog
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
-from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, Planner, Policy
+from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, LetFinish, Planner, Policy
+from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
+from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
@@ -32,6 +35,7 @@ __all__ = [
     "Arrived",
     "Ask",
     "Balancing",
+    "Busy",
     "Deadline",
     "Done",
     "Drop",
@@ -40,9 +44,11 @@ __all__ = [
     "Everybody",
     "Failed",
     "Fastest",
+    "Free",
     "Heard",
     "Hedging",
     "InsufficientWorkersError",
+    "LetFinish",
     "Logbook",
     "Lost",
     "Order",
@@ -53,10 +59,13 @@ __all__ = [
     "Policy",
     "Port",
     "Ready",
+    "Remember",
     "Round",
     "RoundLog",
     "RoundRecord",
     "Silent",
+    "Slow",
+    "Stale",
     "State",
     "Stuck",
     "Unplaced",

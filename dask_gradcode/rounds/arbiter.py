@@ -44,8 +44,6 @@ class Arbiter:
     ----------
     decoding : Decoding or None
         How the answers add up; None until there are enough.
-    until : float
-        When the wait rule's time is up; inf is never.
     """
 
     def __init__(
@@ -53,19 +51,22 @@ class Arbiter:
     ) -> None:
         self._number, self._rule, self._waiting = number, rule, waiting
         self._state, self._answers = state, answers
-        self.until = inf
         self.decoding: Decoding | None = None
 
     def begin(self, now: float) -> None:
         """Note that the round begins."""
         self._waiting.hear(now)
-        until = self._rule.until(now)
-        self.until = inf if until is None else until
+
+    @property
+    def until(self) -> float:
+        """When the wait rule's time is up; inf is never."""
+        until = self._rule.look_at(self._state)
+        return inf if until is None else until
 
     def look_at(self, now: float) -> float:
         """Return when to decide again if nothing happens before; inf is never."""
-        due = self._waiting.look_at()  # the rule's time, once it is up, ends with the first answer
-        return self.until if now < self.until < due else due
+        due, until = self._waiting.look_at(), self.until
+        return until if now < until < due else due  # once it is up the first answer ends the round
 
     def decide(self, now: float) -> Outcome | None:
         """Return how the round has ended, None if it has not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
 from dask_gradcode.typing import Payload
 
 __all__ = ["Arrived", "Event", "Failed", "Heard", "Lost", "Ready", "Silent", "Unplaced", "Yielded"]
@@ -196,5 +197,18 @@ class Yielded:
     running: int | None
 
 
-Event = Arrived | Yielded | Failed | Lost | Unplaced | Ready | Silent | Heard
+Event = (
+    Arrived
+    | Yielded
+    | Failed
+    | Lost
+    | Unplaced
+    | Ready
+    | Silent
+    | Heard
+    | Busy
+    | Free
+    | Slow
+    | Stale
+)
 """What can happen in a round."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 
+from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
+
 __all__ = ["Ledger"]
 
 _NOTHING: frozenset[int] = frozenset()
@@ -17,6 +19,8 @@ class Ledger:
     ----------
     asked : dict of int to set of int
         What each role has been asked for and may still answer, or has answered.
+    asked_at : dict of int to float
+        When each role was asked last, in seconds on the caller's clock.
     hurried : set of int
         Roles that have been told to yield.
 
@@ -25,7 +29,7 @@ class Ledger:
     Role 3 is asked for three messages and sends one; told to yield, it goes on with another:
 
     >>> ledger = Ledger()
-    >>> ledger.ask(3, (5, 6, 7))
+    >>> ledger.ask(3, (5, 6, 7), now=0.0)
     >>> ledger.answer(3, 5)
     >>> ledger.tell(3)
     >>> ledger.owed(3), ledger.yielding
@@ -37,6 +41,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.asked: dict[int, set[int]] = {}
+        self.asked_at: dict[int, float] = {}
         self.hurried: set[int] = set()
         self._answered: dict[int, set[int]] = {}  # messages, by role
         self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
@@ -55,9 +60,20 @@ class Ledger:
         """The roles that have been told to yield and have not answered that."""
         return {role for role, told in self._told.items() if told}
 
-    def ask(self, role: int, messages: Iterable[int]) -> None:
-        """Note that a role has been asked for messages."""
+    def note(self, order: Order, now: float) -> None:
+        """Note an order that is given."""
+        match order:
+            case Ask(role, messages):
+                self.ask(role, messages, now)
+            case Yield(role):
+                self.tell(role)
+            case Drop(role, messages):
+                self.drop(role, messages)
+
+    def ask(self, role: int, messages: Iterable[int], now: float) -> None:
+        """Note that a role is asked for messages."""
         self.asked.setdefault(role, set()).update(messages)
+        self.asked_at[role] = now
 
     def answer(self, role: int, message: int) -> None:
         """Note that a role has sent a message."""
@@ -73,7 +89,7 @@ class Ledger:
         told = self._told.get(role)
         if told:
             self.drop(role, told.popleft())
-            self.ask(role, () if running is None else (running,))
+            self.asked.setdefault(role, set()).update(() if running is None else (running,))
 
     def drop(self, role: int, messages: Iterable[int]) -> None:
         """Note that nothing more is wanted of what a role owes of some messages."""

@@ -9,6 +9,7 @@ import numpy as np
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.codes.forest import above, below
 from dask_gradcode.rounds.answer import Answer
+from dask_gradcode.rounds.carried import Busy, Carried, Free, Slow, Stale
 from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced, Yielded
 from dask_gradcode.rounds.ledger import Ledger
 from dask_gradcode.typing import Mask
@@ -54,6 +55,8 @@ class State:
         Roles that had never been placed and can answer.
     hurried : set of int
         Roles that have been told to yield.
+    carried : Carried
+        What earlier rounds have left, under a rule that remembers it.
     n_changes : int
         How often it has changed who can be asked.
     n_complete : int
@@ -86,6 +89,7 @@ class State:
         self.unplaced: set[int] = set()
         self.restored: set[int] = set()
         self.placed: set[int] = set()
+        self.carried = Carried()
         self.n_changes = 0
         self.n_complete = 0
         self.decodable = False
@@ -207,6 +211,8 @@ class State:
                     self.silent[role] = event
             case Heard(role):
                 self.hear(role)
+            case Busy() | Free() | Slow() | Stale():
+                self.carried.note(event)
 
     def add(self, role: int, message: int) -> None:
         """Note that a message is in the sum, as a role has sent it; or that it was a replica."""
@@ -239,6 +245,7 @@ class State:
         for message in self.code.messages_of[role]:
             self._withdraw(role, message)
         self.ledger.lose(role)
+        self.carried.release(role)
         self.lost[role] = why
         self.silent.pop(role, None)
         self.n_changes += 1

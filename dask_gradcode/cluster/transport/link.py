@@ -64,7 +64,7 @@ class Link:
             index: code.messages[index] for index in code.messages_of[role]
         }
         self._job = pack(Kind.JOB, -1, -1, dumps(Job(code, self._messages, work)))
-        self._frames: list[Any] = []  # of this round
+        self._frames: list[Any] = []  # of the newest round that has asked it
         self._answered: set[int] = set()  # of this round
         self._round = -1
         self.sock: socket.socket | None = None
@@ -80,8 +80,8 @@ class Link:
         self.flush()
 
     def forget(self, round: int) -> None:
-        """Send nothing more of older rounds to a worker that is not yet connected."""
-        self._round, self._frames, self._answered = round, [], set()
+        """Note that a round begins; until it asks the role, older frames are still to be sent."""
+        self._round, self._answered = round, set()
 
     def begin(self, frame: Any) -> None:
         """Send the frame that begins the round, in place of all that is not yet on its way."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
@@ -16,13 +15,12 @@ from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.transport.passage import Passage
 from dask_gradcode.cluster.worker.message_task import MessageOrder, answer
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
-from dask_gradcode.several import abreast, n_points_of
-from dask_gradcode.typing import Matrix, Payload, Vector
-from dask_gradcode.work import Work, of_order
+from dask_gradcode.typing import Matrix, Vector
+from dask_gradcode.work import Work
 
 __all__ = ["TaskTransport"]
 
@@ -86,11 +84,7 @@ class TaskTransport:
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
         self._attachments = itertools.count()
-        self._columns = columns
-        self._round, self._w = -1, np.zeros(0)
-        self._derivatives, self._n_points = 1, 1  # their highest order in this round, at how many
-        self._statistic = Statistic(0)  # of this round
-        self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
+        self._passage = Passage(work, columns)
 
     def prepare(self, role: int, shard: Future[Any], address: str) -> bool:
         return True  # there is nothing to be opened
@@ -106,11 +100,7 @@ class TaskTransport:
             self._liveness.unwatch(state.address, self._on_death)
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
-        self._round, self._w, self._derivatives = round, abreast(w.copy()), order
-        self._n_points = n_points_of(w)
-        self._statistic = of_order(self._work, order, self._n_points).statistic(self._w)
-        if self._columns is not None:
-            self._part = self._columns.cut(self._w, self._n_points)
+        self._passage.begin(round, w, order)
         for state in self._roles.values():
             state.waiting = ()
 
@@ -163,6 +153,10 @@ class TaskTransport:
 
     # ---- in the caller's thread
 
+    @property
+    def _round(self) -> int:
+        return self._passage.round
+
     def _submit(self, role: int, messages: Sequence[int]) -> None:
         tickets = [_Ticket(self._round, role, message) for message in messages]
         with large_arguments():
@@ -175,7 +169,7 @@ class TaskTransport:
             answer,
             state.shard,
             self._order(ticket.message),
-            self._part(ticket.role),
+            self._passage.part(ticket.role),
             key=task_key("message", self._fit, *which),
             workers=[state.address],
             allow_other_workers=False,
@@ -186,7 +180,7 @@ class TaskTransport:
 
     def _order(self, message: int) -> MessageOrder:
         sent = None if self._code.children(message) else self._code.messages[message]
-        return MessageOrder(self._job, message, sent, self._derivatives, self._n_points)
+        return MessageOrder(self._job, message, sent, self._passage.order, self._passage.n_points)
 
     def _drop(self, state: _Role) -> None:
         for _, future in state.asked.values():
@@ -212,9 +206,7 @@ class TaskTransport:
             return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work
             return []
-        payload: Payload = letter.result
-        if self._columns is not None:
-            payload = self._columns.whole(ticket.role, letter.result, self._statistic)
+        payload = self._passage.whole(ticket.round, ticket.role, letter.result)
         return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
 
     def _lost(self, address: str) -> list[Event]:
