@@ -67,6 +67,9 @@ class Optimizer(ABC):
     ----------
     needs_exact : bool
         Whether it breaks down on approximate sums, as line searches with curvature do.
+    takes_older : bool
+        Whether it takes sums of older points for some that are missing, and asks for exact ones
+        where it needs them.
     resumes_exactly : bool
         Whether it goes on from a memory through the same iterates, bit for bit.
     order : {1, 2}
@@ -97,6 +100,10 @@ class Optimizer(ABC):
     order: ClassVar[int] = 1
     most_parameters: ClassVar[int | None] = None
     beyond: ClassVar[str] = "lbfgs"
+
+    @property
+    def takes_older(self) -> bool:
+        return False
 
     @abstractmethod
     def minimize(

@@ -30,7 +30,7 @@ MAX_HALVINGS = 40
 """So much shorter a step moves the value by less than its rounding: to accept it proves nothing."""
 
 MOST_ROUGH = 3
-"""Steps of one search that approximate values may reject."""
+"""Trials of one search that approximate values may reject."""
 
 TOO_ROUGH = 0.5
 """From what share of the gradient on its drift is too large."""
@@ -76,10 +76,11 @@ class Descent(ABC):
                 return self._solution(True, "The gradient is small.")
             if self.n_iter >= max_iter:
                 return self._solution(False, "The iteration limit was reached.")
+            length = self.length
             if not self.advance():
                 if self.seen.drift is None:
                     return self._solution(False, "No step decreases the value.")
-                self.seen = self.exactly(self.w)
+                self.seen, self.length = self.exactly(self.w), length
                 continue
             self.n_iter += 1
             is_rough = self.seen.drift is not None
@@ -130,18 +131,19 @@ class Descent(ABC):
         The model is the slope at ``y`` and a curvature of ``1 / step``; without a penalty that asks
         for half of what the slope alone promises.
         """
-        for n_halvings in range(MAX_HALVINGS):
-            exact = n_halvings >= MOST_ROUGH
+        first, n_rough = self.length, 0
+        while self.length > first * 0.5**MAX_HALVINGS:
             x = self.move(y, at_y.gradient, self.length)
-            there = self.look(x, exact=exact)
-            found = _is_below(x - y, at_y, there, self.length)
-            if not found and not (at_y.drift is None and there.drift is None):
-                # what stands in may have been renewed between the two, and the value with it
-                at_y = self.look(y, exact=exact)
-                found = _is_below(x - y, at_y, there, self.length)
-            if found:
+            there = self.look(x, exact=n_rough > MOST_ROUGH)
+            if _is_below(x - y, at_y, there, self.length):
                 return x, checked(there, self.n_iter + 1)
             self.length *= 0.5
+            if at_y.drift is not None or there.drift is not None:
+                # what stands in may have been renewed between the two, so it may be long enough
+                n_rough, before = n_rough + 1, at_y.value
+                at_y = self.look(y, exact=n_rough > MOST_ROUGH)
+                if at_y.value != before and n_rough in (1, MOST_ROUGH + 1):
+                    self.length = first
         return None
 
     def _solution(self, converged: bool, message: str) -> Solution:

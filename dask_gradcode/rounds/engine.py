@@ -211,9 +211,11 @@ class Engine:
             if isinstance(event, Arrived) and event.round in self._recent:
                 self._lateness.heard(addressed, event.role, now)
             if self._memory is not None:
-                right = len(addressed.doubts) == n_doubts
-                for told in self._memory.hear(event, now, right=right):
-                    orders += round_.handle(told, now)
+                heard = event, now, len(addressed.doubts) == n_doubts
+                if round_.outcome is not None:
+                    self._memory.hear_later(*heard)
+                else:
+                    orders += self._told(round_, self._memory.hear(*heard), now)
             if addressed.doubts and addressed.outcome is not None:  # else it may withdraw them
                 self.logs.keep(addressed.number, addressed.doubts)
                 self.doubts += ((addressed.number, doubt) for doubt in addressed.doubts)
@@ -222,6 +224,9 @@ class Engine:
         if round_.outcome is None and (is_due or not events):  # whatever others may chatter
             orders += round_.handle(None, now)
         return orders
+
+    def _told(self, round_: Round, events: Sequence[Event], now: float) -> list[Order]:
+        return [order for event in events for order in round_.handle(event, now)]
 
     def conclude(self, round_: Round, record: RoundRecord) -> None:
         """Let go of the messages of a round that is done, and learn from its record."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,15 @@ __all__ = ["Memory"]
 
 
 @dataclass(frozen=True)
+class _Change:
+    """How much two payloads of a message differ, and how far apart their points are."""
+
+    payload: Payload
+    n_rounds: int
+    distance: float
+
+
+@dataclass(frozen=True)
 class _Entry:
     """The newest payload of a message."""
 
@@ -28,7 +37,28 @@ class _Entry:
     role: int
     w: Vector
     payload: Payload
-    change: Payload | None  # in a round; not known of the first payload
+    change: _Change | None  # since the one before it; not known of the first
+
+    def change_from(self, old: _Entry) -> _Change | None:
+        """Return how much has changed since an older payload, or what is known of that already."""
+        distance = float(np.linalg.norm(self.w - old.w))
+        if not distance and self.w.size:
+            return old.change  # at the same point: nothing new
+        difference = add_payloads(self.payload, scaled(-1.0, old.payload))
+        return _Change(difference, self.round - old.round, distance)
+
+    def drift(self, round: int, w: Vector, out: Vector) -> None:
+        """Add how much more may have changed until a round, at its point.
+
+        As much as before in so many rounds, or over such a distance, whichever is more: steps may
+        become longer, and rounds may look at one point after another in one place.
+        """
+        change = self.change
+        assert change is not None
+        times = (round - self.round) / change.n_rounds
+        if change.distance:
+            times = max(times, float(np.linalg.norm(w - self.w)) / change.distance)
+        add_payload(out, times, change.payload)
 
 
 class Memory:
@@ -60,7 +90,7 @@ class Memory:
     >>> memory.complete(np.array([9.0, 6.0]), round_.state.decode(), round_.state)
     array([14.,  8.])
     >>> memory.drift(round_.state)
-    array([1., 2.])
+    array([2., 4.])
     """
 
     def __init__(self, code: GradientCode, slow_from: float) -> None:
@@ -70,6 +100,7 @@ class Memory:
         self._round = -1
         self._points: dict[int, Vector] = {}  # of the rounds to which something is owed, and this
         self._statistic: Statistic | None = None
+        self._later: list[tuple[Event, float, bool]] = []
 
     # ---- what happens
 
@@ -97,10 +128,13 @@ class Memory:
         exact : bool, default=False
             Whether nothing shall stand in: then everybody is asked.
         """
-        self._round = round
-        self._backlog.begin(round)
+        for heard in self._later:
+            self.hear(*heard)
+        self._later.clear()
         for event in news:
             self._leave(event)
+        self._round = round
+        self._backlog.begin(round)
         owed = self._backlog.rounds()
         self._points = {k: point for k, point in self._points.items() if k in owed}
         self._statistic = statistic
@@ -118,7 +152,11 @@ class Memory:
             if isinstance(order, Ask):
                 self._backlog.ask(order.role, order.messages, self._round, now)
 
-    def hear(self, event: Event, now: float, *, right: bool) -> list[Event]:
+    def hear_later(self, event: Event, now: float, right: bool) -> None:
+        """Note what happens after the end of a round, of which its sum shall know nothing."""
+        self._later.append((event, now, right))
+
+    def hear(self, event: Event, now: float, right: bool) -> list[Event]:
         """Note what happens, and return what the round is told of it besides.
 
         Parameters
@@ -148,12 +186,10 @@ class Memory:
         point, old = self._points.get(answer.round), self._entries.get(answer.message)
         if point is None or (old is not None and old.round >= answer.round):
             return
-        change = None
+        new = _Entry(answer.round, answer.role, point, answer.payload, None)
         if old is not None:
-            difference = add_payloads(answer.payload, scaled(-1.0, old.payload))
-            change = scaled(1.0 / (answer.round - old.round), difference)
-        entry = _Entry(answer.round, answer.role, point, answer.payload, change)
-        self._entries[answer.message] = entry
+            new = replace(new, change=new.change_from(old))
+        self._entries[answer.message] = new
 
     def _leave(self, event: Event) -> None:
         if isinstance(event, Lost | Unplaced | Ready):
@@ -183,9 +219,7 @@ class Memory:
         assert self._statistic is not None
         drift: Vector = np.zeros(self._statistic.size)
         for message in _missing(state):
-            entry = self._entries[message]
-            assert entry.change is not None
-            add_payload(drift, self._round - entry.round, entry.change)
+            self._entries[message].drift(self._round, self._points[self._round], drift)
         return drift
 
 

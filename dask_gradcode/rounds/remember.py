@@ -16,8 +16,9 @@ from dask_gradcode.rounds.state import State
 
 __all__ = ["Remember"]
 
-_AT_LEAST = 1e-3
-"""Seconds for which anybody is waited for beyond the usual time: less is noise."""
+_AT_LEAST = 5e-3
+"""Seconds for which anybody is waited for beyond the usual time: an operating system takes less
+from a process now and then."""
 
 
 @dataclass(frozen=True)
