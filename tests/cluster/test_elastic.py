@@ -16,7 +16,7 @@ from distributed import Client, WorkerPlugin
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement, drain
-from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition
+from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition, GradientCode
 from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import RoundRecord
 from helpers import local_cluster, logistic_data, pid_of, restart_no_more, wait_until
@@ -127,6 +127,32 @@ def test_roles_share_workers_while_these_are_few_and_go_to_those_who_join() -> N
         rounds.until(lambda: len(set(data.addresses.values())) == 4)
         rounds.until(lambda: all(map(rounds.used, range(4))))
         assert not any(record.lost for record in rounds.records[n_before:])
+
+
+@pytest.mark.parametrize("code", [PAIRS, SPREAD])
+def test_some_of_the_workers_are_enough_to_begin_and_who_joins_takes_a_role(
+    code: GradientCode,
+) -> None:
+    few = 3 if code is PAIRS else 4
+    code = code if code is PAIRS else DeclusteredRepetition(6, 1, n_leaves=4)
+    with dask.config.set({"gradcode.timeouts.workers": "0s"}), local_cluster(few) as client:
+        with pytest.warns(UserWarning, match=f"There are {few} workers .* 1 may be silent"):
+            data = place(X, Y, code=code)
+        with data, ClusterObjective(data, Logistic()) as objective:
+            data.wait(timeout=60)
+            counted = Counter(data.addresses.values())
+            assert len(counted) == few
+            assert max(counted.values()) == 2
+            rounds = Rounds(objective)
+            restart_no_more(client)
+            dies = data.addresses[code.n_workers - 1]  # it plays two
+            roles = {role for role, address in data.addresses.items() if address == dies}
+            assert len(roles) == 2
+            os.kill(pid_of(client, dies), signal.SIGKILL)
+            rounds.until(lambda: roles <= rounds.lost())
+            client.cluster.scale(code.n_workers + 1)  # one is dead, by its count
+            rounds.until(lambda: len(set(data.addresses.values())) == code.n_workers)
+            rounds.until(lambda: not data.lost and not rounds.records[-1].lost)
 
 
 def test_an_adaptive_cluster_keeps_who_is_served_by_and_may_grow() -> None:
