@@ -21,7 +21,7 @@ from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
-from dask_gradcode.rounds.events import Arrived, Event, Lost, Ready, Unplaced
+from dask_gradcode.rounds.events import Arrived, Event, News, Ready
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
 from dask_gradcode.rounds.orders import Order
@@ -77,9 +77,7 @@ class Port(Protocol):
         """Return how long a round waits for those without whom it cannot end."""
         ...
 
-    def begin(
-        self, round: int, w: Vector | Matrix, order: int
-    ) -> Sequence[Lost | Unplaced | Ready]:
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[News]:
         """Begin a round, which supersedes every older one; say who is absent, who has come back.
 
         Parameters
@@ -93,8 +91,8 @@ class Port(Protocol):
 
         Returns
         -------
-        sequence of Lost, Unplaced or Ready
-            Who is absent, who has come back.
+        sequence of Lost, Unplaced, Ready or Relocated
+            Who is absent, who has come back, and who is on another worker.
         """
         ...
 

@@ -9,7 +9,17 @@ import numpy as np
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.codes.forest import above, below
 from dask_gradcode.rounds.answer import Answer
-from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced, Yielded
+from dask_gradcode.rounds.events import (
+    Event,
+    Failed,
+    Heard,
+    Lost,
+    Ready,
+    Relocated,
+    Silent,
+    Unplaced,
+    Yielded,
+)
 from dask_gradcode.rounds.ledger import Ledger
 from dask_gradcode.typing import Mask
 
@@ -52,6 +62,8 @@ class State:
         Roles that were lost and can answer again.
     placed : set of int
         Roles that had never been placed and can answer.
+    relocated : set of int
+        Roles that are on another worker than in the round before.
     hurried : set of int
         Roles that have been told to yield.
     n_changes : int
@@ -86,6 +98,7 @@ class State:
         self.unplaced: set[int] = set()
         self.restored: set[int] = set()
         self.placed: set[int] = set()
+        self.relocated: set[int] = set()
         self.n_changes = 0
         self.n_complete = 0
         self.decodable = False
@@ -202,6 +215,8 @@ class State:
                 self.unplaced.add(role)
             case Ready(role, again):
                 self.restore(role, again=again)
+            case Relocated(role):
+                self.relocated.add(role)
             case Silent(role):
                 if any(self._may_send(role, message) for message in self.code.messages_of[role]):
                     self.silent[role] = event

@@ -53,6 +53,9 @@ class Rounds:
     def used(self, role: int) -> bool:
         return bool(self.records[-1].used[role])
 
+    def relocated(self) -> list[int]:
+        return [role for record in self.records for role in record.relocated]
+
     def lost(self) -> set[int]:
         return {role for record in self.records for role in record.lost}
 
@@ -83,6 +86,7 @@ def test_a_drained_worker_is_not_missed_when_it_leaves(transport: str) -> None:
         rounds.until(on_others(data, [leaves]))
         assert data.addresses[1] == spare
         rounds.until(lambda: rounds.used(1))
+        assert rounds.relocated() == [1]
         data.wait(timeout=60)
         leaving = retire(client, [leaves])
         rounds.until(lambda: not leaving.is_alive())
