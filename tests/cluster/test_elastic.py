@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import signal
 import threading
@@ -16,6 +18,7 @@ from distributed import Client, WorkerPlugin
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Placement, drain
+from dask_gradcode.cluster.worker import released
 from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition, GradientCode
 from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import RoundRecord
@@ -131,6 +134,36 @@ def test_roles_share_workers_while_these_are_few_and_go_to_those_who_join() -> N
         rounds.until(lambda: len(set(data.addresses.values())) == 4)
         rounds.until(lambda: all(map(rounds.used, range(4))))
         assert not any(record.lost for record in rounds.records[n_before:])
+
+
+def test_who_is_scaled_away_hands_its_role_over() -> None:
+    with (
+        local_cluster(4) as client,
+        place(X, Y, code=SPREAD) as data,
+        ClusterObjective(data, Logistic(), transport="stream") as objective,
+    ):
+        data.wait(timeout=60)
+        rounds, before = Rounds(objective), dict(data.addresses)
+        client.cluster.scale(3)
+        rounds.until(lambda: len(set(data.addresses.values())) == 3 and not data.lost)
+        rounds.until(lambda: all(map(rounds.used, range(4))))
+        (gone,) = (role for role, address in data.addresses.items() if address != before[role])
+        # a machine that stands still for three seconds is the only reason to lose it
+        assert rounds.relocated() == [gone] or rounds.lost() == {gone}
+
+
+@pytest.mark.parametrize(("retires", "n_looks"), [(False, 3), (True, 3), (False, 10**9)])
+def test_a_worker_that_closes_serves_until_all_have_gone_elsewhere_or_time_is_up(
+    retires: bool, n_looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released, "STOPPED", 5.0 if n_looks == 3 else 0.05)
+    plugin, looks, told = released.Released(), itertools.count(1), list[str]()
+    plugin._is_retiring = retires
+    plugin._used["task"] = lambda: next(looks) < n_looks
+    plugin._calls["task"] = lambda: told.append("closes")
+    asyncio.run(plugin.teardown(None))
+    assert told == ["closes"]
+    assert (next(looks) == n_looks + 1) == (n_looks == 3)
 
 
 @pytest.mark.parametrize("code", [PAIRS, SPREAD])
