@@ -17,11 +17,13 @@ import pytest
 from distributed import Client, WorkerPlugin
 
 from dask_gradcode import place
-from dask_gradcode.cluster import ClusterObjective, Placement, drain
+from dask_gradcode.cluster import ClusterObjective, Placement, drain, inject
+from dask_gradcode.cluster.placement import slowness
 from dask_gradcode.cluster.worker import released
-from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition, GradientCode
+from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.stragglers import FixedDelay
 from helpers import local_cluster, logistic_data, pid_of, restart_no_more, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -134,6 +136,23 @@ def test_roles_share_workers_while_these_are_few_and_go_to_those_who_join() -> N
         rounds.until(lambda: len(set(data.addresses.values())) == 4)
         rounds.until(lambda: all(map(rounds.used, range(4))))
         assert not any(record.lost for record in rounds.records[n_before:])
+
+
+def test_a_role_leaves_a_slow_worker_for_a_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slowness, "EVERY", 0.0)
+    with (
+        local_cluster(3) as client,
+        place(X, Y, code=Uncoded(2)) as data,
+        inject(client, FixedDelay(0.1, workers=[1])),
+        ClusterObjective(data, Logistic()) as objective,
+    ):
+        data.wait(timeout=60)
+        (free,) = client.scheduler_info(n_workers=-1)["workers"].keys() - data.addresses.values()
+        rounds = Rounds(objective)
+        rounds.until(rounds.relocated)
+        assert rounds.relocated() == [1]
+        assert data.addresses[1] == free
+        assert not rounds.lost()
 
 
 def test_who_is_scaled_away_hands_its_role_over() -> None:
