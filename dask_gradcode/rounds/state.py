@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from dask_gradcode.rounds.ledger import Ledger
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
+
+_NOBODY: frozenset[int] = frozenset()
 
 
 class State:
@@ -106,7 +108,7 @@ class State:
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
         # who may still send a message, where that is not everybody who holds its blocks
-        self._able: dict[int, set[int]] = {}
+        self._able: dict[int, Set[int]] = {}
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -274,12 +276,14 @@ class State:
 
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""
-        able = self._able.get(message)
-        if able is None:
-            able = self._able[message] = set(self.code.senders(message))
-        able.discard(role)
+        able = {other for other in self._able_to_send(message) if other != role}
+        self._able[message] = able or _NOBODY
         if not able:
             self.pending[message] = False
+
+    def forget(self) -> None:
+        """Note that the round has ended, and who may still send what is of no interest."""
+        self._able.clear()
 
     def hear(self, role: int) -> None:
         """Note that a role gives a sign of life."""
@@ -294,7 +298,7 @@ class State:
         held, arrived = self.code.messages_of[role], self.arrived
         back = {i for i in held if not (arrived[i] or self._may_send(role, i))}
         for message in back & self._able.keys():
-            self._able[message].add(role)
+            self._able[message] |= {role}
             self.pending[message] = True
         self.ledger.renew(role, back)
         self.n_changes += 1

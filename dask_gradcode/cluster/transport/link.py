@@ -81,7 +81,9 @@ class Link:
 
     def forget(self, round: int) -> None:
         """Send nothing more of older rounds to a worker that is not yet connected."""
-        self._round, self._frames, self._answered = round, [], set()
+        self._round = round
+        self._frames.clear()
+        self._answered.clear()
 
     def begin(self, frame: Any) -> None:
         """Send the frame that begins the round, in place of all that is not yet on its way."""
