@@ -93,7 +93,7 @@ class Arbiter:
         """Say whether nobody is waited for who could return and be enough with the others."""
         return (
             self._answers.is_agreed()
-            or self._state.has_failed_for_good()
+            or _has_failed_for_good(self._state)
             or self._has_waited(list(self._state.lost.values()), now)
         )
 
@@ -104,7 +104,7 @@ class Arbiter:
             return silent
         silent = [event for event in silent if not event.may_be_busy]
         roles = {event.role for event in silent}
-        if not roles or self._state.enough_without(roles):
+        if not roles or _is_enough_without(roles, self._state):
             self._waiting.hope()  # those that live are enough, they are only slow
             return []
         return silent if self._has_waited([event.why for event in silent], now) else []
@@ -114,3 +114,20 @@ class Arbiter:
         if self._waiting.is_hopeful and self._waiting.may_hope:
             logger.warning("Round %d waits for %s", self._number, whom)
         return self._waiting.has_waited(now)
+
+
+def _is_enough_without(roles: Collection[int], state: State) -> bool:
+    """Say whether the exact sum can still come about without what some roles may yet send."""
+    possible, gone = state.arrived | state.pending, set(roles)
+    for role in gone:
+        for message in state.code.messages_of[role]:
+            if not state.arrived[message] and gone.issuperset(state.able_to_send(message)):
+                possible[message] = False
+    return state.code.can_decode(possible)
+
+
+def _has_failed_for_good(state: State) -> bool:
+    """Say whether the work on some block has failed on all who hold it."""
+    if not state.errors:
+        return False
+    return any(state.errors.keys() >= set(holders) for holders in state.code.holders)

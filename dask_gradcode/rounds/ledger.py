@@ -9,8 +9,6 @@ from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 
 __all__ = ["Ledger"]
 
-_NOTHING: frozenset[int] = frozenset()
-
 
 class Ledger:
     """Keeps of each role which messages it has been asked for and which it has sent.
@@ -43,17 +41,19 @@ class Ledger:
         self.asked: dict[int, set[int]] = {}
         self.asked_at: dict[int, float] = {}
         self.hurried: set[int] = set()
-        self._answered: dict[int, set[int]] = {}  # messages, by role
+        self._answered: set[tuple[int, int]] = set()  # roles with messages
         self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
 
     def owed(self, role: int) -> set[int]:
         """Return what a role has been asked for and has not answered."""
-        asked = self.asked.get(role)
-        return asked - self._answered.get(role, _NOTHING) if asked else set()
+        return self._unanswered(role, self.asked.get(role, ()))
+
+    def _unanswered(self, role: int, messages: Iterable[int]) -> set[int]:
+        return {message for message in messages if (role, message) not in self._answered}
 
     def has_answered(self, role: int, message: int) -> bool:
         """Say whether a role has sent a message, which would then be a second copy."""
-        return message in self._answered.get(role, _NOTHING)
+        return (role, message) in self._answered
 
     @property
     def yielding(self) -> set[int]:
@@ -77,7 +77,7 @@ class Ledger:
 
     def answer(self, role: int, message: int) -> None:
         """Note that a role has sent a message."""
-        self._answered.setdefault(role, set()).add(message)
+        self._answered.add((role, message))
 
     def tell(self, role: int) -> None:
         """Note that a role has been told to yield: what it is asked for later, it does not."""
@@ -94,7 +94,7 @@ class Ledger:
     def drop(self, role: int, messages: Iterable[int]) -> None:
         """Note that nothing more is wanted of what a role owes of some messages."""
         if role in self.asked:
-            self.asked[role] -= set(messages) - self._answered.get(role, _NOTHING)
+            self.asked[role] -= self._unanswered(role, messages)
 
     def lose(self, role: int) -> None:
         """Note that a role will answer nothing more of what it was asked for."""
@@ -103,5 +103,5 @@ class Ledger:
 
     def renew(self, role: int, messages: Collection[int]) -> None:
         """Note that a role may be asked for messages again, whatever was before."""
-        for known in (self.asked, self._answered):
-            known.get(role, set()).difference_update(messages)
+        self.asked.get(role, set()).difference_update(messages)
+        self._answered.difference_update([(role, message) for message in messages])

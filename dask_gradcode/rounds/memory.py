@@ -12,7 +12,7 @@ from dask_gradcode.codes.summing import add_payload, add_payloads, scaled
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.backlog import Backlog
 from dask_gradcode.rounds.carried import Busy, Slow, Stale
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Unplaced
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready, Relocated, Unplaced
 from dask_gradcode.rounds.orders import Ask, Order
 from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Matrix, Payload, Vector
@@ -192,7 +192,7 @@ class Memory:
         self._entries[answer.message] = new
 
     def _leave(self, event: Event) -> None:
-        if isinstance(event, Lost | Unplaced | Ready):
+        if isinstance(event, Lost | Unplaced | Ready | Relocated):
             self._backlog.release(event.role)
 
     def _stale(self, message: int) -> Stale | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from dask_gradcode.rounds.events import Event, Lost, Ready, Unplaced
+from dask_gradcode.rounds.events import Event, News
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.patience import Patience
 from dask_gradcode.rounds.round import Round
@@ -53,9 +53,7 @@ class Port(Protocol):
         """Return how long a round waits for those without whom it cannot end."""
         ...
 
-    def begin(
-        self, round: int, w: Vector | Matrix, order: int
-    ) -> Sequence[Lost | Unplaced | Ready]:
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[News]:
         """Begin a round, which supersedes every older one; say who is absent, who has come back.
 
         Parameters
@@ -69,8 +67,8 @@ class Port(Protocol):
 
         Returns
         -------
-        sequence of Lost, Unplaced or Ready
-            Who is absent, who has come back.
+        sequence of Lost, Unplaced, Ready or Relocated
+            Who is absent, who has come back, and who is on another worker.
         """
         ...
 

@@ -61,6 +61,9 @@ class RoundRecord:
         Workers that were not placed yet when the round ended.
     placed : tuple of int
         Workers that had not been placed yet and could answer from this round on.
+    relocated : tuple of int
+        Code workers that from this round on another worker of the cluster plays, without having
+        been missed: the one before will leave, say, or had two roles.
     hurried : tuple of int
         Workers that were told to yield: to send what they had, and leave the rest to others.
     age : int
@@ -102,6 +105,7 @@ class RoundRecord:
     unplaced: tuple[int, ...] = ()
     placed: tuple[int, ...] = ()
     hurried: tuple[int, ...] = ()
+    relocated: tuple[int, ...] = ()
     age: int = 0
     drift: float = 0.0
 
@@ -138,6 +142,7 @@ class RoundRecord:
             unplaced=tuple(sorted(absent & state.unplaced)),
             placed=tuple(sorted(state.placed)),
             hurried=tuple(sorted(state.hurried)),
+            relocated=tuple(sorted(state.relocated)),
             age=max(
                 (age for i, age in state.carried.ages.items() if not state.arrived[i]), default=0
             ),

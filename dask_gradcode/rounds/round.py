@@ -151,8 +151,8 @@ class Round:
 
         Parameters
         ----------
-        news : sequence of Lost, Unplaced and Ready
-            The roles that cannot be asked, and those that have come back since the last round.
+        news : sequence of Lost, Unplaced, Ready and Relocated
+            What has become of roles since the last round.
         now : float
             Seconds on the caller's clock.
 

@@ -309,7 +309,7 @@ def test_a_round_can_be_replayed_with_another_plan() -> None:
     round_.begin([], 0.0)
     round_.handle(Arrived(0, 1, 0, np.zeros(0)), 1.0)
     again = Round.replay(round_.log, plan=Nobody())
-    assert [step.orders for step in again.log.steps] == [[], []]
+    assert [*map(len, (step.orders for step in again.log.steps))] == [0, 0]
     assert again.outcome == Done()
 
 

@@ -81,7 +81,8 @@ class Link:
 
     def forget(self, round: int) -> None:
         """Note that a round begins; until it asks the role, older frames are still to be sent."""
-        self._round, self._answered = round, set()
+        self._round = round
+        self._answered.clear()
 
     def begin(self, frame: Any) -> None:
         """Send the frame that begins the round, in place of all that is not yet on its way."""
