@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -25,8 +25,6 @@ from dask_gradcode.rounds.ledger import Ledger
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
-
-_NOBODY: frozenset[int] = frozenset()
 
 
 class State:
@@ -101,9 +99,7 @@ class State:
         self.errors: dict[int, BaseException] = {}
         self.silent: dict[int, Silent] = {}
         self.unplaced: set[int] = set()
-        self.restored: set[int] = set()
-        self.placed: set[int] = set()
-        self.relocated: set[int] = set()
+        self.restored, self.placed, self.relocated = set[int](), set[int](), set[int]()
         self.carried = Carried()
         self.n_changes = 0
         self.n_complete = 0
@@ -112,7 +108,7 @@ class State:
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
         # who may still send a message, where that is not everybody who holds its blocks
-        self._able: dict[int, Set[int]] = {}
+        self._able: dict[int, set[int]] = {}
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -270,7 +266,7 @@ class State:
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""
         able = {other for other in self.able_to_send(message) if other != role}
-        self._able[message] = able or _NOBODY
+        self._able[message] = able
         if not able:
             self.pending[message] = False
 
@@ -291,7 +287,7 @@ class State:
         held, arrived = self.code.messages_of[role], self.arrived
         back = {i for i in held if not (arrived[i] or self._may_send(role, i))}
         for message in back & self._able.keys():
-            self._able[message] |= {role}
+            self._able[message].add(role)
             self.pending[message] = True
         self.ledger.renew(role, back)
         self.n_changes += 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.worker.errors import unpack_error
@@ -23,7 +25,13 @@ from dask_gradcode.cluster.worker.wire import (
 )
 from dask_gradcode.codes import GradientCode, Message
 
-__all__ = ["Link", "Refused"]
+__all__ = ["Link", "Refused", "int64s"]
+
+
+@lru_cache(maxsize=1 << 14)  # the same in nearly every round
+def int64s(*numbers: int) -> bytes:
+    """Return numbers as the body of a frame."""
+    return np.array(numbers, dtype=np.int64).tobytes()
 
 
 class Refused(Exception):

@@ -17,7 +17,7 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.transport.bell import Bell
 from dask_gradcode.cluster.transport.connector import Connector
-from dask_gradcode.cluster.transport.link import Link, Refused
+from dask_gradcode.cluster.transport.link import Link, Refused, int64s
 from dask_gradcode.cluster.transport.passage import Passage
 from dask_gradcode.cluster.transport.prepared import Prepared
 from dask_gradcode.cluster.worker.errors import unpack_error
@@ -123,21 +123,21 @@ class StreamTransport:
         if link is None:
             return  # it has been lost, which is told
         if role in self._asks:
-            asks = np.array(messages, dtype=np.int64)
-            link.add(pack(Kind.ASK, self._round, asks.size, asks))
+            link.add(pack(Kind.ASK, self._round, len(messages), int64s(*messages)))
+            self._asks[role] = (*self._asks[role], *messages)
         else:
             passage = self._passage
-            asks = np.array([*messages, passage.order, passage.n_points], dtype=np.int64)
+            asks = int64s(*messages, passage.order, passage.n_points)
             link.begin(pack(Kind.BEGIN, self._round, len(messages), asks, passage.part(role)))
-        self._asks[role] = (*self._asks.get(role, ()), *messages)
+            self._asks[role] = tuple(messages)
         self._watch(link)
 
     def yield_(self, role: int) -> None:
         self._tell_worker(role, pack(Kind.YIELD, self._round, 0))
 
     def drop(self, role: int, messages: Sequence[int]) -> None:
-        which = np.array(messages, dtype=np.int64)
-        self._tell_worker(role, pack(Kind.DROP, self._round, which.size, which))
+        frame = pack(Kind.DROP, self._round, len(messages), int64s(*messages))
+        self._tell_worker(role, frame)
 
     def withheld(self) -> Collection[int]:
         return ()
