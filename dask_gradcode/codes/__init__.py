@@ -13,6 +13,8 @@ from dask_gradcode.codes.graph import GraphRepetition
 from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.size import Size
+from dask_gradcode.codes.sliced import SlicedRepetition
+from dask_gradcode.codes.slices import Slices
 from dask_gradcode.codes.span import SpanDecoder
 from dask_gradcode.codes.uncoded import Uncoded
 
@@ -28,6 +30,8 @@ __all__ = [
     "Message",
     "PartialStragglers",
     "Size",
+    "SlicedRepetition",
+    "Slices",
     "SpanDecoder",
     "Uncoded",
     "make_code",

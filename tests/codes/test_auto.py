@@ -8,6 +8,7 @@ from dask_gradcode.codes import (
     FractionalRepetition,
     GradientCode,
     Size,
+    SlicedRepetition,
     Uncoded,
     make_code,
 )
@@ -29,6 +30,7 @@ from dask_gradcode.stragglers import FixedDelay
         ("uncoded", 8, 0, Uncoded(8)),
         ("declustered", 8, 1, DeclusteredRepetition(8, 1)),
         ("declustered", 1, 0, DeclusteredRepetition(1, 0)),
+        ("sliced", 8, 1, SlicedRepetition(8, 1)),
     ],
 )
 def test_a_name_gives_its_code(
@@ -47,7 +49,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="name must be") as caught:
         make_code("cylic", 8, 1)
     assert str(caught.value) == (
-        "A code's name must be 'auto', 'declustered', 'fractional', 'cyclic', "
+        "A code's name must be 'auto', 'declustered', 'fractional', 'cyclic', 'sliced', "
         "'partial-fractional', 'partial-cyclic' or 'uncoded', got 'cylic'."
     )
 
