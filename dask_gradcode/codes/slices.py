@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dask_gradcode.payloads import slice_of
 from dask_gradcode.typing import Part, Payload, Vector
@@ -64,7 +66,7 @@ class Slices:
             return int(place.stop - place.start)
         return -(-size // self.n_slices)
 
-    def of(self, payload: Vector) -> Vector:
+    def of(self, payload: NDArray[Any]) -> NDArray[Any]:
         """Return what is sent of a payload.
 
         Parameters

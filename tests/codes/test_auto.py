@@ -112,7 +112,7 @@ def test_small_data_have_few_leaves(size: Size, n_leaves: int) -> None:
 
 
 def test_every_name_that_choose_prints_is_taken() -> None:
-    candidates = choose(FixedDelay(1.0), 6, work=1.0, max_stragglers=2).candidates
+    candidates = choose(FixedDelay(1.0), 6, work=1.0, max_stragglers=2, upload=0.1).candidates
     assert {candidate.family for candidate in candidates} == set(CODES)
     for candidate in candidates:
         made = make_code(candidate.family, 6, candidate.n_stragglers)

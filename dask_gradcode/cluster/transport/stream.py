@@ -14,7 +14,7 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.liveness import Liveness
-from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.data.columns import Columns, received
 from dask_gradcode.cluster.transport.bell import Bell
 from dask_gradcode.cluster.transport.connector import Connector
 from dask_gradcode.cluster.transport.link import Link, Refused
@@ -254,11 +254,9 @@ class StreamTransport:
             return Yielded(frame.round, role, None if message < 0 else message)
         if frame.kind is Kind.ERROR:
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
-        payload = frame.body.view(np.float64)
-        if self._columns is None:
-            return Arrived(frame.round, role, message, payload)
-        whole = self._columns.whole(role, payload, self._statistic)
-        return Arrived(frame.round, role, message, whole)
+        payload, slices = frame.body.view(np.float64), self._code.messages[message].slices
+        came = received(role, payload, slices, self._statistic, self._columns)
+        return Arrived(frame.round, role, message, came)
 
     def _hear(self) -> None:
         """Take in what other threads have for this one."""
