@@ -198,7 +198,7 @@ class Columns:
         found = entries[id(columns)]
         if payload.size != slices.length(found.size):
             return payload
-        return Part(payload, slices.of(found), statistic.size)
+        return Part(payload, found if slices.is_whole else slices.of(found), statistic.size)
 
     def _found_entries(self, statistic: Statistic) -> dict[int, NDArray[np.integer[Any]]]:
         """Return what has been found of a statistic; of many points it is kept of one number."""

@@ -11,7 +11,7 @@ from numbers import Real
 __all__ = ["Bucket", "Throttle"]
 
 _BURST = 0.02  # seconds: bytes of so long may go at once
-_NAP = 0.005  # seconds for which a sender that has to wait sleeps at most
+_SHORTEST, _LONGEST = 1e-4, 0.005  # seconds for which a sender that has to wait sleeps
 _LEAST = 4096  # bytes that may go at once, however slow the link
 
 
@@ -84,7 +84,7 @@ class Bucket:
             lacking = min(wanted, self._size / 2) - self._bytes
             allowed = 0 if lacking > 0 else min(wanted, int(self._bytes))
         if not allowed:
-            self._over.wait(min(_NAP, lacking / self._rate))
+            self._over.wait(min(_LONGEST, max(_SHORTEST, lacking / self._rate)))
         return allowed
 
     def spend(self, n_bytes: int) -> None:
