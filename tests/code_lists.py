@@ -9,6 +9,8 @@ from dask_gradcode.codes import (
     GradientCode,
     GraphRepetition,
     PartialStragglers,
+    SlicedDesign,
+    SlicedGraph,
     SlicedRepetition,
     Uncoded,
 )
@@ -59,6 +61,14 @@ EVERY: list[GradientCode] = [
     SlicedRepetition(2, 0, n_slices=2),
     SlicedRepetition(8, 2, n_slices=2),
     SlicedRepetition(5, 2, n_slices=3),
+    SlicedGraph(8, 4, 2),
+    SlicedGraph(12, 6, 3, seed=1),
+    SlicedGraph(6, 2, 2),
+    SlicedDesign(3, (0, 1)),
+    SlicedDesign.plane(2),
+    SlicedDesign.plane(3, seed=1),
+    SlicedDesign.squares(11),
+    SlicedDesign.squares(13),
 ]
 
 # for what is made of codes
@@ -76,6 +86,7 @@ FEW: list[GradientCode] = [
     GraphRepetition(6, 3),
     SlicedRepetition(6, 2),
     SlicedRepetition(6, 1, n_slices=2),
+    SlicedGraph(6, 2, 2),
 ]
 
 # four messages each, for all their orders

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class GradientCode(ABC):
         Number of workers, ``n`` in the paper.
     n_stragglers : int
         Number of silent workers after which decoding is still exact whoever they are, ``s``.
+    is_exact : bool
+        Whether the sum of all messages is exact; True unless a code says otherwise.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class GradientCode(ABC):
 
     n_workers: int
     n_stragglers: int
+    is_exact: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -279,13 +282,7 @@ class GradientCode(ABC):
         return (mixed_sum if self.mixes else weighted_sum)(decoding.weights, payloads)
 
     def sum(self) -> Sum:
-        """Return a fresh sum, for one round.
-
-        Returns
-        -------
-        Sum
-            What payloads are given to as they arrive; here they are kept until the end.
-        """
+        """Return a fresh sum, for one round; here it keeps the messages until the end."""
         return LaterSum(self.combine)
 
     def _repr_html_(self) -> str:

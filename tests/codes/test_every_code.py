@@ -23,6 +23,7 @@ from dask_gradcode.codes import (
     GradientCode,
     GraphRepetition,
     PartialStragglers,
+    SlicedGraph,
     SlicedRepetition,
     SpanDecoder,
     Uncoded,
@@ -33,6 +34,8 @@ PARTIAL = [code for code in CODES if isinstance(code, PartialStragglers)]
 OTHERS = Uncoded | PartialStragglers | GraphRepetition
 REPLICATED = [code for code in CODES if not (isinstance(code, OTHERS) or code.mixes)]
 every_code = pytest.mark.parametrize("code", CODES, ids=repr)
+EXACT = [code for code in CODES if code.is_exact]
+every_exact_code = pytest.mark.parametrize("code", EXACT, ids=repr)
 every_replicated_code = pytest.mark.parametrize("code", REPLICATED, ids=repr)
 
 
@@ -81,7 +84,7 @@ def test_every_code_is_listed_above() -> None:
     assert {*ours} == {*map(type, CODES)}
 
 
-@every_code
+@every_exact_code
 def test_the_sum_is_exact_after_any_allowed_loss(code: GradientCode) -> None:
     blocks = np.random.default_rng(0).normal(size=(code.n_blocks, 3))
     payloads = encoded(code, blocks)
@@ -118,7 +121,7 @@ def test_one_loss_too_many_can_be_fatal_and_is_never_hidden(code: GradientCode) 
         mask = mask_without(code, lost)
         assert code.can_decode(mask) == (code.decode(mask).residual < 1e-8)
         undecodable += not code.can_decode(mask)
-    assert undecodable
+    assert undecodable or isinstance(code, SlicedGraph)  # it promises less than it may hold
 
 
 @every_code
@@ -170,7 +173,7 @@ def test_a_decoding_is_a_snapshot_that_later_arrivals_leave_alone(code: Gradient
         decoder.add(message)
     decoder.decode().weights[:] = 99.0
     assert_array_equal(early.weights, before)
-    assert decoder.decode().residual < 1e-10
+    assert (decoder.decode().residual < 1e-10) == code.is_exact
 
 
 @every_code
@@ -180,7 +183,7 @@ def test_nothing_arrived_is_a_residual_of_one(code: GradientCode) -> None:
     assert (decoding.residual, decoding.error, decoding.amplification) == (1.0, 1.0, 0.0)
 
 
-@every_code
+@every_exact_code
 def test_everything_can_be_decoded_and_nothing_cannot(code: GradientCode) -> None:
     everything = np.ones(len(code.messages), dtype=bool)
     assert code.can_decode(everything)
