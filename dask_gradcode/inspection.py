@@ -95,9 +95,10 @@ class Inspector:
         payload : ndarray or Part
             What came.
         """
-        if self._size != payload.size and self._size is not None:
+        if self._size is not None and not self._fits(message, payload, self._size):
             sent = self._code.messages[message]
-            what = f"it sent {payload.size} numbers where {self._size} were expected"
+            expected = sent.slices.length(self._size)
+            what = f"it sent {payload.size} numbers where {expected} were expected"
             return Doubt((role,), sent.blocks, what, fits=False)
         if self._w is not None:  # not at the start, for which everybody waits
             self._w_is_finite, self._w = bool(np.isfinite(self._w).all()), None
@@ -116,6 +117,13 @@ class Inspector:
         if before.agrees(digest):
             return None
         return Doubt((other, role), sent.blocks, "they sent different sums of the same rows")
+
+    def _fits(self, message: int, payload: Payload, size: int) -> bool:
+        """Say whether a payload is as long as its message should be."""
+        if payload.size != size:
+            return False
+        # of what is sent in slices, whoever received it has made a part if its length is right
+        return self._code.resolution == 1 or isinstance(payload, Part)
 
 
 def _digest(values: Vector, *, marked: bool) -> _Digest:

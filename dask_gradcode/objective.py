@@ -29,6 +29,7 @@ from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, exactly,
 from dask_gradcode.work import (
     Block,
     Piece,
+    Sums,
     Work,
     WorkLike,
     as_work,
@@ -121,14 +122,15 @@ class _Here:
     def __init__(self, code: GradientCode, blocks: Mapping[int, Block], work: Work) -> None:
         self._code, self._blocks = code, blocks
         self._works = self._work = work
-        weights = code.decode(np.ones(len(code.messages), dtype=bool)).weights
+        used = code.decode(np.ones(len(code.messages), dtype=bool)).used
         # Messages that decoding would use come first, each of them once.
-        order = np.argsort(weights == 0.0, kind="stable")
+        order = np.argsort(~used, kind="stable")
         self._rank = dict(zip(order.tolist(), range(order.size), strict=True))
         self._round, self._w = -1, np.zeros(0)
         # heap of whether it is a replica, rank, role and message
         self._asked: list[tuple[bool, int, int, int]] = []
         self._met: set[int] = set()  # messages asked for in this round
+        self._sums = Sums(n_kept=1)  # slices of one sum come one after another
         self._reached: dict[int, float] = {}  # when a role's first message was begun
 
     def now(self) -> float:
@@ -141,6 +143,7 @@ class _Here:
         self._round, self._w, self._asked = round, abreast(w), []
         self._work = of_order(self._works, order, n_points_of(w))
         self._met.clear()
+        self._sums.clear()
         self._reached = {}
         return []
 
@@ -155,9 +158,11 @@ class _Here:
     def events(self, until: float | None) -> Sequence[Event]:
         *_, role, index = heapq.heappop(self._asked)
         self._reached.setdefault(role, self.now())
-        payload = compute_message(self._code, index, self._cut)
+        message = self._code.messages[index]
+        payload = self._sums.get(message, lambda: compute_message(self._code, index, self._cut))
         assert payload is not None  # nobody told it to stop
-        return [Arrived(self._round, role, index, payload)]
+        sent = message.slices.carried(message.slices.of(payload), payload.size)
+        return [Arrived(self._round, role, index, sent)]
 
     def _cut(self, leaf: int) -> list[Piece]:
         message = self._code.messages[leaf]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dask_gradcode.typing import Matrix, Vector
 
-__all__ = ["Statistic"]
+__all__ = ["Statistic", "slice_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,29 +158,34 @@ class Statistic:
         entries: NDArray[np.integer[Any]] = np.concatenate(parts)
         return entries.astype(np.int32 if self.size < 2**31 else np.int64)
 
-    def part(self, i: int, n: int) -> slice:
-        """Return where one of ``n`` parts of a payload lies, which differ by one entry at most.
 
-        Parameters
-        ----------
-        i, n : int
-            Which part, and of how many: ``0 <= i < n``.
+def slice_of(size: int, i: int, n: int) -> slice:
+    """Return where one of ``n`` slices of a payload lies, which differ by one entry at most.
 
-        Returns
-        -------
-        slice
-            Of a payload. Together, in order, the parts are all of it.
+    Where it begins depends on ``i / n`` alone: slices of slices fit together.
 
-        Raises
-        ------
-        ValueError
-            If there is no such part.
+    Parameters
+    ----------
+    size : int
+        Length of the payload.
+    i, n : int
+        Which slice, and of how many: ``0 <= i < n``.
 
-        Examples
-        --------
-        >>> [Statistic(n_parameters=6).part(i, 3) for i in range(3)]
-        [slice(0, 2, None), slice(2, 4, None), slice(4, 7, None)]
-        """
-        if not 0 <= i < n:
-            raise ValueError(f"A payload in n parts has parts 0 to n - 1, got i={i} and n={n}.")
-        return slice(self.size * i // n, self.size * (i + 1) // n)
+    Returns
+    -------
+    slice
+        Of a payload. Together, in order, the slices are all of it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such slice.
+
+    Examples
+    --------
+    >>> [slice_of(7, i, 3) for i in range(3)]
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 7, None)]
+    """
+    if not 0 <= i < n:
+        raise ValueError(f"A payload in n slices has slices 0 to n - 1, got i={i} and n={n}.")
+    return slice(size * i // n, size * (i + 1) // n)

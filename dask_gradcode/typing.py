@@ -41,8 +41,9 @@ class Part:
     ----------
     values : ndarray of shape (n_entries,)
         The entries.
-    entries : ndarray of int32 or int64, shape (n_entries,)
-        Where they are, ascending.
+    entries : slice, or ndarray of int32 or int64, shape (n_entries,), or None
+        Where they are, ascending. None: the values are a sum over several slices, which the code
+        takes apart.
     size : int
         Length of the whole payload.
 
@@ -53,7 +54,7 @@ class Part:
     """
 
     values: Vector
-    entries: NDArray[np.integer[Any]]
+    entries: NDArray[np.integer[Any]] | slice | None
     size: int
 
 

@@ -9,6 +9,9 @@ from dask_gradcode.codes import (
     GradientCode,
     GraphRepetition,
     PartialStragglers,
+    SlicedDesign,
+    SlicedGraph,
+    SlicedRepetition,
     Uncoded,
 )
 from helpers import OwnThenNext
@@ -51,6 +54,21 @@ EVERY: list[GradientCode] = [
     GraphRepetition(9, 3, seed=1),
     GraphRepetition(12, 3),
     GraphRepetition(12, 4),
+    SlicedRepetition(3, 0),
+    SlicedRepetition(4, 1),
+    SlicedRepetition(6, 2),
+    SlicedRepetition(5, 4),
+    SlicedRepetition(2, 0, n_slices=2),
+    SlicedRepetition(8, 2, n_slices=2),
+    SlicedRepetition(5, 2, n_slices=3),
+    SlicedGraph(8, 4, 2),
+    SlicedGraph(12, 6, 3, seed=1),
+    SlicedGraph(6, 2, 2),
+    SlicedDesign(3, (0, 1)),
+    SlicedDesign.plane(2),
+    SlicedDesign.plane(3, seed=1),
+    SlicedDesign.squares(11),
+    SlicedDesign.squares(13),
 ]
 
 # for what is made of codes
@@ -66,6 +84,9 @@ FEW: list[GradientCode] = [
     DeclusteredRepetition(4, 1, spread=2, n_leaves=2),
     DeclusteredRepetition(3, 1, n_leaves=4),
     GraphRepetition(6, 3),
+    SlicedRepetition(6, 2),
+    SlicedRepetition(6, 1, n_slices=2),
+    SlicedGraph(6, 2, 2),
 ]
 
 # four messages each, for all their orders
@@ -85,4 +106,5 @@ LARGER: list[GradientCode] = [
     CyclicRepetition(11, 3),
     OwnThenNext(5),
     DeclusteredRepetition(5, 2, n_leaves=4),
+    SlicedRepetition(8, 3),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from dask_gradcode.codes.forest import leaves
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Climb
+from helpers import parts_of
 
 if TYPE_CHECKING:
     from worlds import Worker, World
@@ -85,7 +86,8 @@ class FakeTransport:
         assert messages
         for message in messages:
             owed = self.asked[role] - self.answered[role]
-            assert self._blocks_in(owed).isdisjoint(self._blocks_in([message])), "asked twice"
+            code = self.world.code
+            assert parts_of(code, owed).isdisjoint(parts_of(code, [message])), "asked twice"
             assert message not in self.asked[role], "asked for what it has sent"
             assert role in self.world.code.senders(message)
             self.asked[role].add(message)
@@ -108,9 +110,6 @@ class FakeTransport:
         desk, round_ = self.attached[role], self.round
         desk.inbox.append(lambda: act(desk, round_))
         self.world.after(float(self.world.draw.choice([0.0, 0.001, 0.1])), desk.read)
-
-    def _blocks_in(self, messages: Collection[int]) -> set[int]:
-        return {block for i in messages for block in self.world.code.messages[i].blocks}
 
     def in_tasks(self) -> Sequence[int]:
         return ()
@@ -228,7 +227,9 @@ class Desk:
             climb.take(climb.running, payload)
             if climb.running is not None:
                 return self._compute(climb)
-            self._send(Arrived(self._round, self.role, climb.message, climb.payload.copy()))
+            slices, payload = code.messages[climb.message].slices, climb.payload.copy()
+            sent = slices.carried(slices.of(payload), payload.size)
+            self._send(Arrived(self._round, self.role, climb.message, sent))
             self._climb = None
         self._go_on()
 

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +27,7 @@ from dask_gradcode.losses import Layout, Logistic
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.optimizers import LBFGS, Optimizer, Solution
 from dask_gradcode.spread import Spread
-from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Payload, Vector
 from dask_gradcode.work import Block, Centred
 
 __all__ = [
@@ -42,6 +42,8 @@ __all__ = [
     "local_cluster",
     "logistic_data",
     "name_of",
+    "parts_of",
+    "payloads_of",
     "pid_of",
     "reference",
     "restart_no_more",
@@ -107,6 +109,21 @@ def assert_same_model(ours: Any, theirs: Any, atol: float = 1e-6) -> None:
 def count_rows(w: Vector, block: Block) -> tuple[float, Vector]:
     """A block function whose sum is known: the number of rows."""
     return float(block.n_rows), w
+
+
+def payloads_of(code: GradientCode, blocks: Matrix) -> list[Payload]:
+    """The payload of every message, of the sums of each block in a row."""
+    found = []
+    for message in code.messages:
+        whole = np.asarray(message.coefficients) @ blocks[list(message.blocks)]
+        found.append(message.slices.carried(message.slices.of(whole), whole.size))
+    return found
+
+
+def parts_of(code: GradientCode, messages: Iterable[int]) -> set[tuple[int, int]]:
+    """What messages are made of: a slice of a block each."""
+    sent = [code.messages[index] for index in messages]
+    return {(block, t) for m in sent for block in m.blocks for t, _ in m.slices.terms()}
 
 
 def answers_of(code: GradientCode) -> list[tuple[int, int]]:

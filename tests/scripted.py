@@ -17,7 +17,7 @@ from dask_gradcode.rounds import (
     Round,
 )
 from dask_gradcode.typing import Matrix, Vector
-from helpers import answers_of
+from helpers import answers_of, payloads_of
 
 __all__ = ["Scripted", "sums"]
 
@@ -32,7 +32,7 @@ class Scripted:
 
     def __init__(self, code: GradientCode, patience: Patience | None = None) -> None:
         self.code, self.clock, self.waits = code, 0.0, patience or Patience()
-        self.payloads = code.encoding_matrix @ sums(code)
+        self.payloads = payloads_of(code, sums(code))
         self.script: Iterator[Sequence[Event]] = iter(())
         self.absent: Sequence[Lost] = ()
         self.got: dict[int, float] = {}

@@ -122,7 +122,7 @@ def test_a_round_of_several_points_is_that_of_each_within_rounding(
         assert_allclose(seen.rounding, alone.rounding, rtol=1e-13)
 
 
-@every_code
+@pytest.mark.parametrize("code", [code for code in FEW if not code.mixes], ids=repr)
 @pytest.mark.parametrize(
     "work",
     [half_squares, InHalves(), InHalves(slice(None))],

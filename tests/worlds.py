@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import Ask, Event, Order, Planner, Policy, RoundRecord, State
 from fake_transport import FakeTransport, sums
+from helpers import parts_of
 
 __all__ = ["FROZEN_AFTER", "Fault", "Watched", "World", "sums"]
 
@@ -262,19 +264,17 @@ class _Watched(Planner):
         self._planner.end(record)
 
     def _checked(self, orders: list[Order], state: State) -> list[Order]:
-        blocks = {role: self._blocks_in(state, state.owed(role)) for role in state.ready()}
+        code = state.code
+        parts = {role: parts_of(code, state.owed(role)) for role in state.ready()}
         for order in orders:
             if isinstance(order, Ask):
-                more = self._blocks_in(state, order.messages)
-                assert blocks[order.role].isdisjoint(more), "asked for what it owes"
-                blocks[order.role] |= more
-        left = set(range(state.code.n_blocks))
-        left -= self._blocks_in(state, np.flatnonzero(state.arrived).tolist())
-        for block in left if state.code.divides else ():
-            able = [role for role in state.holders(block) if role not in state.errors]
-            waits = [role for role in able if block in blocks[role] or role in state.yielding]
-            assert waits or not able, f"nobody has been asked for block {block}"
+                more = parts_of(code, order.messages)
+                assert parts[order.role].isdisjoint(more), "asked for what it owes"
+                parts[order.role] |= more
+        left = set(product(range(code.n_blocks), range(code.resolution)))
+        left -= parts_of(code, np.flatnonzero(state.arrived).tolist())
+        for part in left if code.divides or code.shares_sending else ():
+            able = [role for role in state.holders(part[0]) if role not in state.errors]
+            waits = [role for role in able if part in parts[role] or role in state.yielding]
+            assert waits or not able, f"nobody has been asked for {part}"
         return orders
-
-    def _blocks_in(self, state: State, messages: Iterable[int]) -> set[int]:
-        return {block for i in messages for block in state.code.messages[i].blocks}

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from dask_gradcode.cluster.placement.place import place
     from dask_gradcode.cluster.placement.placement import Placement
     from dask_gradcode.cluster.placement.placing import Placing
+    from dask_gradcode.cluster.worker.throttle import Throttle
 
 __all__ = [
     "ClusterObjective",
     "Estimate",
     "Placement",
     "Placing",
+    "Throttle",
     "drain",
     "estimate",
     "inject",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = deferred(
         "Estimate": "dask_gradcode.cluster.placement.estimate",
         "Placement": "dask_gradcode.cluster.placement.placement",
         "Placing": "dask_gradcode.cluster.placement.placing",
+        "Throttle": "dask_gradcode.cluster.worker.throttle",
         "drain": "dask_gradcode.cluster.draining",
         "estimate": "dask_gradcode.cluster.placement.estimate",
         "inject": "dask_gradcode.cluster.faults",

@@ -15,6 +15,7 @@ from dask_gradcode.cluster.client.session import check_client, workers_of
 from dask_gradcode.cluster.client.waiting import collect
 from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.worker.delays import await_begin, await_end, hold
+from dask_gradcode.cluster.worker.throttle import Throttle
 from dask_gradcode.stragglers import StragglerModel
 
 __all__ = ["inject"]
@@ -25,8 +26,10 @@ _END_WITHIN = 10.0  # seconds for a clean end, on workers that may be gone
 
 
 @contextmanager
-def inject(client: Client, model: StragglerModel) -> Iterator[None]:
+def inject(client: Client, model: StragglerModel | Throttle) -> Iterator[None]:
     """Have the workers of a cluster be as late and as slow as a straggler model says.
+
+    Or have them send slowly, with a :class:`~dask_gradcode.cluster.Throttle`.
 
     In each round a worker does nothing for its *delay*, then looks what is wanted of it. As in life
     it cannot be interrupted meanwhile: it works on the newest round once it is back, and that
@@ -44,8 +47,9 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
     client : distributed.Client
         A synchronous client. All its workers are concerned, whatever uses them: the model's worker
         ``i`` is role ``i`` of the code.
-    model : StragglerModel
-        Delays and slowdowns, by the round's number, which begins at 0 with each fit.
+    model : StragglerModel or Throttle
+        Delays and slowdowns, by the round's number, which begins at 0 with each fit; or how many
+        bytes a worker sends in a second.
 
     Yields
     ------
@@ -57,7 +61,7 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
     InsufficientWorkersError
         If a worker is gone, or stays frozen for ``gradcode.timeouts.recover``.
     TypeError
-        If ``model`` is no straggler model.
+        If ``model`` is neither.
 
     Examples
     --------
@@ -78,9 +82,10 @@ def inject(client: Client, model: StragglerModel) -> Iterator[None]:
     >>> seen.gradient, seen.record.not_needed
     (array([-3.5]), (1,))
     """
-    if not isinstance(model, StragglerModel):
+    if not isinstance(model, StragglerModel | Throttle):
         raise TypeError(
-            f"model must be a StragglerModel, got {model!r}. dask_gradcode.stragglers has several."
+            f"model must be a StragglerModel or a Throttle, got {model!r}. "
+            "dask_gradcode.stragglers has several models."
         )
     check_client(client)
     token = uuid.uuid4().hex[:12]

@@ -13,6 +13,10 @@ from dask_gradcode.codes.graph import GraphRepetition
 from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.size import Size
+from dask_gradcode.codes.sliced import SlicedRepetition
+from dask_gradcode.codes.sliced_design import SlicedDesign
+from dask_gradcode.codes.sliced_graph import SlicedGraph
+from dask_gradcode.codes.slices import Slices
 from dask_gradcode.codes.span import SpanDecoder
 from dask_gradcode.codes.uncoded import Uncoded
 
@@ -28,6 +32,10 @@ __all__ = [
     "Message",
     "PartialStragglers",
     "Size",
+    "SlicedDesign",
+    "SlicedGraph",
+    "SlicedRepetition",
+    "Slices",
     "SpanDecoder",
     "Uncoded",
     "make_code",

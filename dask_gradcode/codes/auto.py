@@ -11,6 +11,7 @@ from dask_gradcode.codes.declustered import DeclusteredRepetition
 from dask_gradcode.codes.fractional import FractionalRepetition
 from dask_gradcode.codes.partial import PartialStragglers
 from dask_gradcode.codes.size import Size
+from dask_gradcode.codes.sliced import SlicedRepetition
 from dask_gradcode.codes.uncoded import Uncoded
 
 __all__ = ["AUTO", "CODES", "make_code", "name_of", "one_fewer", "usual_stragglers"]
@@ -19,6 +20,7 @@ CODES: Mapping[str, type[GradientCode]] = {
     "declustered": DeclusteredRepetition,
     "fractional": FractionalRepetition,
     "cyclic": CyclicRepetition,
+    "sliced": SlicedRepetition,
     "partial-fractional": PartialStragglers,
     "partial-cyclic": PartialStragglers,
     "uncoded": Uncoded,
@@ -65,7 +67,7 @@ def make_code(
 
     Parameters
     ----------
-    name : {"auto", "declustered", "fractional", "cyclic", "partial-fractional", \
+    name : {"auto", "declustered", "fractional", "cyclic", "sliced", "partial-fractional", \
 "partial-cyclic", "uncoded"}
         "auto" is declustered repetition where a round's time is computing, which the size of the
         data says; else fractional repetition where ``n_stragglers + 1`` divides ``n_workers``, as
@@ -127,9 +129,10 @@ def make_code(
         inner = make_code(name.removeprefix("partial-"), n_workers, n_stragglers, seed)
         assert isinstance(inner, FractionalRepetition | CyclicRepetition)
         return PartialStragglers(inner, n_stragglers + 1)
-    if kind is FractionalRepetition:
-        return FractionalRepetition(n_workers, n_stragglers)
-    return CyclicRepetition(n_workers, n_stragglers, seed)
+    if kind is CyclicRepetition:
+        return CyclicRepetition(n_workers, n_stragglers, seed)
+    assert kind is FractionalRepetition or kind is SlicedRepetition
+    return kind(n_workers, n_stragglers)
 
 
 def one_fewer(code: GradientCode) -> GradientCode | None:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import copyreg
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
+from dask_gradcode.codes.decoding import Decoder, Decoding, Judge, MixedJudge, mask_of
+from dask_gradcode.codes.encoding import encoding_of
 from dask_gradcode.codes.message import Message
-from dask_gradcode.codes.summing import LaterSum, Sum, weighted_sum
+from dask_gradcode.codes.pickling import let_be_pickled
+from dask_gradcode.codes.summing import LaterSum, Sum, mixed_sum, weighted_sum
 from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
 __all__ = ["GradientCode", "Message"]
 
-if sys.version_info < (3, 12):
-    # There a cached_property has a lock, so a code that a script or notebook defines, and that
-    # therefore travels by value, could not be pickled.
-    def _unlocked(item: cached_property[Any]) -> tuple[Any, ...]:
-        return cached_property, (item.func,), {"attrname": item.attrname, "__doc__": item.__doc__}
-
-    copyreg.pickle(cached_property, _unlocked)
+let_be_pickled()
 
 
 class GradientCode(ABC):
@@ -43,6 +36,8 @@ class GradientCode(ABC):
         Number of workers, ``n`` in the paper.
     n_stragglers : int
         Number of silent workers after which decoding is still exact whoever they are, ``s``.
+    is_exact : bool
+        Whether the sum of all messages is exact; True unless a code says otherwise.
 
     Examples
     --------
@@ -61,6 +56,7 @@ class GradientCode(ABC):
 
     n_workers: int
     n_stragglers: int
+    is_exact: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -127,34 +123,50 @@ class GradientCode(ABC):
 
     @property
     def divides(self) -> bool:
-        """Whether workers can send what they do not compute unasked: others' work, when needed."""
-        own = [set(self.first(worker)) for worker in range(self.n_workers)]
+        """Whether workers can compute what they do not compute unasked: others' work, if needed."""
         return any(
-            self.children(m) or any(m not in own[i] for i in self.senders(m)) for m in own[0]
+            self.children(m) or not self._computes(worker).issuperset(self.messages[m].blocks)
+            for m in self.first(0)
+            for worker in self.senders(m)
         )
+
+    def _computes(self, worker: int) -> set[int]:
+        """Return the blocks that a worker computes unasked."""
+        return {block for m in self.first(worker) for block in self.messages[m].blocks}
 
     @property
     def tolerance(self) -> str:
         """Who may be missing although the sum is exact, in words for the texts of errors."""
         return f"{self.n_stragglers} silent worker(s), whoever they are"
 
+    @property
+    def resolution(self) -> int:
+        """Into how many slices payloads are cut for messages that carry slices; 1 if none does."""
+        return 1
+
+    @property
+    def mixes(self) -> bool:
+        """Whether messages are sums of several slices, of which decoding makes slices again."""
+        return False
+
+    @property
+    def shares_sending(self) -> bool:
+        """Whether messages are slices as they are, which any worker that has the sum can send."""
+        return self.resolution > 1 and not self.mixes
+
     @cached_property
     def encoding_matrix(self) -> Matrix:
-        """``B`` of shape (n_messages, n_blocks): the coefficients of every message."""
-        matrix = np.zeros((len(self.messages), self.n_blocks))
-        for row, message in zip(matrix, self.messages, strict=True):
-            row[list(message.blocks)] = message.coefficients
-        return matrix
+        """``B`` of shape (n_messages, n_blocks): the coefficients of every message.
+
+        Where messages carry slices, ``resolution * n_blocks``: all first slices, all second ones...
+        """
+        return encoding_of(self.messages, self.n_blocks, self.resolution).toarray()  # type: ignore[no-any-return]
 
     @cached_property
     def judge(self) -> Judge:
         """What a decoder of this code passes its weights through, to return a ``Decoding``."""
-        held = [message.blocks for message in self.messages]
-        starts = np.cumsum([0, *map(len, held)])
-        coefficients = [value for message in self.messages for value in message.coefficients]
-        columns = [block for blocks in held for block in blocks]
-        shape = (len(held), self.n_blocks)
-        return Judge(csr_array((coefficients, columns, starts), shape=shape))
+        encoding = encoding_of(self.messages, self.n_blocks, self.resolution)
+        return (MixedJudge if self.mixes else Judge)(encoding, self.n_blocks)
 
     @property
     def load(self) -> float:
@@ -215,7 +227,7 @@ class GradientCode(ABC):
             Its ``residual`` says whether the decoded sum is exact.
         """
         decoder = self.decoder()
-        for message in np.flatnonzero(self._mask(arrived)).tolist():
+        for message in np.flatnonzero(mask_of(arrived, self.messages)).tolist():
             decoder.add(message)
         return decoder.decode()
 
@@ -234,7 +246,7 @@ class GradientCode(ABC):
         """
         decoder = self.decoder()
         decodable = False
-        for message in np.flatnonzero(self._mask(available)).tolist():
+        for message in np.flatnonzero(mask_of(available, self.messages)).tolist():
             decodable = decoder.add(message)
         return decodable
 
@@ -267,26 +279,11 @@ class GradientCode(ABC):
         ndarray of shape (n_entries,)
             The whole data set's: messages are added in ascending order, whenever they arrived.
         """
-        return weighted_sum(decoding.weights, payloads)
+        return (mixed_sum if self.mixes else weighted_sum)(decoding.weights, payloads)
 
     def sum(self) -> Sum:
-        """Return a fresh sum, for one round.
-
-        Returns
-        -------
-        Sum
-            What payloads are given to as they arrive. A code whose weights are known before all
-            messages are may add while they arrive; here the messages are kept until the end.
-        """
+        """Return a fresh sum, for one round; here it keeps the messages until the end."""
         return LaterSum(self.combine)
-
-    def _mask(self, mask: Mask) -> Mask:
-        mask = np.asarray(mask, dtype=bool)
-        if mask.shape != (len(self.messages),):
-            raise ValueError(
-                f"A mask of messages must have shape ({len(self.messages)},), got {mask.shape}."
-            )
-        return mask
 
     def _repr_html_(self) -> str:
         """Return a card for notebooks: n, s, load, ``B`` as a grid, which worker holds what."""

@@ -42,7 +42,7 @@ def code_card(code: GradientCode) -> str:
         "stragglers (s)": f"{code.n_stragglers:,}",
         "tolerates": escape(code.tolerance),
         "blocks": f"{code.n_blocks:,}",
-        "messages a round": f"{len(code.messages):,}",
+        "messages a round": f"{len(code.messages):,}{_length(code)}",
         "load": f"{code.load:.3g} of the data ({held} of {code.n_blocks} blocks a worker)",
         "Python": f"<code>{escape(repr(code).split('  #')[0])}</code>",
     }
@@ -52,6 +52,13 @@ def code_card(code: GradientCode) -> str:
         _shares(code) if code.divides else _grid(code),
         below=[folded("Which worker holds which blocks", holders(code))],
     )
+
+
+def _length(code: GradientCode) -> str:
+    """Say how much of a payload a message is, where it is not all."""
+    if code.resolution == 1:
+        return ""
+    return f", of 1/{code.resolution} of a payload each"
 
 
 def holders(code: GradientCode) -> str:

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from math import gcd
 
 from dask_gradcode.codes.base import GradientCode
-from dask_gradcode.codes.decoding import Decoder, Decoding
+from dask_gradcode.codes.decoding import Decoder, Decoding, mask_of
 from dask_gradcode.codes.fractional import divisible_counts
 from dask_gradcode.codes.summing import Sum
 from dask_gradcode.codes.trees import Covered, Trees, TreeSum
@@ -170,7 +170,7 @@ class DeclusteredRepetition(GradientCode):
         return total.total(decoding)
 
     def can_decode(self, available: Mask) -> bool:
-        return bool(self.messages.cover(self._mask(available)).all())
+        return bool(self.messages.cover(mask_of(available, self.messages)).all())
 
     def blocks_of(self, worker: int) -> tuple[int, ...]:
         return self._held[worker]

@@ -16,35 +16,46 @@ _ROUNDING = 1e-10
 _SPANNED = 1e-8  # what may be left of an entry of the all-ones vector
 
 
-def least_squares(encoding: Matrix, arrived: Mask) -> Vector:
+def least_squares(encoding: Matrix, arrived: Mask, n_slices: int = 0) -> Vector | Matrix:
     """Return the shortest of the weights that come closest to the full sum.
 
     Parameters
     ----------
-    encoding : ndarray of shape (n_messages, n_blocks)
+    encoding : ndarray of shape (n_messages, n_columns)
         ``B``.
     arrived : ndarray of bool, shape (n_messages,)
         Which messages arrived.
+    n_slices : int, default=0
+        How many slices messages are sums of, as each of which there are as many columns; 0: they
+        are to be added as they are.
 
     Returns
     -------
-    ndarray of shape (n_messages,)
-        The weights that minimise ``||weights @ B - 1||_2``, zero where nothing arrived.
+    ndarray of shape (n_messages,) or (n_messages, n_slices)
+        The weights that minimise ``||weights @ B - 1||_2``, zero where nothing arrived; of several
+        slices those of each, which minimise how much of all others is left in it, too.
     """
-    weights = np.zeros(len(encoding))
+    target = _target(encoding.shape[1], n_slices)
+    weights = np.zeros((len(encoding), *target.shape[1:]))
     if arrived.any():
-        target = np.ones(encoding.shape[1])
         weights[arrived] = np.linalg.lstsq(encoding[arrived].T, target, rcond=_ROUNDING)[0]
     return weights
+
+
+def _target(n_columns: int, n_slices: int) -> Vector | Matrix:
+    """Return what weights times ``B`` should be."""
+    if not n_slices:
+        return np.ones(n_columns)
+    return np.repeat(np.eye(n_slices), n_columns // n_slices, axis=0)
 
 
 class SpanDecoder(Decoder):
     """Decodes any code, at the price of dense linear algebra.
 
     The rows that arrive are made orthonormal one by one, and the all-ones vector is freed from
-    each: the full sum is decodable as soon as nothing of it is left. An arrival costs
-    ``O(n_blocks * rank)``, a decode a least-squares problem. It is the oracle of the tests, and a
-    new code may start with it.
+    each: the full sum is decodable as soon as nothing of it is left. Where messages are sums of
+    slices, there is a vector for each slice. An arrival costs ``O(n_blocks * rank)``, a decode a
+    least-squares problem. It is the oracle of the tests, and a new code may start with it.
 
     Parameters
     ----------
@@ -61,15 +72,17 @@ class SpanDecoder(Decoder):
     """
 
     def __init__(self, code: GradientCode | Matrix) -> None:
+        self._n_slices = 0
         if isinstance(code, GradientCode):
             self._encoding, self._judge = code.encoding_matrix, code.judge
+            self._n_slices = code.resolution if code.mixes else 0
         else:
             self._encoding, self._judge = code, Judge(csr_array(code))
-        n_messages, n_blocks = self._encoding.shape
+        n_messages, n_columns = self._encoding.shape
         self._arrived = np.zeros(n_messages, dtype=bool)
-        self._basis = np.empty((min(n_messages, n_blocks), n_blocks))
+        self._basis = np.empty((min(n_messages, n_columns), n_columns))
         self._rank = 0
-        self._left = np.ones(n_blocks)
+        self._left = _target(n_columns, self._n_slices)
 
     def add(self, message: int) -> bool:
         if not self._arrived[message]:
@@ -88,7 +101,8 @@ class SpanDecoder(Decoder):
         self._basis[self._rank] = new / length
         self._rank += 1
         direction = self._basis[self._rank - 1]
-        self._left -= (direction @ self._left) * direction
+        found = direction @ self._left
+        self._left -= np.multiply.outer(direction, found)
 
     def decode(self) -> Decoding:
-        return self._judge(least_squares(self._encoding, self._arrived))
+        return self._judge(least_squares(self._encoding, self._arrived, self._n_slices))

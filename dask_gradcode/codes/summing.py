@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from dask_gradcode.codes.decoding import Decoding
+from dask_gradcode.codes.slices import add_slices
 from dask_gradcode.sparsetools import sparsetools
-from dask_gradcode.typing import Part, Payload, Vector
+from dask_gradcode.typing import Matrix, Part, Payload, Vector
 
 __all__ = [
     "LaterSum",
@@ -17,6 +18,7 @@ __all__ = [
     "Sum",
     "add_payload",
     "add_payloads",
+    "mixed_sum",
     "scaled",
     "weighted_sum",
 ]
@@ -39,10 +41,29 @@ def weighted_sum(weights: Vector, payloads: Mapping[int, Payload]) -> Vector:
     return total
 
 
+def mixed_sum(weights: Matrix, payloads: Mapping[int, Payload]) -> Vector:
+    """Return the sum of messages that are sums of several slices.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_messages, n_slices)
+        The weight of each message in each slice of the sum; zero where there is no payload.
+    payloads : mapping of int to Part
+        By message.
+    """
+    used = np.flatnonzero(weights.any(axis=1)).tolist()
+    total = np.zeros(_size(payloads[used[0]]))
+    for index in used:
+        payload = payloads[index]
+        sent = payload.values if isinstance(payload, Part) else payload
+        add_slices(total, weights[index], sent)
+    return total
+
+
 def add_payloads(left: Payload, right: Payload) -> Payload:
     """Return the sum of two payloads, a part if both give the same entries."""
     if isinstance(left, Part) and isinstance(right, Part):
-        same = left.entries is right.entries or np.array_equal(left.entries, right.entries)
+        same = left.entries is right.entries or np.array_equal(left.entries, right.entries)  # type: ignore[arg-type]
         if same:
             return Part(left.values + right.values, left.entries, left.size)
     total = np.zeros(_size(left))
@@ -72,6 +93,10 @@ def add_payload(total: Vector, weight: float, payload: Payload) -> None:
 
 def _scatter(total: Vector, weight: float, part: Part) -> None:
     values, entries = part.values, part.entries
+    assert entries is not None  # a code that mixes slices adds them up itself
+    if isinstance(entries, slice):
+        total[entries] += values if weight == 1.0 else weight * values
+        return
     if sparsetools is None:
         total[entries] += weight * values  # no entry twice
         return

@@ -68,7 +68,11 @@ class WaitRule(ABC):
 
     def check(self, code: GradientCode) -> None:
         """Raise ValueError if the rule makes no sense for a code."""
-        return
+        if self.exact and not code.is_exact:
+            raise ValueError(
+                f"{self!r} waits for an exact sum, and that of {type(code).__name__} never is.\n"
+                "Use wait=Deadline(seconds) or Fastest(n_workers), or another code."
+            )
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class State:
 
     def settle(self, decoding: Decoding) -> None:
         """Enter in the answers which of them a decoding uses."""
-        used, taken_from = (decoding.weights != 0.0).tolist(), self._taken_from
+        used, taken_from = decoding.used.tolist(), self._taken_from
         self.answers[:] = [
             Answer(role, message, seconds, used[message] and taken_from.get(message) == role)
             for role, message, seconds, _ in self.answers

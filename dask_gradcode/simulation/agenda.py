@@ -45,10 +45,12 @@ class Agenda:
         self._code = code
         self._steps: list[_Step] = []
         self._free_at = 0.0
+        self._summed: set[tuple[int, ...]] = set()  # blocks of the sums that messages are slices of
 
     def begin(self, at: float) -> None:
         """Begin a round, in which nothing is computed before some time."""
         self._steps, self._free_at = [], at
+        self._summed.clear()
 
     def ask(self, messages: Sequence[int], now: float, pace: float) -> list[tuple[int, float]]:
         """Add messages, each block of which takes ``pace`` seconds; return when each is done."""
@@ -56,12 +58,21 @@ class Agenda:
         at = max(self._free_at, now)
         for message in messages:
             for leaf in leaves(self._code, message):
-                took = pace * len(self._code.messages[leaf].blocks)
+                took = pace * self._n_to_compute(leaf)
                 at += took
                 self._steps.append(_Step(message, leaf, took, at))
             added.append((message, at))
         self._free_at = at
         return added
+
+    def _n_to_compute(self, leaf: int) -> int:
+        """Return how many blocks are computed for a leaf: none, if it is a slice of a known sum."""
+        message = self._code.messages[leaf]
+        if message.slices.is_whole:
+            return len(message.blocks)
+        known = message.blocks in self._summed
+        self._summed.add(message.blocks)
+        return 0 if known else len(message.blocks)
 
     def unfinished(self, now: float) -> set[int]:
         """Return the messages that are not done."""
@@ -89,7 +100,12 @@ class Agenda:
         return list(finished.sums), (running.leaf, running.end)
 
     def drop(self, messages: Collection[int], now: float) -> list[tuple[int, float]]:
-        """Give up messages; return when the others are done that are done sooner for it."""
+        """Give up messages; return when the others are done that are done sooner for it.
+
+        A sum of which slices are sent is computed nevertheless.
+        """
+        if self._summed:
+            return []
         done = [step for step in self._steps if step.end <= now]
         left = [step for step in self._steps if step.end > now]
         kept = [step for step in left if step.message not in messages]

@@ -14,6 +14,7 @@ from dask_gradcode.codes import (
     FractionalRepetition,
     GradientCode,
     PartialStragglers,
+    SlicedRepetition,
     Uncoded,
 )
 from dask_gradcode.history import History
@@ -33,6 +34,7 @@ def choose(
     max_stragglers: int = 3,
     work: float | None = None,
     overhead: float = 0.0,
+    upload: float = 0.0,
     data_bytes: float | None = None,
     n_rounds: int = 200,
     codes: Iterable[GradientCode] = (),
@@ -41,8 +43,8 @@ def choose(
 
     The candidates are no code, declustered, fractional and cyclic repetition, and partial
     stragglers over the last two with ``n_private = s + 1``, which allows stragglers to be twice as
-    slow. What is not feasible, such as fractional repetition where s + 1 does not divide n, is left
-    out.
+    slow; and sliced repetition, where sending takes time. What is not feasible, such as fractional
+    repetition where s + 1 does not divide n, is left out.
 
     Parameters
     ----------
@@ -58,6 +60,9 @@ def choose(
         None: read from the history.
     overhead : float, default=0.0
         Seconds of every message for all that is not computing.
+    upload : float, default=0.0
+        Seconds in which a worker sends a whole payload: its bytes, divided by those that its uplink
+        takes a second.
     data_bytes : float, optional
         Size of the data set, for the memory.
     n_rounds : int, default=200
@@ -115,22 +120,29 @@ def choose(
 
     def candidate(code: GradientCode, s: int) -> Candidate:
         try:
-            history = simulate(code, model, n_rounds=n_rounds, work=work, overhead=overhead)
+            history = simulate(
+                code, model, n_rounds=n_rounds, work=work, overhead=overhead, upload=upload
+            )
             seconds = float(np.mean(history.columns["seconds"]))
         except InsufficientWorkersError:
             seconds = float("inf")
         memory = float("nan") if data_bytes is None else code.load * data_bytes
         return Candidate(code, s, seconds, code.load, memory)
 
-    found = [candidate(code, s) for n in sizes for code, s in _codes(n, max_stragglers)]
+    found = [candidate(code, s) for n in sizes for code, s in _codes(n, max_stragglers, upload)]
     found += [candidate(code, code.n_stragglers) for code in own]
     return Choice(tuple(sorted(found, key=lambda c: (c.seconds, c.load))))
 
 
-def _codes(n_workers: int, max_stragglers: int) -> Iterator[tuple[GradientCode, int]]:
+def _codes(
+    n_workers: int, max_stragglers: int, upload: float
+) -> Iterator[tuple[GradientCode, int]]:
     yield Uncoded(n_workers), 0
     for s in range(1, min(max_stragglers, n_workers - 1) + 1):
         yield DeclusteredRepetition(n_workers, s), s
+        if upload:
+            with suppress(ValueError):
+                yield SlicedRepetition(n_workers, s), s
         for family in (FractionalRepetition, CyclicRepetition):
             with suppress(ValueError):  # there is none for these numbers
                 inner = family(n_workers, s)

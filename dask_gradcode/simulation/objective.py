@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ from dask_gradcode.typing import Evaluation, Matrix, Payload, Vector
 from dask_gradcode.work import (
     Block,
     Piece,
+    Sums,
     WorkLike,
     as_work,
     compute_message,
@@ -37,6 +39,7 @@ def simulate(
     n_rounds: int = 100,
     work: ArrayLike = 1.0,
     overhead: float = 0.0,
+    upload: ArrayLike = 0.0,
 ) -> History:
     """Return how long rounds would take, without computing anything.
 
@@ -62,6 +65,9 @@ def simulate(
         of the blocks takes a tenth of it.
     overhead : float, default=0.0
         Seconds of every message for all that is not computing.
+    upload : float or array-like of shape (n_workers,), default=0.0
+        Seconds in which a worker sends a whole payload: its bytes, divided by those that its uplink
+        takes a second. A slice takes its part of it.
 
     Returns
     -------
@@ -89,7 +95,7 @@ def simulate(
     """
     if not isinstance(n_rounds, Integral) or isinstance(n_rounds, bool) or n_rounds < 1:
         raise ValueError(f"n_rounds must be an int in the range [1, inf), got {n_rounds!r}.")
-    port = VirtualPort(code, straggler_model, work, overhead, _nothing)
+    port = VirtualPort(code, straggler_model, work, overhead, _nothing, upload)
     engine = Engine(code, port, wait, plan)
     history = History(code, "simulated", logs=engine.logs)
     for _ in range(n_rounds):
@@ -131,6 +137,9 @@ class SimulatedObjective:
         Seconds in which one worker alone would compute the whole data set.
     overhead : float, default=0.0
         Seconds of every message for all that is not computing.
+    upload : float or array-like of shape (n_workers,), default=0.0
+        Seconds in which a worker sends a whole payload: its bytes, divided by those that its uplink
+        takes a second. A slice takes its part of it.
 
     Raises
     ------
@@ -160,10 +169,13 @@ class SimulatedObjective:
         plan: Policy | None = None,
         work: ArrayLike = 1.0,
         overhead: float = 0.0,
+        upload: ArrayLike = 0.0,
     ) -> None:
         self._code, self._blocks, self._work = code, blocks, as_work(loss)
         rows = np.array([blocks[i].n_rows for i in range(code.n_blocks)], dtype=float)
-        self._port = VirtualPort(code, straggler_model, work, overhead, self._payload)
+        known = code, straggler_model, work, overhead
+        self._port = VirtualPort(*known, self._payload, upload)
+        self._sums: tuple[Any, int, Sums] = (None, 0, Sums())  # of a point, by which derivatives
         self._engine = Engine(code, self._port, wait, plan, rows, self._work)
 
     @property
@@ -215,6 +227,9 @@ class SimulatedObjective:
         def cut(leaf: int) -> list[Piece]:
             return pieces_of(code, code.messages[leaf], self._blocks, work, point)
 
-        payload = compute_message(code, index, cut)
+        if self._sums[0] is not w or self._sums[1] != order:
+            self._sums = w, order, Sums()
+        message = code.messages[index]
+        payload = self._sums[2].get(message, lambda: compute_message(code, index, cut))
         assert payload is not None  # nobody told it to stop
-        return payload
+        return message.slices.carried(message.slices.of(payload), payload.size)

@@ -23,12 +23,14 @@ from dask_gradcode.rounds import (
     Yielded,
 )
 from dask_gradcode.simulation.agenda import Agenda
+from dask_gradcode.simulation.uplinks import Uplinks
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Matrix, Payload, Vector
 
 __all__ = ["VirtualPort"]
 
-_ANSWER, _YIELDED, _TOLD = range(3)  # kinds of what is coming, in the order in which they come
+# kinds of what is coming, in the order in which they come
+_ANSWER, _YIELDED, _TOLD, _READY, _FREE = range(5)
 
 
 class VirtualPort:
@@ -51,6 +53,8 @@ class VirtualPort:
         Seconds of every message that are no worker's computing.
     payload : callable
         ``payload(index, w, order)`` gives a message that arrives; called in the order of arrival.
+    upload : float or array-like of shape (n_workers,), default=0.0
+        Seconds in which a worker sends a whole payload, one message after another.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class VirtualPort:
         work: ArrayLike,
         overhead: float,
         payload: Callable[[int, Vector | Matrix, int], Payload],
+        upload: ArrayLike = 0.0,
     ) -> None:
         if not isinstance(model, StragglerModel):
             raise TypeError(
@@ -68,6 +73,7 @@ class VirtualPort:
             )
         self._code, self._model, self._payload = code, model, payload
         self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
+        self._uplinks = _links(upload, code)
         self._clock, self._round = 0.0, -1
         self._delays: list[float] = []  # of this round, as are the slowdowns
         self._slowdowns: list[float] = []
@@ -118,11 +124,34 @@ class VirtualPort:
         self._asked_by[role] = self._round
         self._began[role] = begins, begins + self._delays[role]
         self._agendas[role].begin(self._began[role][1])
+        if self._uplinks is not None:
+            self._uplinks.clear(role)
+            busy_until = self._uplinks.busy_until(role)
+            if busy_until > self._clock:
+                self._push(busy_until, _FREE, -1, role)
 
     def _expect(self, role: int, message: int, when: float) -> None:
-        """Have an answer arrive."""
+        """Have an answer arrive; as long as it is still on its way, when it is ready to be sent."""
+        if self._uplinks is not None:
+            self._expected[role, message] = when
+            self._push(when, _READY, message, role)
+            return
         self._expected[role, message] = when + self._overhead
         self._push(when + self._overhead, _ANSWER, message, role)
+
+    def _upload(self, role: int, message: int | None) -> None:
+        """Have a role send what it has got ready, or what is next."""
+        assert self._uplinks is not None
+        if message is None:
+            sent = self._uplinks.next(role, self._clock)
+        else:
+            share = 1.0 / self._code.messages[message].slices.n_slices
+            sent = self._uplinks.add(role, message, share, self._clock)
+        if sent is not None:
+            message, when = sent
+            self._expected[role, message] = when + self._overhead
+            self._push(when + self._overhead, _ANSWER, message, role)
+            self._push(when, _FREE, -1, role)
 
     def _push(self, when: float, kind: int, message: int, role: int) -> None:
         heapq.heappush(self._coming, (when, kind, message, role, self._round))
@@ -130,6 +159,8 @@ class VirtualPort:
     def _drop(self, role: int, messages: Sequence[int]) -> None:
         for message in messages:
             self._expected.pop((role, message), None)
+        if self._uplinks is not None:
+            self._uplinks.drop(role, messages)
         for message, when in self._agendas[role].drop(messages, self._clock):
             self._expect(role, message, when)
 
@@ -166,6 +197,8 @@ class VirtualPort:
             self._clock, kind, message, role, number = heapq.heappop(self._coming)
             if kind == _TOLD:
                 self._cut(role)
+            elif kind in (_READY, _FREE):
+                self._upload(role, message if kind == _READY else None)
             elif kind == _YIELDED:
                 return [Yielded(number, role, None if message < 0 else message)]
             else:
@@ -176,7 +209,7 @@ class VirtualPort:
         when, kind, message, role, number = coming
         if number != self._asked_by[role]:
             return True
-        return kind == _ANSWER and self._expected.get((role, message)) != when
+        return kind in (_ANSWER, _READY) and self._expected.get((role, message)) != when
 
     def reached(self) -> Mapping[int, float]:
         begins = ((role, began) for role, (began, _) in enumerate(self._began))
@@ -193,6 +226,19 @@ class VirtualPort:
             f"The code is {self._code!r}.\nIt tolerates {self._code.tolerance}. Use a code with "
             "more n_stragglers."
         )
+
+
+def _links(upload: ArrayLike, code: GradientCode) -> Uplinks | None:
+    """Return the workers' uplinks; None if sending takes no time."""
+    seconds = np.asarray(upload, dtype=float)
+    if seconds.shape not in ((), (code.n_workers,)) or not (seconds >= 0).all():
+        raise ValueError(
+            f"upload must be seconds >= 0, one number or one for each of the {code.n_workers} "
+            f"workers, got {upload!r}."
+        )
+    if not seconds.any():
+        return None
+    return Uplinks(np.broadcast_to(seconds, code.n_workers).tolist())
 
 
 def _checked(work: ArrayLike, overhead: float, code: GradientCode) -> Vector:

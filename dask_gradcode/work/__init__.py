@@ -13,6 +13,7 @@ from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
 from dask_gradcode.work.left_out import LeftOut
 from dask_gradcode.work.payload import Piece, compute_payload, pieces_of
 from dask_gradcode.work.points import ManyPointsWork
+from dask_gradcode.work.sums import Sums
 from dask_gradcode.work.wanted import of_order
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ManyPointsWork",
     "Piece",
     "SecondOrderWork",
+    "Sums",
     "Work",
     "WorkLike",
     "as_work",

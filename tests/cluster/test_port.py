@@ -207,7 +207,7 @@ def test_whatever_happens_a_round_ends_with_the_sum_or_with_the_right_error(
     run_rounds(world, policy, name, may_fail=any(fault.what == "fails" for fault in faults))
 
 
-DIVIDED = [code for code in FEW if code.divides]
+DIVIDED = [code for code in FEW if code.divides or code.shares_sending]
 
 
 @settings(max_examples=30)

@@ -8,6 +8,7 @@ from dask_gradcode.codes import (
     FractionalRepetition,
     GradientCode,
     Size,
+    SlicedRepetition,
     Uncoded,
     make_code,
 )
@@ -29,6 +30,7 @@ from dask_gradcode.stragglers import FixedDelay
         ("uncoded", 8, 0, Uncoded(8)),
         ("declustered", 8, 1, DeclusteredRepetition(8, 1)),
         ("declustered", 1, 0, DeclusteredRepetition(1, 0)),
+        ("sliced", 8, 1, SlicedRepetition(8, 1)),
     ],
 )
 def test_a_name_gives_its_code(
@@ -47,7 +49,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="name must be") as caught:
         make_code("cylic", 8, 1)
     assert str(caught.value) == (
-        "A code's name must be 'auto', 'declustered', 'fractional', 'cyclic', "
+        "A code's name must be 'auto', 'declustered', 'fractional', 'cyclic', 'sliced', "
         "'partial-fractional', 'partial-cyclic' or 'uncoded', got 'cylic'."
     )
 
@@ -110,7 +112,7 @@ def test_small_data_have_few_leaves(size: Size, n_leaves: int) -> None:
 
 
 def test_every_name_that_choose_prints_is_taken() -> None:
-    candidates = choose(FixedDelay(1.0), 6, work=1.0, max_stragglers=2).candidates
+    candidates = choose(FixedDelay(1.0), 6, work=1.0, max_stragglers=2, upload=0.1).candidates
     assert {candidate.family for candidate in candidates} == set(CODES)
     for candidate in candidates:
         made = make_code(candidate.family, 6, candidate.n_stragglers)

@@ -46,7 +46,8 @@ def test_the_coloured_cells_are_the_non_zeros_of_b(code: GradientCode) -> None:
         (round(float(cell.get("y", "")) / side), round(float(cell.get("x", "")) / side))
         for cell in drawn
     }
-    assert where == set(zip(*map(list, np.nonzero(code.encoding_matrix)), strict=True))
+    matrix = code.encoding_matrix.reshape(len(code.messages), code.resolution, code.n_blocks)
+    assert where == set(zip(*map(list, np.nonzero(matrix.any(axis=1))), strict=True))
     assert len(where) == len(drawn)
 
 

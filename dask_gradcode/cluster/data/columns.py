@@ -9,11 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from dask_gradcode.codes.slices import WHOLE, Slices
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.several import Several
 from dask_gradcode.typing import Mask, Part, Payload, Vector
 
-__all__ = ["WORTH_CUTTING", "Columns", "compact", "renumbered", "worth_cutting"]
+__all__ = [
+    "WORTH_CUTTING",
+    "Columns",
+    "compact",
+    "entries_of",
+    "received",
+    "renumbered",
+    "worth_cutting",
+]
 
 WORTH_CUTTING = 0.75
 """Above this share of all columns, gathering and scattering cost more than sending the rest."""
@@ -74,6 +83,27 @@ def renumbered(columns: NDArray[np.int32], n_features: int, dtype: Any) -> NDArr
     number = np.zeros(n_features, dtype=dtype)
     number[columns] = np.arange(columns.size, dtype=number.dtype)
     return number
+
+
+def entries_of(
+    columns: NDArray[np.int32], n_slopes: int, width: int, statistic: Statistic
+) -> NDArray[np.integer[Any]]:
+    """Return where a payload of some columns lies in that of all.
+
+    Parameters
+    ----------
+    columns : ndarray of int, shape (n_columns,)
+        Which columns, ascending.
+    n_slopes : int
+        Parameters that belong to all columns: the first ones.
+    width : int
+        Parameters of a column.
+    statistic : Statistic
+        What the payload of all columns contains.
+    """
+    slopes = columns[:, None].astype(np.intp) * width + np.arange(width)
+    rest = np.arange(n_slopes, statistic.n_parameters)
+    return statistic.entries(np.concatenate([slopes.ravel(), rest]))
 
 
 class Columns:
@@ -137,7 +167,9 @@ class Columns:
 
         return part
 
-    def whole(self, role: int, payload: Vector, statistic: Statistic) -> Payload:
+    def whole(
+        self, role: int, payload: Vector, statistic: Statistic, slices: Slices = WHOLE
+    ) -> Payload:
         """Return a role's payload as a part of the whole one.
 
         One of another size than its columns stays as it is.
@@ -150,21 +182,23 @@ class Columns:
             What it has sent.
         statistic : Statistic
             What the whole payload contains.
+        slices : Slices, optional
+            Which slices it has sent: one is of its columns, a sum of several of all columns, as
+            workers with other columns send the same slices.
         """
         columns = self._columns(role)
-        if columns is None:
-            return payload
+        if columns is None or not slices.is_plain:
+            return slices.carried(payload, statistic.size)
         entries = self._found_entries(statistic)
         if id(columns) not in entries:
             width = self._per_column
             if isinstance(statistic, Several):
                 width *= statistic.n_points
-            slopes = columns[:, None].astype(np.intp) * width + np.arange(width)
-            rest = np.arange(self._n_features * width, statistic.n_parameters)
-            entries[id(columns)] = statistic.entries(np.concatenate([slopes.ravel(), rest]))
-        if payload.size != entries[id(columns)].size:
+            entries[id(columns)] = entries_of(columns, self._n_features * width, width, statistic)
+        found = entries[id(columns)]
+        if payload.size != slices.length(found.size):
             return payload
-        return Part(payload, entries[id(columns)], statistic.size)
+        return Part(payload, found if slices.is_whole else slices.of(found), statistic.size)
 
     def _found_entries(self, statistic: Statistic) -> dict[int, NDArray[np.integer[Any]]]:
         """Return what has been found of a statistic; of many points it is kept of one number."""
@@ -180,3 +214,26 @@ class Columns:
                 return None
             self._found[role] = self._distinct.setdefault(columns.tobytes(), columns)
         return self._found[role]
+
+
+def received(
+    role: int, payload: Vector, slices: Slices, statistic: Statistic, columns: Columns | None
+) -> Payload:
+    """Return what a role has sent, as its round takes it.
+
+    Parameters
+    ----------
+    role : int
+        Who has sent it.
+    payload : ndarray of shape (n_entries,)
+        What has come.
+    slices : Slices
+        Which slices it has sent.
+    statistic : Statistic
+        What the whole payload contains.
+    columns : Columns or None
+        The columns of all roles; None if all see all of them.
+    """
+    if columns is None:
+        return slices.carried(payload, statistic.size)
+    return columns.whole(role, payload, statistic, slices)

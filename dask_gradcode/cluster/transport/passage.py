@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.data.columns import Columns, received
+from dask_gradcode.codes.slices import Slices
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.log import REMEMBERED
 from dask_gradcode.several import abreast, n_points_of
@@ -58,8 +59,18 @@ class Passage:
         """Return what a role needs of the point."""
         return self._part(role)
 
-    def whole(self, round: int, role: int, payload: Vector) -> Payload:
-        """Return what a role has sent for a round as a part of the whole payload."""
-        if self._columns is None or round not in self._statistics:
+    def received(self, round: int, role: int, payload: Vector, slices: Slices) -> Payload:
+        """Return what a role has sent for a round as a part of the whole payload.
+
+        Parameters
+        ----------
+        round, role : int
+            Which round, and whose answer to it.
+        payload : ndarray of shape (n_entries,)
+            What has come.
+        slices : Slices
+            Of the message.
+        """
+        if round not in self._statistics:
             return payload
-        return self._columns.whole(role, payload, self._statistics[round])
+        return received(role, payload, slices, self._statistics[round], self._columns)

@@ -248,8 +248,10 @@ class StreamTransport:
             return Yielded(frame.round, role, None if message < 0 else message)
         if frame.kind is Kind.ERROR:
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
-        payload = self._passage.whole(frame.round, role, frame.body.view(np.float64))
-        return Arrived(frame.round, role, message, payload)
+        slices = self._code.messages[message].slices
+        payload = frame.body.view(np.float64)
+        came = self._passage.received(frame.round, role, payload, slices)
+        return Arrived(frame.round, role, message, came)
 
     def _hear(self) -> None:
         """Take in what other threads have for this one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distributed import Client, Future
@@ -16,8 +16,9 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.transport.passage import Passage
-from dask_gradcode.cluster.worker.message_task import MessageOrder, answer
-from dask_gradcode.codes import GradientCode
+from dask_gradcode.cluster.worker.message_task import MessageOrder, answer, slice_of_sum
+from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.codes.slices import WHOLE
 from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work
@@ -43,13 +44,22 @@ class _Role:
     asked: dict[int, tuple[_Ticket, Future[Any]]] = field(default_factory=dict)  # by message
     unanswered: int = 0  # rounds in a row
     waiting: Sequence[int] = ()  # messages of the current round, to be asked once it answers
+    # what stays on the worker as more slices of it may be asked for, by round and blocks
+    sums: dict[tuple[int, tuple[int, ...]], Future[Any]] = field(default_factory=dict)
+
+    def release(self) -> None:
+        """Let go of the sums, once the slices that were asked for have been made."""
+        for future in self.sums.values():
+            future.release()
+        self.sums.clear()
 
 
 class TaskTransport:
     """Sends ``w`` as an argument of one pinned task per message.
 
     Tasks of an older round are released once their role is asked for something newer, so that no
-    queue grows on a slow worker, and a task that is running gives up at the next chunk of rows. To
+    queue grows on a slow worker, and a task that is running gives up at the next chunk of rows. A
+    sum of which slices are sent is a task of its own, whose result stays on the worker. To
     a worker that stays silent, such as a frozen one, the scheduler would have to keep every ``w``
     ever sent; so after ``MAX_UNANSWERED`` such rounds the last task is left with it, and it rejoins
     when it has answered that.
@@ -103,6 +113,7 @@ class TaskTransport:
         self._passage.begin(round, w, order)
         for state in self._roles.values():
             state.waiting = ()
+            state.release()
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
@@ -163,29 +174,46 @@ class TaskTransport:
             self._mailbox.expect({ticket: self._send(ticket) for ticket in tickets})
 
     def _send(self, ticket: _Ticket) -> Future[Any]:
+        state, message = self._roles[ticket.role], self._code.messages[ticket.message]
+        if message.slices.is_whole or not message.slices.is_plain:
+            future = self._compute("message", ticket, message)
+        else:
+            which = ticket.round, message.blocks
+            if which not in state.sums:
+                state.sums[which] = self._compute("sum", ticket, replace(message, slices=WHOLE))
+            args = state.sums[which], message.slices
+            future = self._task("message", ticket, slice_of_sum, *args)
+        state.asked[ticket.message] = ticket, future
+        return future
+
+    def _compute(self, what: str, ticket: _Ticket, message: Message) -> Future[Any]:
+        """Have a role compute a message."""
+        shard, passage = self._roles[ticket.role].shard, self._passage
+        sent = None if self._code.children(ticket.message) else message
+        order = MessageOrder(
+            self._job, ticket.message, sent, passage.order, passage.n_points, what == "message"
+        )
+        return self._task(what, ticket, answer, shard, order, passage.part(ticket.role))
+
+    def _task(self, what: str, ticket: _Ticket, function: Any, *args: Any) -> Future[Any]:
+        """Submit a task to the worker of a role."""
         state = self._roles[ticket.role]
         which = ticket.round, state.number, ticket.role, ticket.message
-        future = self._client.submit(
-            answer,
-            state.shard,
-            self._order(ticket.message),
-            self._passage.part(ticket.role),
-            key=task_key("message", self._fit, *which),
+        future: Future[Any] = self._client.submit(
+            function,
+            *args,
+            key=task_key(what, self._fit, *which),
             workers=[state.address],
             allow_other_workers=False,
             pure=False,
         )
-        state.asked[ticket.message] = ticket, future
         return future
-
-    def _order(self, message: int) -> MessageOrder:
-        sent = None if self._code.children(message) else self._code.messages[message]
-        return MessageOrder(self._job, message, sent, self._passage.order, self._passage.n_points)
 
     def _drop(self, state: _Role) -> None:
         for _, future in state.asked.values():
             self._mailbox.drop(future)
         state.asked.clear()
+        state.release()
 
     def _open(self, letter: Letter) -> list[Event]:
         ticket = letter.ticket
@@ -206,7 +234,8 @@ class TaskTransport:
             return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work
             return []
-        payload = self._passage.whole(ticket.round, ticket.role, letter.result)
+        slices = self._code.messages[ticket.message].slices
+        payload = self._passage.received(ticket.round, ticket.role, letter.result, slices)
         return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
 
     def _lost(self, address: str) -> list[Event]:

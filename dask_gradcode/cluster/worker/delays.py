@@ -1,4 +1,4 @@
-"""The worker's side of injected models: what keeps it from computing, and what slows it down."""
+"""The worker's side of injected models: what keeps it from computing, or from sending."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from math import prod
 from distributed import get_worker, secede
 
 from dask_gradcode.cluster.worker.released import Released
+from dask_gradcode.cluster.worker.throttle import Bucket, Throttle
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Vector
 
-__all__ = ["await_begin", "await_end", "hold", "paced"]
+__all__ = ["Uplink", "await_begin", "await_end", "hold", "paced", "upload"]
 
 _WITHIN = 30.0  # seconds in which a model begins, or ends
 _LOOK_EVERY = 0.001  # seconds in which a slow worker notices that it is told to stop
 
 _Slowdown = Callable[[], float]
 
-_active: dict[tuple[str, str], _Injection] = {}  # by worker and token; threads are workers, too
+# by worker and token; threads are workers, too
+_active: dict[tuple[str, str], _Injection | Bucket] = {}
 _changed = threading.Condition()
 
 
@@ -87,14 +89,46 @@ def paced(
     """
     if not _active:
         return compute(should_stop)
-    address = get_worker().address
-    mine = [injection for (worker, _), injection in list(_active.items()) if worker == address]
-    slowdowns = [injection.begin(who, role, round, n_workers) for injection in mine]
+    models = [injection for injection in _here() if isinstance(injection, _Injection)]
+    slowdowns = [injection.begin(who, role, round, n_workers) for injection in models]
     if should_stop():  # the delay may have lasted longer than the round
         return None
     slowly = _Slowly(should_stop, slowdowns)
     payload = compute(slowly)
     return None if slowly.wait() else payload  # what came last takes its time, too
+
+
+def _here() -> list[_Injection | Bucket]:
+    """Return what is injected on this worker."""
+    address = get_worker().address
+    return [injection for (worker, _), injection in list(_active.items()) if worker == address]
+
+
+class Uplink:
+    """What the thread of a worker may send, as slow as injected throttles say."""
+
+    def allowance(self, wanted: int) -> int:
+        """Return how many bytes of those wanted may go now."""
+        for bucket in self._buckets():
+            wanted = bucket.allowance(wanted)
+        return wanted
+
+    def spend(self, n_bytes: int) -> None:
+        """Note that so many bytes went."""
+        for bucket in self._buckets():
+            bucket.spend(n_bytes)
+
+    def _buckets(self) -> list[Bucket]:
+        return [one for one in _here() if isinstance(one, Bucket)] if _active else []
+
+
+def upload(n_bytes: int) -> None:
+    """Wait for as long as it should take to send so many bytes."""
+    uplink = Uplink()
+    while n_bytes > 0:
+        allowed = uplink.allowance(n_bytes)
+        uplink.spend(allowed)
+        n_bytes -= allowed
 
 
 class _Slowly:
@@ -133,11 +167,12 @@ class _Slowly:
 
 
 def hold(model: bytes, token: str) -> None:
-    """Delay this worker until released; the body of a long task, which ends with its client.
+    """Delay this worker, or its messages, until released; a long task, which ends with its client.
 
     The model is pickled: it may be the user's own, and is imported here, not in the event loop.
     """
-    injection, key = _Injection(pickle.loads(model)), (get_worker().address, token)
+    injected, key = pickle.loads(model), (get_worker().address, token)
+    injection = Bucket(injected) if isinstance(injected, Throttle) else _Injection(injected)
     with Released.told(injection.end):
         secede()
         _set(key, injection)
@@ -147,7 +182,7 @@ def hold(model: bytes, token: str) -> None:
             _set(key, None)
 
 
-def _set(key: tuple[str, str], injection: _Injection | None) -> None:
+def _set(key: tuple[str, str], injection: _Injection | Bucket | None) -> None:
     with _changed:
         if injection is None:
             del _active[key]

@@ -12,10 +12,11 @@ from distributed import get_worker
 
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.cluster.worker.crews import crew_of_worker
-from dask_gradcode.cluster.worker.delays import paced
+from dask_gradcode.cluster.worker.delays import paced, upload
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
-from dask_gradcode.codes import GradientCode, Message
+from dask_gradcode.cluster.worker.sending import sent_of
+from dask_gradcode.codes import GradientCode, Message, Slices
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
 
@@ -38,6 +39,8 @@ class MessageOrder:
         Their highest order.
     n_points : int
         At how many points.
+    is_sent : bool
+        Whether the result travels: if not, it is the sum of which slices will be sent.
     """
 
     job: bytes
@@ -45,6 +48,7 @@ class MessageOrder:
     message: Message | None
     derivatives: int
     n_points: int
+    is_sent: bool
 
 
 def answer(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
@@ -70,7 +74,7 @@ def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
         return pieces_of(code, message, blocks, work, w)
 
     with Released.told(stop.set), crew_of_worker() as crew:
-        return paced(
+        payload = paced(
             lambda should_stop: compute_message(code, order.index, cut, should_stop, crew),
             stop.is_set,
             (fit, role),
@@ -78,6 +82,21 @@ def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
             round_,
             code.n_workers,
         )
+    if payload is None or not order.is_sent:
+        return payload
+    if order.message is not None:
+        payload = sent_of(order.message, payload, shard, work, w)
+    upload(payload.nbytes)
+    return payload
+
+
+def slice_of_sum(whole: Vector | None, slices: Slices) -> Vector | None:
+    """Return a slice of a sum that is on this worker; None if that was given up."""
+    if whole is None:
+        return None
+    sent = slices.of(whole)
+    upload(sent.nbytes)
+    return sent
 
 
 @lru_cache(maxsize=16)

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from socket import socket
+from typing import Protocol
 
 from dask_gradcode.cluster.worker.wire import Closed
 
 __all__ = ["Outbox"]
 
 _BUFFERS = 16  # handed to the kernel in one call
+
+
+class Pace(Protocol):
+    """How much may be sent when."""
+
+    def allowance(self, wanted: int) -> int:
+        """Return how many bytes of those wanted may be sent now."""
+        ...
+
+    def spend(self, n_bytes: int) -> None:
+        """Note that so many bytes have been sent."""
+        ...
 
 
 class Outbox:
@@ -23,10 +36,12 @@ class Outbox:
     ----------
     sock : socket.socket
         If it does not block, then neither does ``flush``.
+    pace : Pace, optional
+        How much may be sent when. None: whatever the socket takes.
     """
 
-    def __init__(self, sock: socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket, pace: Pace | None = None) -> None:
+        self._sock, self._pace = sock, pace
         self._now: deque[memoryview] = deque()  # begun: must be finished
         self._next: list[memoryview] = []
 
@@ -48,12 +63,19 @@ class Outbox:
         """
         while self._now or self._next:
             parts = list(self._now) or self._next
+            batch = parts[:_BUFFERS]
+            if self._pace is not None:
+                batch = _head(batch, self._pace.allowance(sum(part.nbytes for part in batch)))
+                if not batch:
+                    return False
             try:
-                sent = self._sock.sendmsg(parts[:_BUFFERS])
+                sent = self._sock.sendmsg(batch)
             except BlockingIOError:
                 return False
             except OSError as error:
                 raise Closed(str(error)) from error
+            if self._pace is not None:
+                self._pace.spend(sent)
             if not self._now:  # the next round has begun: it must be finished
                 self._now.extend(self._next)
                 self._next = []
@@ -62,3 +84,14 @@ class Outbox:
             if self._now:
                 self._now[0] = self._now[0][sent:]
         return True
+
+
+def _head(parts: Sequence[memoryview], n_bytes: int) -> list[memoryview]:
+    """Return the first bytes of some buffers."""
+    head = []
+    for part in parts:
+        if n_bytes <= 0:
+            break
+        head.append(part[:n_bytes])
+        n_bytes -= part.nbytes
+    return head

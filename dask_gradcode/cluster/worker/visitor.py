@@ -17,7 +17,8 @@ others go by what it has read. A frame of an older round than the last ``BEGIN``
 once a newer ``BEGIN`` has begun to come, nobody needs the old ``w`` any more: its memory is reused.
 
 Nothing is computed for a client that has not taken the answer before. So a payload is sent before
-the next one is computed, whose array it then is.
+the next one is computed, whose array it then is. A sum of which slices are sent is kept until the
+next ``BEGIN``, as more of them may be asked for.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from threading import get_ident
 import numpy as np
 
 from dask_gradcode.cluster.data.shard import Shard
-from dask_gradcode.cluster.worker.delays import paced
+from dask_gradcode.cluster.worker.delays import Uplink, paced
 from dask_gradcode.cluster.worker.errors import pack_error
 from dask_gradcode.cluster.worker.outbox import Outbox
+from dask_gradcode.cluster.worker.sending import sent_of
 from dask_gradcode.cluster.worker.wire import (
     TO_WORKER,
     Closed,
@@ -47,7 +49,7 @@ from dask_gradcode.cluster.worker.wire import (
 )
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import ALONE, Climb, Crew, Piece, Work, of_order, pieces_of
+from dask_gradcode.work import ALONE, Climb, Crew, Piece, Sums, Work, of_order, pieces_of
 
 __all__ = ["Job", "Visitor"]
 
@@ -97,7 +99,7 @@ class Visitor:
         sock.setblocking(False)  # a client that takes no answers keeps no other one waiting
         self.sock, self.wanted = sock, selectors.EVENT_READ
         # A w is no longer needed when the next one begins to come: work on it has been given up.
-        self._reader, self._outbox = Reader(sock, TO_WORKER, reuse=True), Outbox(sock)
+        self._reader, self._outbox = Reader(sock, TO_WORKER, reuse=True), Outbox(sock, Uplink())
         self._crew = crew
         self._job: Job | None = None
         self._works: Work | None = None  # of any order
@@ -107,6 +109,9 @@ class Visitor:
         self._unused: list[Vector] = []  # arrays to compute in
         self._asked: deque[int] = deque()
         self._climb: Climb | None = None  # what is being computed
+        self._sums = Sums()  # of this round, of which more slices may be asked for
+        self._failures: dict[tuple[int, ...], bytes] = {}  # the packed errors in their place
+        self._dropped: set[int] = set()  # slices that are not to be sent, once their sum is there
         self._leaving = False
 
     def attend(self, shard: Shard) -> bool:
@@ -145,19 +150,37 @@ class Visitor:
             self._outbox.add(pack(Kind.ERROR, round_, message, self._error))
             return
         assert self._job is not None  # else nothing can be asked for
+        sent = self._job.messages[message]
+        if sent.blocks in self._failures:
+            self._outbox.add(pack(Kind.ERROR, round_, message, self._failures[sent.blocks]))
+            return
         self._climb = climb = Climb(self._job.code, message, self._unused)
         try:
-            payload = self._compute(shard, climb)
+            payload = self._sums.get(sent, lambda: self._compute(shard, climb))
         except (Closed, Unreadable):
             raise
         except BaseException as error:  # SystemExit, too: it is no reason to leave other fits
-            self._outbox.add(pack(Kind.ERROR, round_, climb.message, pack_error(error)))
+            packed = pack_error(error)
+            self._outbox.add(pack(Kind.ERROR, round_, climb.message, packed))
+            if not sent.slices.is_whole and self._round == round_:
+                self._failures[sent.blocks] = packed
         else:
-            if payload is not None:
-                self._outbox.add(pack(Kind.ANSWER, round_, climb.message, payload))
-                self._unused.append(payload)  # it is sent before the next one is computed
+            if payload is not None and climb.message not in self._dropped:
+                self._send(shard, round_, climb.message, payload)
         finally:
             self._climb = None
+
+    def _send(self, shard: Shard, round: int, message: int, payload: Vector) -> None:
+        """Send what a message carries of a sum."""
+        assert self._job is not None
+        assert self._work is not None
+        sent = self._job.messages[message]
+        if sent.slices.is_whole:
+            self._outbox.add(pack(Kind.ANSWER, round, message, payload))
+            self._unused.append(payload)  # it is sent before the next one is computed
+        else:
+            body = sent_of(sent, payload, shard, self._work, self._w)
+            self._outbox.add(pack(Kind.ANSWER, round, message, body))
 
     def _compute(self, shard: Shard, climb: Climb) -> Vector | None:
         assert self._job is not None
@@ -179,7 +202,9 @@ class Visitor:
         def compute(should_stop: Callable[[], bool]) -> Vector | None:
             return climb.finish(cut, should_stop, self._crew)
 
-        return paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
+        payload = paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
+        is_whole = job.messages[climb.message].slices.is_whole
+        return payload if is_whole or self._round == round_ else None  # what is kept must be new
 
     def _yield(self) -> None:
         """Send what is finished, and keep nothing but the leaf that is being computed."""
@@ -195,8 +220,13 @@ class Visitor:
     def _drop(self, messages: Collection[int]) -> None:
         """Give up messages, the one that is being computed among them."""
         self._asked = deque(message for message in self._asked if message not in messages)
-        if self._climb is not None and self._climb.message in messages:
+        if self._climb is None or self._climb.message not in messages:
+            return
+        assert self._job is not None
+        if self._job.messages[self._climb.message].slices.is_whole:
             self._climb = None
+        else:  # other slices of the sum may be asked for
+            self._dropped.add(self._climb.message)
 
     def _read(self) -> None:
         frame = self._reader.read()
@@ -230,12 +260,16 @@ class Visitor:
                 self._w = self._w.copy()
         self._asked.clear()
         self._climb = None
+        self._unused += self._sums.clear()  # all of it that was sent has been taken
+        self._failures.clear()
+        self._dropped.clear()
         self._ask(asks)
 
     def _ask(self, messages: Iterable[int]) -> None:
         for message in messages:
             if self._error is None and (self._job is None or message not in self._job.messages):
                 raise Unreadable(f"Message {message} was asked for, which is none of the job's.")
+            self._dropped.discard(message)
             if message not in self._asked:
                 self._asked.append(message)
 

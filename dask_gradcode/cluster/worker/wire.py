@@ -29,7 +29,7 @@ __all__ = [
     "pack",
 ]
 
-VERSION = 5
+VERSION = 6
 """Grows whenever frames, or what their bodies mean, are no longer the same."""
 
 _HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, number, bytes of the body
@@ -54,7 +54,7 @@ class Kind(IntEnum):
     JOB = 0  # to the worker: the pickled code and loss, once a fit
     BEGIN = 1  # to the worker: asks as below, order, n_points, w; it supersedes every older round
     ASK = 2  # to the worker: which messages of the round to compute, in order
-    ANSWER = 3  # from the worker: a payload
+    ANSWER = 3  # from the worker: a payload, or slices of one
     ERROR = 4  # from the worker: the packed exception in a message's place
     REFUSAL = 5  # from the worker: the packed exception for which it ends the connection
     YIELD = 6  # to the worker: send what is finished of the round, give up what is not begun
@@ -71,7 +71,7 @@ _FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether number and bytes
         not size % _NUMBER and 0 <= _NUMBER * number <= size - 2 * _NUMBER
     ),
     Kind.ASK: lambda number, size: size == _NUMBER * number,
-    Kind.ANSWER: lambda number, size: not size % _NUMBER and size > 0,
+    Kind.ANSWER: lambda number, size: not size % _NUMBER,  # of a slice there may be nothing
     Kind.ERROR: lambda number, size: True,
     Kind.REFUSAL: lambda number, size: True,
     Kind.YIELD: lambda number, size: size == 0,
@@ -99,9 +99,11 @@ def pack(kind: Kind, round: int, number: int, *body: Any) -> list[Any]:
     """Return the buffers of a frame; those of its body are not copied."""
     frame, size = [memoryview(b"")], 0
     for part in body:
-        view = memoryview(part).cast("B")
-        size += view.nbytes
-        frame.append(view)
+        view = memoryview(part)
+        if view.nbytes:  # nothing cannot be cast
+            view = view.cast("B")
+            size += view.nbytes
+            frame.append(view)
     frame[0] = memoryview(_HEADER.pack(_MARK, VERSION, kind, round, number, size))
     return frame
 

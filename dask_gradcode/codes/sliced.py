@@ -1,0 +1,165 @@
+"""Sliced repetition: replicas share the sending, so that each sends no more than it must."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import lcm
+
+from dask_gradcode.codes.base import GradientCode
+from dask_gradcode.codes.decoding import Decoder
+from dask_gradcode.codes.fractional import divisible_counts
+from dask_gradcode.codes.message import Message
+from dask_gradcode.codes.mixing import MixedGroups, mixing_weights
+from dask_gradcode.codes.slices import Slices
+from dask_gradcode.codes.summing import LaterSum, PrefixSum, Sum
+from dask_gradcode.codes.uncoded import EveryMessage
+from dask_gradcode.codes.validation import check_counts, check_int
+
+__all__ = ["SlicedRepetition"]
+
+MOST_REPLICAS = 8
+"""So many can share a payload in 840 slices; ten would need 2520, and more time than they save."""
+
+
+@dataclass(frozen=True)
+class SlicedRepetition(GradientCode):
+    """The groups of fractional repetition, whose workers send slices of their sum.
+
+    As in :class:`FractionalRepetition`, groups of workers hold the same blocks, and each computes
+    the whole sum of its group. Sent is less: for workers whose uplinks are the bottleneck.
+
+    Without ``n_slices`` there are ``r = s + 1`` workers in a group, and worker ``j`` sends slice
+    ``j`` of ``r`` at first. What is missing of late ones, the others are asked for in the middle of
+    the round, in equal parts: with ``s'`` late workers in a group each of the others sends
+    ``p / (r - s')`` numbers of ``p``, for any ``s'`` up to ``s``, which is the least there can be.
+    Slices are sent as they are, so there is nothing to solve, and the sum has the bits that
+    :class:`FractionalRepetition` gives, whoever was late. A late worker's own slice still counts
+    if it comes first.
+
+    With ``n_slices = m`` nothing is asked for in mid-round: groups are of ``r = s + m`` workers,
+    each of which sends ``p / m`` numbers, a weighted sum of ``m`` slices. Any ``m`` of them make a
+    system of ``m`` equations, of which the slices are the solution. That is exact to rounding.
+
+    Parameters
+    ----------
+    n_workers : int
+        ``n``, number of workers and of blocks. Must be a multiple of ``r``.
+    n_stragglers : int
+        ``s``, number of silent workers after which decoding is still exact whoever they are; 7 at
+        most without ``n_slices``.
+    n_slices : int, optional
+        ``m``, 2 at least. None: workers send as much as the stragglers of each round make
+        necessary.
+
+    Raises
+    ------
+    ValueError
+        If ``r`` does not divide ``n_workers``, or an argument is out of range.
+
+    Notes
+    -----
+    Without ``n_slices`` a message is one of ``L = lcm(1, ..., r)`` slices, of which any number of
+    workers up to ``r`` can send equally many.
+
+    References
+    ----------
+    .. [1] Cao, Yan, Tang and Han, "Adaptive Gradient Coding", arXiv 2006.04845.
+    .. [2] Ye and Abbe, "Communication-Computation Efficient Gradient Coding", ICML 2018.
+
+    Examples
+    --------
+    Three workers hold the same blocks, and each sends a third of their sum, which is two slices of
+    six. If one is late, the others are asked for one more each:
+
+    >>> code = SlicedRepetition(n_workers=6, n_stragglers=2)
+    >>> code.resolution, code.first(4), code.senders(8)
+    (6, (8, 9), (3, 4, 5))
+    >>> code.messages[8].slices
+    Slices(n_slices=6, first=2, weights=(1.0,))
+
+    With two slices, four workers hold the same blocks, and any two of them are enough:
+
+    >>> code = SlicedRepetition(n_workers=8, n_stragglers=2, n_slices=2)
+    >>> code.can_decode(code.available([1, 3, 4, 6]))
+    True
+    """
+
+    n_workers: int
+    n_stragglers: int
+    n_slices: int | None = None
+
+    def __post_init__(self) -> None:
+        check_counts(self)
+        if self.n_slices is None:
+            check_int(self, "n_stragglers", 0, MOST_REPLICAS, f"[0, {MOST_REPLICAS})")
+        else:
+            self._check_slices()
+        size = self.n_replicas
+        if self.n_workers % size:
+            what = "n_stragglers + " + ("1" if self.n_slices is None else "n_slices")
+            raise ValueError(
+                f"SlicedRepetition needs {what} to divide n_workers, got {self!r}.\n"
+                f"Use {divisible_counts(self.n_workers, size - 1)} workers."
+            )
+
+    def _check_slices(self) -> None:
+        if self.n_slices == 1:
+            raise ValueError(
+                "The 'n_slices' of SlicedRepetition must be 2 at least, got n_slices=1.\n"
+                "Use FractionalRepetition, whose messages are whole."
+            )
+        check_int(self, "n_slices", 2, self.n_workers + 1, "[2, n_workers]")
+
+    @property
+    def n_replicas(self) -> int:
+        """``r``, number of workers that hold a block."""
+        return self.n_stragglers + (self.n_slices or 1)
+
+    @property
+    def n_blocks(self) -> int:
+        return self.n_workers
+
+    @property
+    def resolution(self) -> int:
+        return self.n_slices or lcm(*range(1, self.n_replicas + 1))
+
+    @property
+    def mixes(self) -> bool:
+        return self.n_slices is not None
+
+    @cached_property
+    def messages(self) -> tuple[Message, ...]:
+        ones = (1.0,) * self.n_replicas
+        weights = mixing_weights(self.n_replicas, self.n_slices or 1).tolist()
+        if self.n_slices is None:
+            slices = [Slices(self.resolution, i) for i in range(self.resolution)]
+        else:
+            slices = [Slices(self.n_slices, 0, tuple(row)) for row in weights]
+        return tuple(Message(group, ones, some) for group in self._groups for some in slices)
+
+    def senders(self, message: int) -> tuple[int, ...]:
+        if self.n_slices is not None:
+            return (message,)
+        return self._groups[message // self.resolution]
+
+    def first(self, worker: int) -> tuple[int, ...]:
+        if self.n_slices is not None:
+            return (worker,)
+        own = self.resolution // self.n_replicas
+        return tuple(range(worker * own, (worker + 1) * own))
+
+    def decoder(self) -> Decoder:
+        if self.n_slices is not None:
+            return MixedGroups(self, self.n_slices, self.n_replicas)
+        return EveryMessage(len(self.messages))
+
+    def sum(self) -> Sum:
+        # group after group: as the columns of groups may differ, so may the places of their slices
+        return PrefixSum() if self.n_slices is None else LaterSum(self.combine)
+
+    @cached_property
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        """The workers of each group, whose numbers are also those of its blocks."""
+        size = self.n_replicas
+        return tuple(tuple(range(i, i + size)) for i in range(0, self.n_workers, size))
