@@ -10,6 +10,7 @@ from dask_gradcode.typing import Payload
 __all__ = [
     "Arrived",
     "Event",
+    "Expelled",
     "Failed",
     "Heard",
     "Lost",
@@ -17,6 +18,7 @@ __all__ = [
     "Ready",
     "Relocated",
     "Silent",
+    "Undecided",
     "Unplaced",
     "Yielded",
 ]
@@ -230,8 +232,64 @@ class Yielded:
     running: int | None
 
 
+@dataclass(frozen=True)
+class Expelled:
+    """A role has sent a wrong sum, which has been shown: it plays no part in the rest of the fit.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    why : str
+        What was wrong.
+
+    Examples
+    --------
+    >>> Expelled(role=1, why="what it computed of block 3 is wrong")
+    Expelled(role=1, why='what it computed of block 3 is wrong')
+    """
+
+    role: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Two roles have sent different sums of the same rows, and it cannot be said who is wrong.
+
+    Parameters
+    ----------
+    message : int
+        Which sum, by its index in ``code.messages``.
+    role, other : int
+        Who has sent it.
+
+    Examples
+    --------
+    >>> Undecided(message=0, role=0, other=1)
+    Undecided(message=0, role=0, other=1)
+    """
+
+    message: int
+    role: int
+    other: int
+
+
 News = Lost | Unplaced | Ready | Relocated
 """What may have changed when a round begins."""
 
-Event = Arrived | Yielded | Failed | News | Silent | Heard | Busy | Free | Slow | Stale
+Event = (
+    Arrived
+    | Yielded
+    | Failed
+    | News
+    | Silent
+    | Heard
+    | Busy
+    | Free
+    | Slow
+    | Stale
+    | Expelled
+    | Undecided
+)
 """What can happen in a round."""

@@ -108,6 +108,8 @@ class RoundRecord:
     relocated: tuple[int, ...] = ()
     age: int = 0
     drift: float = 0.0
+    expelled: tuple[int, ...] = ()
+    unverified: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -119,6 +121,8 @@ class RoundRecord:
         late: Collection[int],
         value: float,
         grad_norm: float,
+        expelled: Collection[int] = (),
+        unverified: Collection[int] = (),
     ) -> RoundRecord:
         """Return the record of a round that has ended in this state."""
         absent = state.lost.keys() | state.errors.keys()
@@ -143,6 +147,8 @@ class RoundRecord:
             placed=tuple(sorted(state.placed)),
             hurried=tuple(sorted(state.hurried)),
             relocated=tuple(sorted(state.relocated)),
+            expelled=tuple(sorted(set(expelled))),
+            unverified=tuple(sorted(unverified)),
             age=max(
                 (age for i, age in state.carried.ages.items() if not state.arrived[i]), default=0
             ),

@@ -12,6 +12,7 @@ from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.carried import Busy, Carried, Free, Slow, Stale
 from dask_gradcode.rounds.events import (
     Event,
+    Expelled,
     Failed,
     Heard,
     Lost,
@@ -196,7 +197,7 @@ class State:
                 self.fail(role, message, error)
             case Yielded(_, role, running):
                 self.ledger.cut(role, running)
-            case Lost(role, why):
+            case Lost(role, why) | Expelled(role, why):
                 self.lose(role, why)
             case Unplaced(role, why):
                 self.lose(role, why)

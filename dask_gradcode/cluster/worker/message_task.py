@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,7 @@ from distributed import get_worker
 
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.cluster.worker.crews import crew_of_worker
-from dask_gradcode.cluster.worker.delays import paced, upload
+from dask_gradcode.cluster.worker.delays import paced, truthful, upload
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.cluster.worker.sending import sent_of
@@ -69,9 +70,9 @@ def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
 
     blocks = shard.seen_by(work)
 
-    def cut(leaf: int) -> list[Piece]:
+    def cut(leaf: int) -> Sequence[Piece]:
         message = code.messages[leaf] if order.message is None else order.message
-        return pieces_of(code, message, blocks, work, w)
+        return truthful(pieces_of(code, message, blocks, work, w), role, round_)
 
     with Released.told(stop.set), crew_of_worker() as crew:
         payload = paced(
