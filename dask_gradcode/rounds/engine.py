@@ -189,7 +189,8 @@ class Engine:
             news += self._memory.begin(round_.number, point, statistic, news, exact=exact)
         self._back.clear()
         if self._referee is not None:
-            news, round_.log.verified = self._referee.begin(news), True
+            news = self._referee.begin(round_.number, point, order, news)
+            round_.log.verified = True
         orders = round_.begin(news, port.now())
         while round_.outcome is None:
             self._send(orders)

@@ -17,10 +17,10 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.events import Arrived, Event, Expelled, Failed, Lost, Ready, Undecided
 from dask_gradcode.rounds.hearing import Inquiry, Verdict, hear
 from dask_gradcode.rounds.orders import Order
-from dask_gradcode.typing import Part, Payload, Vector
+from dask_gradcode.typing import Matrix, Part, Payload, Vector
 from dask_gradcode.work.judging import is_close
 
-__all__ = ["Dispute", "Referee", "check_verify", "values_of"]
+__all__ = ["Court", "Dispute", "Referee", "check_verify", "values_of"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -41,6 +41,26 @@ class Dispute(NamedTuple):
     message: int
     roles: tuple[int, int]
     claims: tuple[bytes, bytes]
+
+
+class Court(Protocol):
+    """Knows whom to ask, and where."""
+
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
+        """Note at which point a round is."""
+        ...
+
+    def inquire(self, round: int, message: int) -> Inquiry:
+        """Return how to ask about a message of a round."""
+        ...
+
+    def round_alike(self, one: int, other: int) -> bool:
+        """Say whether two roles compute the same bits."""
+        ...
+
+    def where(self, role: int) -> str:
+        """Say in a few words who plays a role."""
+        ...
 
 
 class _Answers(Protocol):
@@ -119,12 +139,8 @@ class Referee:
         How the sum is coded.
     n_faulty : int
         How many workers to each block may be faulty, ``b``.
-    inquire : callable
-        ``inquire(round, message)`` returns an :class:`Inquiry`.
-    round_alike : callable, optional
-        Says of two roles whether they compute the same bits; if not given, all do.
-    where : callable, optional
-        Says in a few words who plays a role.
+    court : Court
+        Asks roles.
 
     Attributes
     ----------
@@ -140,12 +156,9 @@ class Referee:
         self,
         code: GradientCode,
         n_faulty: int,
-        inquire: Callable[[int, int], Inquiry],
-        round_alike: Callable[[int, int], bool] = lambda one, other: True,
-        where: Callable[[int], str] = lambda role: f"role {role}",
+        court: Court,
     ) -> None:
-        self._code, self.n_faulty, self._inquire = code, check_verify(code, n_faulty), inquire
-        self._round_alike, self._where = round_alike, where
+        self._code, self.n_faulty, self._court = code, check_verify(code, n_faulty), court
         self.expelled: dict[int, str] = {}
         self.given_up: set[int] = set()
         self.verdicts: list[tuple[int, Dispute, Verdict]] = []
@@ -160,10 +173,13 @@ class Referee:
         a, b = values_of(sent), values_of(also)
         if a.tobytes() == b.tobytes():
             return True
-        return not self._round_alike(one, other) and is_close(a, b)
+        return not self._court.round_alike(one, other) and is_close(a, b)
 
-    def begin(self, news: Sequence[Event]) -> list[Event]:
-        """Return what has become of roles when a round begins: who is expelled, is lost."""
+    def begin(
+        self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
+    ) -> list[Event]:
+        """Begin a round, and return what has become of roles: who is expelled, is lost."""
+        self._court.begin(round, w, order)
         for event in news:
             if isinstance(event, Ready):
                 self.given_up.discard(event.role)
@@ -196,12 +212,12 @@ class Referee:
     def _heard(self, round: int, dispute: Dispute) -> list[Event]:
         """Hear two who differ; return who is expelled, or absent, or that it is undecided."""
         claims = dict(zip(dispute.roles, dispute.claims, strict=True))
-        verdict = hear(self._inquire(round, dispute.message), claims)
+        verdict = hear(self._court.inquire(round, dispute.message), claims)
         self.verdicts.append((round, dispute, verdict))
         blocks = list(self._code.messages[dispute.message].blocks)
         for role, what in verdict.wrong.items():
             self.expelled[role] = f"it is expelled since round {round}: {what}"
-            told = self._where(role), what, verdict.n_chunks, verdict.n_bytes
+            told = self._court.where(role), what, verdict.n_chunks, verdict.n_bytes
             logger.warning(
                 "Round %d, blocks %s: %s is expelled: %s. Here %d chunk(s) of rows were computed; "
                 "%d bytes have travelled for it.",
@@ -213,6 +229,6 @@ class Referee:
             return [Lost(i, f"it does not account: {why}") for i, why in verdict.absent.items()]
         logger.warning(
             "Round %d, blocks %s: %s sent different sums, and it cannot be said who is wrong.",
-            *(round, blocks, " and ".join(map(self._where, dispute.roles))),
+            *(round, blocks, " and ".join(map(self._court.where, dispute.roles))),
         )
         return [Undecided(dispute.message, *dispute.roles)]

@@ -5,6 +5,7 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 """
 
 from dask_gradcode.work.account import (
+    ROWS_OF_DIGEST,
     Account,
     ChunkedWork,
     Evidence,
@@ -30,6 +31,7 @@ from dask_gradcode.work.wanted import of_order
 
 __all__ = [
     "ALONE",
+    "ROWS_OF_DIGEST",
     "Account",
     "Block",
     "BlockFunction",

@@ -241,24 +241,21 @@ def digest_of(*arrays: Any) -> bytes:
     return digest.digest()
 
 
-def digests_of_rows(block: Block, first: int = 0) -> list[bytes]:
+def digests_of_rows(block: Block) -> list[bytes]:
     """Return the digests of a block's rows, of each :data:`ROWS_OF_DIGEST` of them.
 
     Parameters
     ----------
     block : Block
         The rows.
-    first : int, default=0
-        The number of its first row in the whole block: a multiple of :data:`ROWS_OF_DIGEST`.
 
     Examples
     --------
     >>> whole = Block(np.ones((3000, 2)), np.arange(3000))
-    >>> some = digests_of_rows(whole.loaded(slice(1024, 3000)), first=1024)
+    >>> some = digests_of_rows(whole.loaded(slice(1024, 3000)))
     >>> len(some), some == digests_of_rows(whole)[1:]
     (2, True)
     """
-    assert first % ROWS_OF_DIGEST == 0
     found = []
     for start in range(0, block.n_rows, ROWS_OF_DIGEST):
         some = block.loaded(slice(start, min(start + ROWS_OF_DIGEST, block.n_rows)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -93,8 +92,20 @@ class Workers:
         return payload
 
     def referees(self, n_faulty: int) -> Referee:
-        self.referee = Referee(self.code, n_faulty, partial(Asked, self), self.alike)
+        self.referee = Referee(self.code, n_faulty, self)
         return self.referee
+
+    def begin(self, round: int, w: Any, order: int) -> None:
+        pass
+
+    def inquire(self, round: int, message: int) -> Asked:
+        return Asked(self, round, message)
+
+    def round_alike(self, one: int, other: int) -> bool:
+        return self.alike(one, other)
+
+    def where(self, role: int) -> str:
+        return f"role {role}"
 
 
 class Asked:
@@ -120,7 +131,7 @@ class Asked:
         return self._each(roles, ends_of)
 
     def is_placed(self, step: Step, evidence: Any) -> bool:
-        found = digests_of_rows(evidence.rows, evidence.first)
+        found = digests_of_rows(evidence.rows)
         first = evidence.first // 1024
         return found == self.workers.digests[step.block][first : first + len(found)]
 
@@ -138,7 +149,7 @@ def begun(
     witness = Verification(Inspector(workers.code, W, statistic), referee)
     waits = Patience(**patience) if patience else None
     round_ = Round(number, workers.code, patience=waits, witness=witness)
-    round_.begin(referee.begin(news), now=0.0)
+    round_.begin(referee.begin(number, W, 1, news), now=0.0)
     return round_
 
 

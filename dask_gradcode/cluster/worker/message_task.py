@@ -21,7 +21,7 @@ from dask_gradcode.codes import GradientCode, Message, Slices
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
 
-__all__ = ["MessageOrder", "answer"]
+__all__ = ["MessageOrder", "answer", "read_job"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def answer(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
 
 
 def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
-    code, works = _read(order.job)
+    code, works = read_job(order.job)
     work = of_order(works, order.derivatives, order.n_points)
     stop = threading.Event()
     worker: Any = get_worker()
@@ -101,7 +101,8 @@ def slice_of_sum(whole: Vector | None, slices: Slices) -> Vector | None:
 
 
 @lru_cache(maxsize=16)
-def _read(job: bytes) -> tuple[GradientCode, Work]:
+def read_job(job: bytes) -> tuple[GradientCode, Work]:
+    """Return the code and the work of a fit."""
     # Read here, not by Dask: a loss that cannot be imported on a worker is then an error of the
     # task. Dask would read it while it reads the scheduler's messages, and lose the connection.
     code, work = pickle.loads(job)
