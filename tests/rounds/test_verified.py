@@ -192,7 +192,7 @@ def test_a_sum_is_believed_once_two_agree() -> None:
     assert round_.outcome is None
     answer(round_, workers, 0, 0)
     assert round_.outcome == Done()
-    assert not workers.referee.verdicts  # type: ignore[union-attr]
+    assert not workers.referee.hearings  # type: ignore[union-attr]
     record = round_.record(0.0, 0.0)
     assert (record.expelled, record.unverified) == ((), ())
 
@@ -211,9 +211,9 @@ def test_who_lies_is_expelled_whoever_answers_first(kind: str, n_rows: int, work
         referee = workers.referees(1)
         assert_array_equal(run(workers, referee, 0, order), expected)
         assert list(referee.expelled) == [2]
-        assert sum(verdict.n_chunks for _, _, verdict in referee.verdicts) <= 1
+        assert sum(verdict.n_chunks for _, _, verdict in referee.hearings) <= 1
         assert_array_equal(run(workers, referee, 1, order), expected)  # without it
-        assert len(referee.verdicts) == 1
+        assert len(referee.hearings) == 1
 
 
 def test_two_who_tell_the_same_lie_are_both_expelled_by_a_third() -> None:
@@ -224,7 +224,7 @@ def test_two_who_tell_the_same_lie_are_both_expelled_by_a_third() -> None:
         referee = workers.referees(2)
         assert_array_equal(run(workers, referee, 0, order), expected)
         assert sorted(referee.expelled) == [0, 2]
-        assert sum(verdict.n_chunks for _, _, verdict in referee.verdicts) <= 2
+        assert sum(verdict.n_chunks for _, _, verdict in referee.hearings) <= 2
 
 
 def test_whoever_cannot_account_for_what_it_sent_is_expelled() -> None:
@@ -323,7 +323,7 @@ def test_who_rounds_otherwise_is_compared_within_a_tolerance() -> None:
     referee = workers.referees(1)
     assert (workers.payload(0, 0) != workers.payload(1, 0)).any()
     run(workers, referee, 0, (0, 1))
-    assert not referee.verdicts
+    assert not referee.hearings
     for kind in ("random", "sign", "chunk"):
         workers.lies = [Lies(kind, workers=[1])]
         referee = workers.referees(1)
@@ -390,7 +390,7 @@ def test_no_honest_role_is_expelled_and_who_has_been_heard_lying_is(
         assert_array_equal(run(workers, referee, number, order), expected)
     assert referee.expelled.keys() == liars  # all answers were seen
     by_group: dict[int, int] = {}
-    for _, dispute, verdict in referee.verdicts:
+    for _, dispute, verdict in referee.hearings:
         by_group[dispute.message] = by_group.get(dispute.message, 0) + verdict.n_chunks
     assert all(n <= b for n in by_group.values())
 
@@ -411,7 +411,7 @@ def test_a_thousand_honest_fits_expel_nobody(seed: int) -> None:
         referee = workers.referees(s)
         for number in range(2):
             run(workers, referee, number, rng.permutation(code.n_workers).tolist())
-        assert not referee.verdicts
+        assert not referee.hearings
 
 
 # ---- what cannot be verified
