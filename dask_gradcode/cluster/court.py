@@ -32,15 +32,8 @@ from dask_gradcode.cluster.worker.accounts import (
 )
 from dask_gradcode.rounds.hearing import Inquiry
 from dask_gradcode.typing import Matrix, Vector
-from dask_gradcode.work import (
-    ROWS_OF_DIGEST,
-    Account,
-    Evidence,
-    Step,
-    Work,
-    digests_of_rows,
-    of_order,
-)
+from dask_gradcode.work import Work, of_order
+from dask_gradcode.work.account import ROWS_OF_DIGEST, Account, Evidence, Step, digests_of_rows
 from dask_gradcode.work.judging import redo
 
 __all__ = ["Court"]

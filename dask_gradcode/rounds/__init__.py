@@ -10,6 +10,7 @@ from dask_gradcode.rounds.engine import Engine
 from dask_gradcode.rounds.events import (
     Arrived,
     Event,
+    Expelled,
     Failed,
     Heard,
     Lost,
@@ -17,6 +18,7 @@ from dask_gradcode.rounds.events import (
     Ready,
     Relocated,
     Silent,
+    Undecided,
     Unplaced,
     Yielded,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "Engine",
     "Event",
     "Everybody",
+    "Expelled",
     "Failed",
     "Fastest",
     "Free",
@@ -72,6 +75,7 @@ __all__ = [
     "Stale",
     "State",
     "Stuck",
+    "Undecided",
     "Unplaced",
     "UntilExact",
     "WaitRule",

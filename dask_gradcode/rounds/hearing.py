@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Account, Evidence, Step, digest_of, sum_of_ends
+from dask_gradcode.work.account import Account, Evidence, Step, digest_of, sum_of_ends
 from dask_gradcode.work.judging import Finding, compare, first_parting
 
 __all__ = ["Inquiry", "Verdict", "hear"]

@@ -85,7 +85,8 @@ def redo(evidence: Evidence, step: Step, work: Work, w: Vector, coefficient: flo
     --------
     >>> from dask_gradcode.codes import Uncoded
     >>> from dask_gradcode.losses import Squared
-    >>> from dask_gradcode.work import Block, as_work, evidence_of, pieces_of
+    >>> from dask_gradcode.work import Block, as_work, pieces_of
+    >>> from dask_gradcode.work.account import evidence_of
     >>> code, work, w = Uncoded(1), as_work(Squared()), np.ones(1)
     >>> blocks = {0: Block(np.array([[1.0], [3.0]]), np.zeros(2))}
     >>> evidence = evidence_of(pieces_of(code, code.messages[0], blocks, work, w), 0)

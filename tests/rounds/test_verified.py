@@ -27,18 +27,8 @@ from dask_gradcode.rounds import Arrived, Done, Lost, Patience, Ready, Round, Si
 from dask_gradcode.rounds.referee import Referee, check_verify
 from dask_gradcode.rounds.verified import Verification
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import (
-    Block,
-    Piece,
-    Step,
-    Work,
-    account_of,
-    as_work,
-    digests_of_rows,
-    ends_of,
-    evidence_of,
-    pieces_of,
-)
+from dask_gradcode.work import Block, Piece, Work, as_work, pieces_of
+from dask_gradcode.work.account import Step, account_of, digests_of_rows, ends_of, evidence_of
 from dask_gradcode.work.judging import redo
 from dask_gradcode.work.payload import add_up
 

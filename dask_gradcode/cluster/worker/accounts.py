@@ -11,16 +11,14 @@ from dask_gradcode.cluster.worker.delays import truthful
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.message_task import read_job
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import (
+from dask_gradcode.work import Piece, of_order, pieces_of
+from dask_gradcode.work.account import (
     Account,
     Evidence,
-    Piece,
     account_of,
     digests_of_rows,
     ends_of,
     evidence_of,
-    of_order,
-    pieces_of,
 )
 
 __all__ = ["Copy", "Question", "look_through", "show", "show_ends", "tell"]
