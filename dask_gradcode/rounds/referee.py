@@ -223,7 +223,7 @@ class Referee:
         while isinstance(dispute := told.answers.dispute, Dispute):
             for event in self._heard(told.number, dispute):
                 orders += told.handle(event, now())
-                if current is not told:
+                if current is not told and isinstance(event, Expelled):
                     orders += current.handle(event, now())
         return orders
 

@@ -98,7 +98,7 @@ def honest(client: Client, n_fits: int) -> dict[str, int]:
         X, y = data_set(600, seed)
         with place(X, y, code=FractionalRepetition(N_WORKERS, b), client=client) as data:
             _, objective = fitted(data, b)
-            n_rounds += len(objective.logs)
+            n_rounds += 1 + max(log.number for log in objective.logs)
             n_disputes += len(objective.hearings)
     return {"honest fits": n_fits, "rounds": n_rounds, "disputes": n_disputes}
 

@@ -28,7 +28,14 @@ from dask_gradcode.rounds.referee import Referee, check_verify
 from dask_gradcode.rounds.verified import Verification
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Piece, Work, as_work, pieces_of
-from dask_gradcode.work.account import Step, account_of, digests_of_rows, ends_of, evidence_of
+from dask_gradcode.work.account import (
+    Step,
+    account_of,
+    digests_of_rows,
+    ends_of,
+    evidence_of,
+    rows_of,
+)
 from dask_gradcode.work.judging import redo
 from dask_gradcode.work.payload import add_up
 
@@ -120,13 +127,16 @@ class Asked:
     def ends(self, roles: Collection[int]) -> Any:
         return self._each(roles, ends_of)
 
-    def is_placed(self, step: Step, evidence: Any) -> bool:
-        found = digests_of_rows(evidence.rows)
-        first = evidence.first // 1024
+    def rows(self, role: int, number: int) -> Any:
+        return self._each([role], lambda pieces: rows_of(pieces, number))[role]
+
+    def is_placed(self, step: Step, exhibit: Any) -> bool:
+        found = digests_of_rows(exhibit.rows)
+        first = exhibit.first // 1024
         return found == self.workers.digests[step.block][first : first + len(found)]
 
-    def redo(self, role: int, step: Step, evidence: Any) -> Vector:
-        return redo(evidence, step, self.workers.work, W, 1.0)
+    def redo(self, role: int, step: Step, evidence: Any, exhibit: Any) -> Vector:
+        return redo(evidence, exhibit, step, self.workers.work, W, 1.0)
 
     def round_alike(self, one: int, other: int) -> bool:
         return self.workers.alike(one, other)
