@@ -6,19 +6,14 @@ of a fit, each question is a task that is pinned to the worker of a role.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from distributed import Future
 from distributed.protocol.pickle import dumps
 
-from dask_gradcode.cluster.client.config import large_arguments, seconds
-from dask_gradcode.cluster.client.keys import task_key
-from dask_gradcode.cluster.client.liveness import Liveness
-from dask_gradcode.cluster.client.mailbox import Mailbox
-from dask_gradcode.cluster.client.waiting import LOOK_EVERY, is_late
+from dask_gradcode.cluster.asking import ask
+from dask_gradcode.cluster.client.waiting import is_late
 from dask_gradcode.cluster.placement.arithmetic import describer
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.transport.passage import Passage
@@ -76,7 +71,6 @@ class Court:
         self._job = dumps((data.code, work))
         self._columns = None if work.per_column is None else data.columns.of(work.per_column)
         self._passages: dict[int, Passage] = {}
-        self._uid = uuid.uuid4().hex[:12]
         self._began_at = dict(data.addresses)
         self._copies = self._look_through()
         self._placed = {block: self._agreed(block) for block in range(data.code.n_blocks)}
@@ -123,10 +117,9 @@ class Court:
         """Return a round's point as a role sees it."""
         return self._passages[round].part(role)
 
-    def work(self, round: int) -> Work:
-        """Return the work of a round."""
-        passage = self._passages[round]
-        return of_order(self._work, passage.order, passage.n_points)
+    def work(self, question: Question) -> Work:
+        """Return the work of the round of a question."""
+        return of_order(self._work, question.derivatives, question.n_points)
 
     def coefficient(self, message: int, block: int) -> float:
         """Return the coefficient of a block in a message."""
@@ -141,74 +134,14 @@ class Court:
         first, stop = 0, len(placed)
         if step.rows is not None:
             first, stop = step.rows[0] // ROWS_OF_DIGEST, -(-step.rows[1] // ROWS_OF_DIGEST)
-        is_there = exhibit.first == first * ROWS_OF_DIGEST
-        return is_there and digests_of_rows(exhibit.rows) == placed[first:stop]
+        rows = exhibit.rows if exhibit.first == first * ROWS_OF_DIGEST else None
+        return rows is not None and digests_of_rows(rows) == placed[first:stop]
 
     def ask(
-        self,
-        function: Callable[..., Any],
-        roles: Collection[int],
-        args: Callable[[int], tuple[Any, ...]],
-        enough: Callable[[Mapping[int, Any], float], bool] = lambda told, waited: False,
+        self, function: Callable[..., Any], roles: Collection[int], args: Callable[[int], Any]
     ) -> dict[int, Any]:
-        """Run a task on the shards of roles; a text in the place of a result says why not.
-
-        Parameters
-        ----------
-        function : callable
-            ``function(shard, *args(role))``.
-        roles : collection of int
-            Which roles.
-        args : callable
-            What each is given.
-        enough : callable, optional
-            Of what has come, and of how many seconds have passed: whether to wait no more.
-        """
-        data, shards, addresses = self._data, self._data.shards, self._data.addresses
-        told: dict[int, Any] = {role: "it is not placed" for role in roles if role not in shards}
-        mailbox, began = Mailbox(data.client), time.monotonic()
-        with large_arguments():
-            futures: dict[int, Future[Any]] = {
-                role: data.client.submit(
-                    function,
-                    shards[role],
-                    *args(role),
-                    key=task_key("account", self._uid),
-                    workers=[addresses[role]],
-                    allow_other_workers=False,
-                    pure=False,
-                )
-                for role in roles
-                if role in shards
-            }
-        mailbox.expect(futures)
-        try:
-            while futures.keys() - told.keys():
-                for letter in mailbox.take(LOOK_EVERY):
-                    failed = letter.error is not None
-                    told[letter.ticket] = repr(letter.error) if failed else letter.result
-                waited = time.monotonic() - began
-                left = {role: addresses[role] for role in futures.keys() - told.keys()}
-                told |= self._absent(left, waited)
-                if enough(told, waited):
-                    break
-        finally:
-            mailbox.close()
-            for future in futures.values():
-                future.release()
-        return {role: told.get(role, "it has not answered in time") for role in roles}
-
-    def _absent(self, left: Mapping[int, str], waited: float) -> dict[int, str]:
-        """Return which of those who have not answered will not."""
-        if waited < 2 * LOOK_EVERY:
-            return {}
-        liveness, where = Liveness.of(self._data.client), set(left.values())
-        gone, frozen = liveness.absent(where)
-        if waited > seconds("gradcode.timeouts.recover"):
-            gone = {**gone, **frozen, **liveness.paused(where)}
-        if waited > seconds("gradcode.timeouts.round"):
-            gone = {**dict.fromkeys(where, "it does not answer"), **gone}
-        return {role: gone[address] for role, address in left.items() if address in gone}
+        """Run a task on the shards of roles; a text in the place of a result says why not."""
+        return ask(self._data, function, roles, args)
 
     # ---- at the beginning
 
@@ -223,7 +156,7 @@ class Court:
             return is_known and is_late(waited, took, code.n_workers)
 
         describe, roles = describer(), range(code.n_workers)
-        told = self.ask(look_through, roles, lambda role: (self._job, describe), enough)
+        told = ask(self._data, look_through, roles, lambda role: (self._job, describe), enough)
         return {role: copy for role, copy in told.items() if isinstance(copy, Copy)}
 
     def _agreed(self, block: int) -> list[bytes] | None:
@@ -285,7 +218,8 @@ class _Questioning:
     def redo(self, role: int, step: Step, evidence: Evidence, exhibit: Exhibit) -> Vector:
         court, round_ = self._court, self._round
         coefficient = court.coefficient(self._message, step.block)
-        work, w = court.work(round_), court.point(round_, role)
+        assert self._question is not None
+        work, w = court.work(self._question), court.point(round_, role)
         return redo(evidence, exhibit, step, work, w, coefficient)
 
     def round_alike(self, one: int, other: int) -> bool:

@@ -163,6 +163,7 @@ class _Hearing:
                 break
             else:
                 wrong[role] = f"its rows of block {step.block} are not those that were placed"
+                break
         if wrong or exhibit is None:
             return wrong
         here: dict[bytes, Vector] = {}  # by the state before

@@ -71,6 +71,11 @@ class RoundRecord:
     drift : float
         ``max |drift|``, as the solver sees it: how far an entry of the gradient may be off for
         that. 0 where no older sum stands in.
+    expelled : tuple of int
+        Workers that sent a wrong sum, which was shown in this round. They are lost from then on.
+    unverified : tuple of int
+        Blocks whose sums were to be verified, and are not: too few workers are left to confirm
+        them.
 
     Notes
     -----
