@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client
@@ -13,12 +14,20 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import random as random_sparse
 
 from dask_gradcode import place
-from dask_gradcode.cluster import ClusterObjective, Lies, inject
+from dask_gradcode.cluster import ClusterObjective, Lies, Placement, inject
 from dask_gradcode.cluster.worker.lies import KINDS
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import Balancing, Deadline, Everybody
-from helpers import gradcode_keys, logistic_data, wait_until
+from helpers import (
+    frozen,
+    gradcode_keys,
+    local_cluster,
+    logistic_data,
+    pid_of,
+    restart_no_more,
+    wait_until,
+)
 
 pytestmark = pytest.mark.cluster
 every_transport = pytest.mark.parametrize("transport", ["stream", "tasks"])
@@ -142,3 +151,61 @@ def test_what_does_not_fit_is_refused_before_any_work(cluster: Client) -> None:
         pytest.raises(ValueError, match="Use code='fractional' with n_stragglers=1 or more"),
     ):
         ClusterObjective(data, Logistic(), verify=1)
+
+
+def corrupt(client: Client, data: Placement, role: int) -> None:
+    """Change a number in the memory of a worker, as a cosmic ray would."""
+    key = data.shards[role].key
+
+    def change(dask_worker: Any) -> None:
+        block = next(iter(dask_worker.data[key].blocks.values()))
+        rows = np.array(block.X)
+        rows[3, 1] += 0.5
+        object.__setattr__(block, "X", rows)
+
+    client.run(change, workers=[data.addresses[role]])
+
+
+@every_transport
+@pytest.mark.parametrize("role", [0, 1])
+def test_rows_that_change_in_memory_are_found(cluster: Client, transport: str, role: int) -> None:
+    with (
+        place(X, Y, code=FractionalRepetition(4, 1)) as data,
+        ClusterObjective(data, Logistic(), transport=transport, verify=1) as objective,
+    ):
+        expected = objective(W)
+        corrupt(cluster, data, role)
+        seen = objective(W)
+        assert seen.record.expelled == (role,)
+        assert_array_equal(seen.gradient, expected.gradient)
+        # a fit that begins now cannot tell whose rows are right; three replicas could
+        with pytest.raises(RuntimeError, match=r"the copies of block 0 differ: role 0 on .* and"):
+            ClusterObjective(data, Logistic(), transport=transport, verify=1)
+
+
+def test_of_three_copies_two_tell_which_is_right(cluster: Client) -> None:
+    with place(X[:300], Y[:300], code=FractionalRepetition(3, 2)) as data:
+        with ClusterObjective(data, Logistic(), verify=1) as objective:
+            expected = objective(W).gradient
+        corrupt(cluster, data, 1)
+        with ClusterObjective(data, Logistic(), verify=1) as objective:
+            assert_array_equal(objective(W).gradient, expected)
+            objective.drain(1.0)  # the third answer may come late
+            assert [*objective.hearings[0].verdict.wrong] == [1]
+
+
+@every_transport
+def test_a_sum_that_nobody_can_confirm_is_unverified(transport: str) -> None:
+    with (
+        local_cluster(2) as client,
+        dask.config.set({"gradcode.timeouts.recover": 1.0}),
+        place(X, Y, code=FractionalRepetition(2, 1), client=client) as data,
+        ClusterObjective(data, Logistic(), transport=transport, verify=1) as objective,
+    ):
+        expected = objective(W)
+        restart_no_more(client)
+        with frozen(pid_of(client, data.addresses[1])):
+            seen = objective(W)
+            assert seen.record.unverified == (0, 1)
+            assert_array_equal(seen.gradient, expected.gradient)
+        wait_until(lambda: not objective(W).record.unverified)  # it is awake, and confirms
