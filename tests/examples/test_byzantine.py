@@ -23,7 +23,7 @@ def test_no_honest_fit_had_a_dispute_and_the_guide_has_the_same_numbers() -> Non
     [honest] = MEASURED["Honest fits"]
     assert honest["honest fits"] >= 50
     assert honest["disputes"] == 0
-    page = (EXAMPLES / "guide/wrong_sums.md").read_text()
+    page = " ".join((EXAMPLES / "guide/wrong_sums.md").read_text().split())
     assert f"{honest['rounds']:,} rounds" in page
     for row in MEASURED["Fits with liars"]:
         assert f"| {row['liars']} | {row['expelled in round']} | {row['chunks computed']} |" in page
