@@ -137,7 +137,8 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, size: int, rate: float) -> 
     ax.set(xlabel="late workers in each group of three", ylabel="seconds a round")
     ax.set_xticks(range(R))
     ax.set_title(f"{N} processes, {rate / 1e6:g} MB/s each, payload {8 * size / 1e6:g} MB")
-    ax.legend()
+    ax.set_ylim(top=1.35 * ax.get_ylim()[1])  # room for the legend
+    ax.legend(ncols=2, loc="upper right")
     figure.savefig(path, dpi=150)
 
 
