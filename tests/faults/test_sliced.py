@@ -164,7 +164,8 @@ def test_an_error_of_the_work_is_that_of_every_slice(cluster: Client, transport:
 @every_transport
 def test_a_sum_is_computed_once_and_nothing_of_it_stays(cluster: Client, transport: str) -> None:
     def counted(w: Vector, block: Block) -> tuple[float, Vector]:
-        get_worker().log_event("computed", float(w[0]))
+        worker = get_worker()
+        worker.log_event("computed", [worker.address, float(w[0]), float(block.X[0, 0])])
         return float(block.n_rows), w
 
     cluster.run_on_scheduler(lambda dask_scheduler: dask_scheduler._broker.truncate("computed"))
@@ -175,9 +176,10 @@ def test_a_sum_is_computed_once_and_nothing_of_it_stays(cluster: Client, transpo
     ):
         for number in range(4):
             assert objective(np.full(X.shape[1], float(number))).value == len(Y)
-        # ten workers' blocks of three in each round, of those that are not late
-        wait_until(lambda: len(cluster.get_events("computed") or ()) >= 4 * 15)
-        assert len(cluster.get_events("computed")) == 4 * 15
+        # in each round a worker of each group has computed its three blocks, and others may have
+        wait_until(lambda: len(cluster.get_events("computed") or ()) >= 4 * 6)
+        computed = [tuple(said) for _, said in cluster.get_events("computed")]
+        assert len({*computed}) == len(computed)
     wait_until(lambda: not gradcode_keys(cluster))
 
 

@@ -14,17 +14,17 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.client.liveness import Liveness
-from dask_gradcode.cluster.data.columns import Columns, received
+from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.transport.bell import Bell
 from dask_gradcode.cluster.transport.connector import Connector
 from dask_gradcode.cluster.transport.link import Link, Refused
 from dask_gradcode.cluster.transport.prepared import Prepared
+from dask_gradcode.cluster.transport.receiving import Receiving
 from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, pack
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.payloads import Statistic
-from dask_gradcode.rounds import Arrived, Event, Failed, Lost, Yielded
+from dask_gradcode.rounds import Event, Failed, Lost, Yielded
 from dask_gradcode.several import abreast, n_points_of
 from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work, of_order
@@ -77,7 +77,7 @@ class StreamTransport:
         self._round, self._order, self._n_points = -1, 1, 1
         self._asks: dict[int, Sequence[int]] = {}  # of this round, by role
         self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
-        self._statistic = Statistic(0)  # of this round
+        self._receiving = Receiving(code, columns)
         # by role: why its connection has ended, and the error for it, if any; not yet told
         self._ended: dict[int, tuple[str, BaseException | None]] = {}
         self._connector = Connector(client, serving, self._on_opened)
@@ -119,7 +119,8 @@ class StreamTransport:
     def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
         self._round, self._order, self._n_points = round, order, n_points_of(w)
         point = abreast(np.asarray(w, dtype=np.float64))
-        self._statistic = of_order(self._work, order, self._n_points).statistic(point)
+        statistic = of_order(self._work, order, self._n_points).statistic(point)
+        self._receiving.begin(round, statistic)
         if self._columns is None:
             whole = point.copy()  # the caller may change it
             self._part = lambda role: whole
@@ -254,9 +255,7 @@ class StreamTransport:
             return Yielded(frame.round, role, None if message < 0 else message)
         if frame.kind is Kind.ERROR:
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
-        payload, slices = frame.body.view(np.float64), self._code.messages[message].slices
-        came = received(role, payload, slices, self._statistic, self._columns)
-        return Arrived(frame.round, role, message, came)
+        return self._receiving.arrived(frame.round, role, message, frame.body.view(np.float64))
 
     def _hear(self) -> None:
         """Take in what other threads have for this one."""

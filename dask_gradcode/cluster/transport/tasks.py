@@ -15,12 +15,12 @@ from dask_gradcode.cluster.client.config import large_arguments
 from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
-from dask_gradcode.cluster.data.columns import Columns, received
+from dask_gradcode.cluster.data.columns import Columns
+from dask_gradcode.cluster.transport.receiving import Receiving
 from dask_gradcode.cluster.worker.message_task import MessageOrder, answer, slice_of_sum
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.codes.slices import WHOLE
-from dask_gradcode.payloads import Statistic
-from dask_gradcode.rounds import Arrived, Event, Failed, Lost
+from dask_gradcode.rounds import Event, Failed, Lost
 from dask_gradcode.several import abreast, n_points_of
 from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work, of_order
@@ -99,7 +99,7 @@ class TaskTransport:
         self._columns = columns
         self._round, self._w = -1, np.zeros(0)
         self._derivatives, self._n_points = 1, 1  # their highest order in this round, at how many
-        self._statistic = Statistic(0)  # of this round
+        self._receiving = Receiving(code, columns)
         self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
 
     def prepare(self, role: int, shard: Future[Any], address: str) -> bool:
@@ -118,7 +118,8 @@ class TaskTransport:
     def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
         self._round, self._w, self._derivatives = round, abreast(w.copy()), order
         self._n_points = n_points_of(w)
-        self._statistic = of_order(self._work, order, self._n_points).statistic(self._w)
+        statistic = of_order(self._work, order, self._n_points).statistic(self._w)
+        self._receiving.begin(round, statistic)
         if self._columns is not None:
             self._part = self._columns.cut(self._w, self._n_points)
         for state in self._roles.values():
@@ -240,9 +241,8 @@ class TaskTransport:
             return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work
             return []
-        slices = self._code.messages[ticket.message].slices
-        payload = received(ticket.role, letter.result, slices, self._statistic, self._columns)
-        return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
+        which = ticket.round, ticket.role, ticket.message
+        return [self._receiving.arrived(*which, letter.result)]
 
     def _lost(self, address: str) -> list[Event]:
         gone = [role for role, state in self._roles.items() if state.address == address]
