@@ -23,6 +23,7 @@ from dask_gradcode.codes import (
     GradientCode,
     GraphRepetition,
     PartialStragglers,
+    SlicedDesign,
     SlicedGraph,
     SlicedRepetition,
     SpanDecoder,
@@ -31,7 +32,7 @@ from dask_gradcode.codes import (
 from dask_gradcode.typing import Payload
 
 PARTIAL = [code for code in CODES if isinstance(code, PartialStragglers)]
-OTHERS = Uncoded | PartialStragglers | GraphRepetition
+OTHERS = Uncoded | PartialStragglers | GraphRepetition | SlicedDesign
 REPLICATED = [code for code in CODES if not (isinstance(code, OTHERS) or code.mixes)]
 every_code = pytest.mark.parametrize("code", CODES, ids=repr)
 EXACT = [code for code in CODES if code.is_exact]

@@ -44,7 +44,8 @@ def promises() -> Iterator[tuple[str, Callable[..., None], dict[str, Any]]]:
     """Yield the tests of the contract over all codes, once for each of their other arguments."""
     for name, test in vars(CONTRACT).items():
         marks = {mark.args[0]: mark.args[1] for mark in getattr(test, "pytestmark", ())}
-        if marks.pop("code", None) is CONTRACT.CODES:
+        codes = marks.pop("code", None)
+        if codes is CONTRACT.CODES or codes is CONTRACT.EXACT:
             for values in product(*marks.values()):
                 yield name, test, dict(zip(marks, values, strict=True))
 

@@ -18,6 +18,9 @@ __all__ = ["Everybody"]
 class Everybody(Policy):
     """Ask everybody at once, for all that the code gives them: what the paper does.
 
+    Where workers share the sending, slices of late ones are asked of others: that costs them no
+    computing.
+
     Examples
     --------
     >>> from dask_gradcode.codes import FractionalRepetition
@@ -29,7 +32,7 @@ class Everybody(Policy):
 
     def start(self, code: GradientCode) -> Planner:
         if code.shares_sending:
-            return Slicing(code, hurry=False)
+            return Slicing(code)
         return Helping(code, hurry=False) if code.divides else _AskAll()
 
 
