@@ -61,11 +61,11 @@ class RoundRecord:
         Workers that were not placed yet when the round ended.
     placed : tuple of int
         Workers that had not been placed yet and could answer from this round on.
+    hurried : tuple of int
+        Workers that were told to yield: to send what they had, and leave the rest to others.
     relocated : tuple of int
         Code workers that from this round on another worker of the cluster plays, without having
         been missed: the one before will leave, say, or had two roles.
-    hurried : tuple of int
-        Workers that were told to yield: to send what they had, and leave the rest to others.
     age : int
         How many rounds old the oldest sum is that stands in for a missing one; 0 where none does.
     drift : float

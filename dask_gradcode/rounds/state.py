@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from dask_gradcode.rounds.ledger import Ledger
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
+
+_NOBODY: frozenset[int] = frozenset()  # one for all messages
 
 
 class State:
@@ -101,14 +103,13 @@ class State:
         self.unplaced: set[int] = set()
         self.restored, self.placed, self.relocated = set[int](), set[int](), set[int]()
         self.carried = Carried()
-        self.n_changes = 0
-        self.n_complete = 0
+        self.n_changes = self.n_complete = 0
         self.decodable = False
         self._decoder = code.decoder()
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
         # who may still send a message, where that is not everybody who holds its blocks
-        self._able: dict[int, set[int]] = {}
+        self._able: dict[int, Set[int]] = {}
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -183,8 +184,7 @@ class State:
 
     def receive(self, role: int, message: int, now: float) -> None:
         """Note that a message has come, whatever will be made of it."""
-        if self.silent:
-            self.hear(role)
+        self.silent.pop(role, None)
         self.ledger.answer(role, message)
         self.answers.append(Answer(role, message, now - self.started))
         self._withdraw(role, message)
@@ -209,7 +209,7 @@ class State:
                 if any(self._may_send(role, message) for message in self.code.messages_of[role]):
                     self.silent[role] = event
             case Heard(role):
-                self.hear(role)
+                self.silent.pop(role, None)
             case Busy() | Free() | Slow() | Stale():
                 self.carried.note(event)
 
@@ -266,17 +266,13 @@ class State:
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""
         able = {other for other in self.able_to_send(message) if other != role}
-        self._able[message] = able
+        self._able[message] = able or _NOBODY
         if not able:
             self.pending[message] = False
 
     def forget(self) -> None:
         """Note that the round has ended, and who may still send what is of no interest."""
         self._able.clear()
-
-    def hear(self, role: int) -> None:
-        """Note that a role gives a sign of life."""
-        self.silent.pop(role, None)
 
     def restore(self, role: int, *, again: bool = True) -> None:
         """Note that a role can be asked for all that is missing of it."""
@@ -287,7 +283,7 @@ class State:
         held, arrived = self.code.messages_of[role], self.arrived
         back = {i for i in held if not (arrived[i] or self._may_send(role, i))}
         for message in back & self._able.keys():
-            self._able[message].add(role)
+            self._able[message] |= {role}
             self.pending[message] = True
         self.ledger.renew(role, back)
         self.n_changes += 1

@@ -167,8 +167,10 @@ def test_who_is_scaled_away_hands_its_role_over() -> None:
         rounds.until(lambda: len(set(data.addresses.values())) == 3 and not data.lost)
         rounds.until(lambda: all(map(rounds.used, range(4))))
         (gone,) = (role for role, address in data.addresses.items() if address != before[role])
-        # a machine that stands still for three seconds is the only reason to lose it
-        assert rounds.relocated() == [gone] or rounds.lost() == {gone}
+        # on a busy machine it may be lost for a moment: its worker serves on for three seconds
+        restored = [role for record in rounds.records for role in record.restored]
+        assert set(rounds.relocated() + restored) == {gone}
+        assert rounds.lost() <= {gone}
 
 
 @pytest.mark.parametrize(("retires", "n_looks"), [(False, 3), (True, 3), (False, 10**9)])
