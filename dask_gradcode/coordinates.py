@@ -19,7 +19,7 @@ import numpy as np
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1
 from dask_gradcode.spread import Spread, rounded
-from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, second_order
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, exactly, second_order
 
 __all__ = ["Coordinates"]
 
@@ -259,6 +259,7 @@ class Coordinates:
             seen.record,
             seen.rounding * self._rounding,
             None if seen.hessian is None else self.hessian(seen.hessian, about),
+            None if seen.drift is None else self.gradient(seen.drift),
         )
 
     @cached_property
@@ -282,6 +283,10 @@ class _Mapped:
     def __call__(self, u: Vector) -> Evaluation:
         coordinates = self._coordinates
         return coordinates.evaluation(self._objective(coordinates.to_model(u)))
+
+    def exactly(self, u: Vector) -> Evaluation:
+        coordinates = self._coordinates
+        return coordinates.evaluation(exactly(self._objective, coordinates.to_model(u)))
 
     def second_order(self, u: Vector) -> Evaluation:
         coordinates = self._coordinates

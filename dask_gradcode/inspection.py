@@ -104,6 +104,8 @@ class Inspector:
             self._w_is_finite, self._w = bool(np.isfinite(self._w).all()), None
         values = payload.values if isinstance(payload, Part) else payload
         has_replicas = len(self._code.senders(message)) > 1
+        if not has_replicas and math.isfinite(_square(values)):
+            return None
         digest = _digest(values, marked=has_replicas)
         if not has_replicas and digest.finite:
             return None
@@ -127,7 +129,7 @@ class Inspector:
 def _digest(values: Vector, *, marked: bool) -> _Digest:
     if not values.size:  # as all are in a simulation, where this is most of the time
         return _EMPTY
-    square = ddot(values, values)  # which, unlike NumPy's, does not warn of an overflow
+    square = _square(values)
     norm = math.sqrt(square) if math.isfinite(square) else _careful_norm(values)
     mark = None
     if marked and math.isfinite(norm):
@@ -136,6 +138,11 @@ def _digest(values: Vector, *, marked: bool) -> _Digest:
 
 
 _EMPTY = _Digest(0, 0.0, 0.0)
+
+
+def _square(values: Vector) -> float:
+    # unlike NumPy's this does not warn of an overflow; it takes no empty array
+    return ddot(values, values) if values.size else 0.0
 
 
 def _careful_norm(values: Vector) -> float:

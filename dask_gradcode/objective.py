@@ -25,7 +25,7 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.several import abreast, n_points_of
-from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, many, second_order
+from dask_gradcode.typing import Evaluation, Matrix, Objective, Vector, exactly, many, second_order
 from dask_gradcode.work import (
     Block,
     Piece,
@@ -89,6 +89,10 @@ class InProcessObjective:
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round."""
         return self._engine(w)
+
+    def exactly(self, w: Vector) -> Evaluation:
+        """Run one round that is exact."""
+        return self._engine.exactly(w)
 
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round, for a Hessian, too."""
@@ -207,6 +211,10 @@ class Penalised:
         """Evaluate the sum, scale it and add the penalty."""
         return self._penalised(w, self._objective(w))
 
+    def exactly(self, w: Vector) -> Evaluation:
+        """Evaluate exactly."""
+        return self._penalised(w, exactly(self._objective, w))
+
     def second_order(self, w: Vector) -> Evaluation:
         """Evaluate with a Hessian."""
         return self._penalised(w, second_order(self._objective, w))
@@ -227,7 +235,9 @@ class Penalised:
             hessian = self._scale * hessian
             diagonal = np.einsum("ii->i", hessian)  # a view
             diagonal[: self._n_penalised] += self._alpha
-        return Evaluation(value, gradient, seen.record, self._scale * seen.rounding, hessian)
+        drift = None if seen.drift is None else self._scale * seen.drift
+        rounding = self._scale * seen.rounding
+        return Evaluation(value, gradient, seen.record, rounding, hessian, drift)
 
 
 class Anchored:
@@ -268,6 +278,10 @@ class Anchored:
     def __call__(self, w: Vector) -> Evaluation:
         """Evaluate."""
         return self._objective(w)
+
+    def exactly(self, w: Vector) -> Evaluation:
+        """Evaluate exactly."""
+        return exactly(self._objective, w)
 
     def second_order(self, w: Vector) -> Evaluation:
         """Evaluate with a Hessian."""

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 __all__ = [
     "Evaluation",
+    "ExactObjective",
     "ManyPointsObjective",
     "Mask",
     "Matrix",
@@ -20,6 +21,7 @@ __all__ = [
     "Rows",
     "SecondOrderObjective",
     "Vector",
+    "exactly",
     "many",
     "second_order",
 ]
@@ -77,6 +79,9 @@ class Evaluation:
         has converged.
     hessian : ndarray of shape (n_parameters, n_parameters), optional
         Its second derivatives, where they were asked for.
+    drift : ndarray of shape (n_parameters,), optional
+        By how much the gradient may be off, where sums of older points stand in for some that are
+        missing; None where none does.
 
     Examples
     --------
@@ -90,6 +95,7 @@ class Evaluation:
     record: Any = None
     rounding: float = 0.0
     hessian: Matrix | None = None
+    drift: Vector | None = None
 
 
 class Objective(Protocol):
@@ -167,6 +173,50 @@ def second_order(objective: Objective, w: Vector) -> Evaluation:
             "LBFGS(), which is solver='lbfgs'."
         )
     return objective.second_order(w)
+
+
+@runtime_checkable
+class ExactObjective(Objective, Protocol):
+    """An objective that is approximate, and exact for those who ask.
+
+    Examples
+    --------
+    >>> class Bowl:
+    ...     def __call__(self, w: Vector) -> Evaluation:
+    ...         return Evaluation(float(w @ w), 2 * w + 0.1, drift=np.full(w.size, 0.1))
+    ...
+    ...     def exactly(self, w: Vector) -> Evaluation:
+    ...         return Evaluation(float(w @ w), 2 * w)
+    >>> isinstance(Bowl(), ExactObjective)
+    True
+    """
+
+    def exactly(self, w: Vector, /) -> Evaluation:
+        """Evaluate at ``w``, without any ``drift``."""
+        ...
+
+
+def exactly(objective: Objective, w: Vector) -> Evaluation:
+    """Evaluate an objective exactly, however long that takes.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate; one that is not an ``ExactObjective`` always is exact.
+    w : ndarray of shape (n_parameters,)
+        Where.
+
+    Returns
+    -------
+    Evaluation
+        Without a ``drift``.
+
+    Examples
+    --------
+    >>> exactly(lambda w: Evaluation(float(w @ w), 2 * w), np.array([3.0])).gradient
+    array([6.])
+    """
+    return objective.exactly(w) if isinstance(objective, ExactObjective) else objective(w)
 
 
 @runtime_checkable

@@ -28,6 +28,7 @@ COLUMNS: dict[str, list[Any]] = {
     "n_late": [1, 1],
     "n_lost": [0, 1],
     "n_restored": [0, 0],
+    "n_relocated": [0, 0],
     "n_spared": [0, 0],
     "n_not_needed": [1, 0],
     "n_unplaced": [0, 0],
@@ -36,6 +37,8 @@ COLUMNS: dict[str, list[Any]] = {
     "speeds": [[8.0, BLANK, 16.0, BLANK], [BLANK, 4.0, 8.0, BLANK]],
     "residual": [0.0, 0.0],
     "error": [0.0, 0.0],
+    "age": [0, 0],
+    "drift": [0.0, 0.0],
     "amplification": [1.0, 2.0],
     "exact": [True, True],
 }
@@ -81,6 +84,16 @@ def test_events_say_who_was_lost_and_restored_when_and_at_what_cost() -> None:
     events = History(CODE, "tasks", records).events
     assert [(e.round, e.worker, e.what, pytest.approx(e.cost)) for e in events] == expected
     assert History(CODE, "tasks").events == []
+
+
+def test_events_say_who_was_relocated_although_nobody_was_missed() -> None:
+    records = [record(i, [0.1] * 4, seconds=0.1) for i in range(3)]
+    records[1] = record(1, [0.1] * 4, seconds=0.1, relocated=(0, 2))
+    history = History(CODE, "tasks", records)
+    events = [(e.round, e.worker, e.what, e.cost) for e in history.events]
+    assert events == [(1, 0, "relocated", 0.0), (1, 2, "relocated", 0.0)]
+    assert history.columns["n_relocated"] == [0, 2, 0]
+    assert "0 lost and 0 restored, 2 relocated, every sum exact" in history.summary()
 
 
 def test_one_event_says_when_all_are_there_that_were_not_at_the_beginning() -> None:

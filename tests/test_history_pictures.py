@@ -97,6 +97,18 @@ def test_who_was_lost_and_restored_is_written_at_the_round() -> None:
     assert texts == {"worker 3 lost": 1, "worker 3 restored": 2, "complete": 2}
 
 
+def test_who_was_relocated_is_written_at_the_round_and_is_in_the_card() -> None:
+    history = two_rounds()
+    assert "relocated" not in text(history).replace("restored or relocated", "")
+    history.records.append(record(2, [0.1, 0.1, 0.1, 0.1], restored=(3,), relocated=(0,)))
+    texts = history.plot_times().texts
+    assert {t.get_text().strip(): t.xy[0] for t in texts}["worker 0 relocated"] == 2
+    assert len({t.get_color() for t in texts}) == 3
+    rows = ElementTree.fromstring(history._repr_html_()).iter("tbody")
+    assert "".join([*next(rows)][-1].itertext()) == "20relocated0.25 s"
+    assert text(history).count("relocated") == 3  # how many, and the table
+
+
 def test_the_lower_picture_is_when_each_worker_answered_or_why_it_never_did() -> None:
     history = long_history()
     _, arrivals = axes = history.plot()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from numpy.typing import ArrayLike
 
 from dask_gradcode.cluster.placement.placement import Placement
+from dask_gradcode.cluster.placement.slowness import Slowness
 from dask_gradcode.cluster.port import ClusterPort
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
@@ -79,7 +80,7 @@ class ClusterObjective:
         wait = wait or UntilExact()
         wait.check(data.code)
         self._data, self._told = data, set[Doubt]()
-        self._is_first = True
+        self._is_first, self._slowness = True, Slowness()
         self._incomplete = False  # the first round began without some of the roles
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
@@ -123,6 +124,12 @@ class ClusterObjective:
         return seen
 
     @one_blas_thread()
+    def exactly(self, w: Vector) -> Evaluation:
+        """Run one round that is exact, also where older sums stand in for others."""
+        [seen] = self._run(lambda: [self._engine.exactly(w)])
+        return seen
+
+    @one_blas_thread()
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round, for a Hessian, too; raises TypeError if the work has none."""
         [seen] = self._run(lambda: [self._engine.second_order(w)])
@@ -162,6 +169,7 @@ class ClusterObjective:
         for one in seen:
             self._tell_if_complete(one.record)
         self._tell()
+        self._note_slowness(seen[-1].record)
         return seen
 
     def drain(self, timeout: float = 0.0) -> None:
@@ -204,6 +212,15 @@ class ClusterObjective:
         )
         logger.warning(text)
         warnings.warn(text, stacklevel=5)  # of whoever called for the round
+
+    def _note_slowness(self, record: RoundRecord) -> None:
+        """Have roles go elsewhere, if they can, whose workers have been slow for long."""
+        if self._data.code.divides:
+            return  # others do their work
+        before = dict(self._slowness.slow)
+        self._slowness.look(record, self._port.reached(), self._port.now())
+        for role in before.keys() ^ self._slowness.slow.keys():
+            self._data.roles.note_slow(role, self._slowness.slow.get(role))
 
     def _tell_if_complete(self, record: RoundRecord) -> None:
         """Say once that all roles are placed, after a beginning without some of them."""

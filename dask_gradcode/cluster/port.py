@@ -11,6 +11,8 @@ know where they came from:
     The role has never been there: its blocks are still on their way.
 ``Ready``
     The role is there, or there again, on whatever worker.
+``Relocated``
+    Between two rounds it has gone over to another worker, and was not missed.
 ``Silent``
     Its worker may never answer: it sends no heartbeats, or begins no tasks. Whether to wait for it
     is the round's to say. Of a worker that was alive when a user's function may have begun there,
@@ -41,12 +43,11 @@ from dask_gradcode.rounds import (
     Event,
     InsufficientWorkersError,
     Lost,
+    News,
     Order,
     Overdue,
     Patience,
-    Ready,
     Round,
-    Unplaced,
     Yield,
 )
 from dask_gradcode.typing import Matrix, Vector
@@ -134,9 +135,7 @@ class ClusterPort:
     def patience(self) -> Patience:
         return Patience(seconds("gradcode.timeouts.recover"), seconds("gradcode.timeouts.round"))
 
-    def begin(
-        self, round: int, w: Vector | Matrix, order: int
-    ) -> Sequence[Lost | Unplaced | Ready]:
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[News]:
         self._reopen_if_interrupted()
         news = self._presence.begin()
         self._asked.clear()

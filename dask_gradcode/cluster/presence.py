@@ -22,7 +22,7 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY
 from dask_gradcode.cluster.placement.roles import Roles
 from dask_gradcode.cluster.transport import Transport
-from dask_gradcode.rounds import Event, Heard, Lost, Ready, Silent, Unplaced
+from dask_gradcode.rounds import Event, Heard, Lost, News, Ready, Relocated, Silent, Unplaced
 
 __all__ = ["Presence"]
 
@@ -92,9 +92,9 @@ class Presence:
         """Use no shard any more; the transport is closed."""
         self._attached.clear()
 
-    def begin(self) -> list[Lost | Unplaced | Ready]:
-        """Return who has come back and who is absent when a round begins."""
-        back = [c for c in self.renew(between_rounds=True) if isinstance(c, Ready)]
+    def begin(self) -> list[News]:
+        """Return who has come back or gone elsewhere, and who is absent, when a round begins."""
+        back = [c for c in self.renew(between_rounds=True) if not isinstance(c, Lost)]
         self._silent.clear()
         self._looked = now = self._now()
         self._listen_at = now + 2 * LOOK_EVERY
@@ -163,10 +163,10 @@ class Presence:
         """Say whether a silent worker was alive when a user's function may have begun there."""
         return self.liveness.heard(address) >= self._may_be_busy_since - self.liveness.limit
 
-    def renew(self, *, between_rounds: bool = False) -> list[Lost | Ready]:
+    def renew(self, *, between_rounds: bool = False) -> list[Lost | Ready | Relocated]:
         """Attach roles that have been placed, detach those that are lost; say which those are.
 
-        Those that have gone elsewhere are attached there between rounds, which is not told.
+        Those that have gone elsewhere are attached there between rounds.
         """
         roles, transport = self._roles, self._transport
         assert transport is not None
@@ -175,7 +175,7 @@ class Presence:
             return []
         self._version = roles.version
         shards, addresses, lost = roles.shards, roles.addresses, roles.lost
-        news: list[Lost | Ready] = []
+        news: list[Lost | Ready | Relocated] = []
         for role, (key, _) in list(self._attached.items()):
             if role in shards and shards[role].key == key:
                 continue
@@ -187,6 +187,7 @@ class Presence:
             if ready and between_rounds:
                 self._detach(role)
                 self._attach(role, shards[role], addresses[role])
+                news.append(Relocated(role, addresses[role]))
             else:
                 self._version = -1
         for role in shards.keys() - self._attached.keys():

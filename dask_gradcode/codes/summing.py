@@ -12,7 +12,16 @@ from dask_gradcode.codes.slices import add_slices
 from dask_gradcode.sparsetools import sparsetools
 from dask_gradcode.typing import Matrix, Part, Payload, Vector
 
-__all__ = ["LaterSum", "PrefixSum", "Sum", "add_payloads", "mixed_sum", "weighted_sum"]
+__all__ = [
+    "LaterSum",
+    "PrefixSum",
+    "Sum",
+    "add_payload",
+    "add_payloads",
+    "mixed_sum",
+    "scaled",
+    "weighted_sum",
+]
 
 
 def weighted_sum(weights: Vector, payloads: Mapping[int, Payload]) -> Vector:
@@ -28,7 +37,7 @@ def weighted_sum(weights: Vector, payloads: Mapping[int, Payload]) -> Vector:
     used = np.flatnonzero(weights).tolist()
     total = np.zeros(_size(payloads[used[0]]))
     for index in used:
-        _add(total, float(weights[index]), payloads[index])
+        add_payload(total, float(weights[index]), payloads[index])
     return total
 
 
@@ -58,8 +67,8 @@ def add_payloads(left: Payload, right: Payload) -> Payload:
         if same:
             return Part(left.values + right.values, left.entries, left.size)
     total = np.zeros(_size(left))
-    _add(total, 1.0, left)
-    _add(total, 1.0, right)
+    add_payload(total, 1.0, left)
+    add_payload(total, 1.0, right)
     return total
 
 
@@ -67,7 +76,15 @@ def _size(payload: Payload) -> int:
     return payload.size if isinstance(payload, Part) else int(payload.size)
 
 
-def _add(total: Vector, weight: float, payload: Payload) -> None:
+def scaled(weight: float, payload: Payload) -> Payload:
+    """Return ``weight * payload``."""
+    if isinstance(payload, Part):
+        return Part(weight * payload.values, payload.entries, payload.size)
+    return weight * payload
+
+
+def add_payload(total: Vector, weight: float, payload: Payload) -> None:
+    """Add ``weight * payload`` to ``total``."""
     if isinstance(payload, Part):
         _scatter(total, weight, payload)
     else:
@@ -148,4 +165,4 @@ class PrefixSum:
     def _take(self, payload: Payload) -> None:
         if self._total is None:
             self._total = np.zeros(_size(payload))
-        _add(self._total, 1.0, payload)
+        add_payload(self._total, 1.0, payload)

@@ -15,7 +15,7 @@ from dask_gradcode.html import card, facts, folded, mark, table
 __all__ = ["history_card"]
 
 _BARS, _HEIGHT = 120, 60  # bars at most, and pixels
-_LISTED = 32  # losses and recoveries
+_LISTED = 32  # losses, recoveries and relocations
 
 
 def history_card(history: History) -> str:
@@ -48,6 +48,7 @@ def history_card(history: History) -> str:
         **({"moved": f"{n_moved:,} blocks, to others than their owners"} if n_moved else {}),
         "late": f"{sum(len(r.late) for r in history) / len(history):.3g} workers a round",
         "lost": f"{n['lost']:,} ({n['restored']:,} restored)",
+        **({"relocated": f"{n['relocated']:,}"} if n["relocated"] else {}),
         **({"not all placed yet": f"in {n_before:,} rounds"} if n_before else {}),
         "sums": mark(f"{n_rough:,} approximate", "bad") if n_rough else mark("all exact", "good"),
     }
@@ -66,7 +67,7 @@ def history_card(history: History) -> str:
     left = len(events) - _LISTED
     below = [
         folded(
-            "Who was lost and restored",
+            "Who was lost, restored or relocated",
             table(
                 ["round", "worker", "what", "extra time of the round"],
                 rows,

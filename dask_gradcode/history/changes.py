@@ -1,4 +1,4 @@
-"""Who was lost in a fit and restored, and what that cost."""
+"""Who was lost in a fit, restored and relocated, and what that cost."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ __all__ = ["Change", "changes"]
 
 @dataclass(frozen=True)
 class Change:
-    """A worker was lost in a fit, or restored; or all were there for the first time.
+    """A worker was lost in a fit, restored or relocated; or all were there for the first time.
 
     Parameters
     ----------
     round : int
-        The first round without the worker, or with it again.
+        The first round without the worker, with it again, or with it in another place.
     worker : int or None
         The code worker, 0 to ``n_workers - 1``; None if it is about all of them.
-    what : {"lost", "restored", "complete"}
-        What became of it. ``"complete"``: all workers are placed and none is lost, and the code's
+    what : {"lost", "restored", "relocated", "complete"}
+        What became of it. ``"relocated"``: another worker of the cluster plays its role, and it has
+        not been missed. ``"complete"``: all workers are placed and none is lost, and the code's
         full tolerance has been reached, after a beginning without some of them.
     cost : float
         Seconds by which that round took longer than the median round; 0 if it did not.
@@ -40,7 +41,7 @@ class Change:
 
 
 def changes(records: Sequence[RoundRecord]) -> list[Change]:
-    """Return who was lost and restored in the rounds of a fit, and when all were there at first.
+    """Return who was lost, restored and relocated in a fit, and when all were there at first.
 
     Parameters
     ----------
@@ -64,6 +65,7 @@ def changes(records: Sequence[RoundRecord]) -> list[Change]:
             ("lost", back - missing),
             ("restored", back),
             ("lost", set(record.lost) - (missing - back)),
+            ("relocated", set(record.relocated)),
         ):
             found += [Change(record.round, worker, what, cost) for worker in sorted(workers)]
         missing = set(record.lost)

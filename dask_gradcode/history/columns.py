@@ -40,6 +40,7 @@ def as_columns(history: History) -> dict[str, list[Any]]:
         "n_late": [len(r.late) for r in history],
         "n_lost": [len(r.lost) for r in history],
         "n_restored": [len(r.restored) for r in history],
+        "n_relocated": [len(r.relocated) for r in history],
         "n_spared": [len(r.spared) for r in history],
         "n_not_needed": [len(r.not_needed) for r in history],
         "n_unplaced": [len(r.unplaced) for r in history],
@@ -48,6 +49,8 @@ def as_columns(history: History) -> dict[str, list[Any]]:
         "speeds": history.speeds.tolist(),
         "residual": [r.residual for r in history],
         "error": [r.error for r in history],
+        "age": [r.age for r in history],
+        "drift": [r.drift for r in history],
         "amplification": [r.amplification for r in history],
         "exact": [r.exact for r in history],
     }

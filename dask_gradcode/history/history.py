@@ -81,7 +81,8 @@ class History:
         str
             Rounds and their seconds; how much work the answers were, by that of uncoded rounds, and
             how much of it moved from its owner to others; how many workers were late, lost and
-            restored, for how long not all were placed, and whether every sum was exact.
+            restored, and how many relocated, for how long not all were placed, and whether every
+            sum was exact.
 
         Examples
         --------
@@ -160,7 +161,8 @@ class History:
         others count workers: ``n_used`` those decoded from; of those that had not answered when the
         round ended ``n_late`` those that straggle, ``n_lost`` those that could not answer any more,
         ``n_not_needed`` those that the others made up for, and ``n_unplaced`` those not placed yet;
-        ``n_restored`` those that could answer again, ``n_spared`` those that were not asked, and
+        ``n_restored`` those that could answer again, ``n_relocated`` those that are on another
+        worker of the cluster than before, ``n_spared`` those that were not asked, and
         ``n_hurried`` those that were told to yield. ``n_moved`` is how many blocks others computed
         than those that own them, ``speeds`` a list of each worker's blocks a second.
         """
@@ -172,7 +174,8 @@ class History:
     def events(self) -> list[Change]:
         """Who was lost, when, what that round cost, and from when on it was there again.
 
-        And, where the first round began without some of the workers, from when on all were there.
+        And who was relocated: went over to another worker of the cluster without being missed. And,
+        where the first round began without some of the workers, from when on all were there.
 
         Examples
         --------

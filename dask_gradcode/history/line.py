@@ -27,10 +27,16 @@ def in_a_line(history: History) -> str:
         f"{history.work:.3g} times the work of uncoded rounds{_moved(history)}",
         f"{n_late / n_rounds:.3g} workers late a round",
         f"{counted['lost']} lost and {counted['restored']} restored",
+        *([f"{n} relocated"] if (n := counted["relocated"]) else []),
         *([f"not all placed in {n_before} rounds"] if n_before else []),
-        f"{n_rough} sums approximate" if n_rough else "every sum exact",
+        f"{n_rough} sums approximate{_aged(history)}" if n_rough else "every sum exact",
     ]
     return f"{', '.join(facts)}; {how}"
+
+
+def _aged(history: History) -> str:
+    oldest = max(record.age for record in history)
+    return f" (what stands in is up to {oldest} rounds old)" if oldest else ""
 
 
 def _moved(history: History) -> str:

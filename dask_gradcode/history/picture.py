@@ -11,6 +11,7 @@ from dask_gradcode.history.words import ALL_ANSWERED, LOST, OF_WORKERS, WORDS, w
 
 __all__ = ["draw_arrivals", "draw_times", "pyplot"]
 
+_COLOURS = {"lost": LOST.colour, "relocated": "tab:blue"}
 _RESTORED = "tab:green"
 _ABOVE: dict[str, Any] = {
     "loc": "lower right",
@@ -21,7 +22,7 @@ _ABOVE: dict[str, Any] = {
     "borderpad": 0,
     "columnspacing": 1.2,
 }
-_NAMED = 8  # losses and recoveries that are named; more would cover each other
+_NAMED = 8  # losses, recoveries and relocations that are named; more would cover each other
 
 
 def pyplot(who: str) -> Any:
@@ -50,7 +51,7 @@ def draw_times(history: History, ax: Any) -> Any:
             )
     changes = history.events
     for change in changes:
-        colour = LOST.colour if change.what == "lost" else _RESTORED
+        colour = _COLOURS.get(change.what, _RESTORED)
         ax.axvline(change.round, color=colour, lw=0.8, ls=":", zorder=0)
     for change in changes if len(changes) <= _NAMED else ():
         top = change.what == "lost"
@@ -62,7 +63,7 @@ def draw_times(history: History, ax: Any) -> Any:
             va="top" if top else "bottom",
             ha="left",
             fontsize=7,
-            color=LOST.colour if top else _RESTORED,
+            color=_COLOURS.get(change.what, _RESTORED),
         )
     if len(history):
         _legend_above(ax)

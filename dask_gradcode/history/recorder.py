@@ -9,7 +9,7 @@ import numpy as np
 from dask_gradcode.history.history import History
 from dask_gradcode.optimizers import L1, NO_PENALTY
 from dask_gradcode.rounds import RoundRecord
-from dask_gradcode.typing import Evaluation, Objective, Vector, second_order
+from dask_gradcode.typing import Evaluation, Objective, Vector, exactly, second_order
 
 __all__ = ["Recorder"]
 
@@ -56,6 +56,10 @@ class Recorder:
         """Evaluate and record."""
         return self._recorded(w, self._objective(w))
 
+    def exactly(self, w: Vector) -> Evaluation:
+        """Evaluate exactly, and record."""
+        return self._recorded(w, exactly(self._objective, w))
+
     def second_order(self, w: Vector) -> Evaluation:
         """Evaluate with a Hessian, and record."""
         return self._recorded(w, second_order(self._objective, w))
@@ -65,6 +69,7 @@ class Recorder:
             return seen
         grad_norm = np.abs(self._penalty.steepest(w, seen.gradient)).max(initial=0.0)
         value = self._size * (seen.value + self._penalty.value(w))
-        record = replace(seen.record, value=value, grad_norm=float(grad_norm))
+        drift = 0.0 if seen.drift is None else float(np.abs(seen.drift).max(initial=0.0))
+        record = replace(seen.record, value=value, grad_norm=float(grad_norm), drift=drift)
         self._history.records.append(record)
         return replace(seen, record=record)

@@ -29,7 +29,7 @@ from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import advice, complaint, reporter
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution
-from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.rounds import Remember, UntilExact, WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.typing import Vector
 from dask_gradcode.verbose import check_verbose
@@ -163,6 +163,12 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         self._validate_params()
         solver = self._solver()
         wait = UntilExact() if self.wait == "exact" else self.wait
+        if isinstance(wait, Remember) and not solver.takes_older:
+            raise ValueError(
+                f"solver={solver!r} does not take sums of older points, as wait={wait!r} has them "
+                "stand in for those that are late. Use solver='gradient-descent' or "
+                "solver='nesterov', or wait='exact'."
+            )
         if solver.needs_exact and not wait.exact:
             raise ValueError(
                 f"solver={solver!r} needs exact sums, which wait={wait!r} does not give. "

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from dask_gradcode.losses import Layout
-from dask_gradcode.typing import Evaluation, Objective, Vector, second_order
+from dask_gradcode.typing import Evaluation, Objective, Vector, exactly, second_order
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -125,6 +125,10 @@ class _Watched:
     def __call__(self, w: Vector) -> Evaluation:
         self._tell()
         return self._objective(w)
+
+    def exactly(self, w: Vector) -> Evaluation:
+        self._tell()
+        return exactly(self._objective, w)
 
     def second_order(self, w: Vector) -> Evaluation:
         self._tell()

@@ -20,7 +20,8 @@ _CODING = """\
         How many workers may be silent in a round. None: the code object's, else 1 (0 on a single
         worker). Data and work grow ``n_stragglers + 1`` times.
     n_workers : int, default=None
-        How many workers to use. None: the code object's, else all workers of the cluster.
+        How many workers to use. None: the code object's, else all workers of the cluster. Where a
+        few of these are missing, others play two roles each until more join, with a warning.
 """
 
 _WAIT = """\

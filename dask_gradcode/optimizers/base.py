@@ -98,6 +98,11 @@ class Optimizer(ABC):
     most_parameters: ClassVar[int | None] = None
     beyond: ClassVar[str] = "lbfgs"
 
+    @property
+    def takes_older(self) -> bool:
+        """Whether it takes sums of older points, and asks for exact ones where it needs them."""
+        return False
+
     @abstractmethod
     def minimize(
         self,
@@ -185,6 +190,7 @@ def remember(memory: Memory, n_iter: int, w: Vector, seen: Evaluation, **more: A
         value=float(seen.value),
         gradient=seen.gradient,
         rounding=float(seen.rounding),
+        approximate=int(seen.drift is not None),
         **more,
     )
 

@@ -60,6 +60,10 @@ class GradientDescent(Optimizer):
     ) -> Solution:
         return _Steepest(objective, w0, self.step, penalty).run(max_iter, tol, callback, memory)
 
+    @property
+    def takes_older(self) -> bool:
+        return True
+
     def check_penalty(self, penalty: L1) -> None:
         pass
 

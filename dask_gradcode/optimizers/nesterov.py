@@ -82,6 +82,10 @@ class Nesterov(Optimizer):
         run = _Paper if self.momentum == "paper" else _Accelerated
         return run(objective, w0, self.step, penalty).run(max_iter, tol, callback, memory)
 
+    @property
+    def takes_older(self) -> bool:
+        return self.momentum == "nesterov"  # the authors' update goes astray
+
     def check_penalty(self, penalty: L1) -> None:
         if self.momentum == "paper":
             super().check_penalty(penalty)

@@ -5,14 +5,17 @@ to this process.
 """
 
 from dask_gradcode.rounds.answer import Answer
-from dask_gradcode.rounds.engine import Engine, Port
+from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
+from dask_gradcode.rounds.engine import Engine
 from dask_gradcode.rounds.events import (
     Arrived,
     Event,
     Failed,
     Heard,
     Lost,
+    News,
     Ready,
+    Relocated,
     Silent,
     Unplaced,
     Yielded,
@@ -21,8 +24,10 @@ from dask_gradcode.rounds.log import Logbook, RoundLog
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
-from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, Planner, Policy
+from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, LetFinish, Planner, Policy
+from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
+from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
@@ -32,6 +37,7 @@ __all__ = [
     "Arrived",
     "Ask",
     "Balancing",
+    "Busy",
     "Deadline",
     "Done",
     "Drop",
@@ -40,11 +46,14 @@ __all__ = [
     "Everybody",
     "Failed",
     "Fastest",
+    "Free",
     "Heard",
     "Hedging",
     "InsufficientWorkersError",
+    "LetFinish",
     "Logbook",
     "Lost",
+    "News",
     "Order",
     "Outcome",
     "Overdue",
@@ -53,10 +62,14 @@ __all__ = [
     "Policy",
     "Port",
     "Ready",
+    "Relocated",
+    "Remember",
     "Round",
     "RoundLog",
     "RoundRecord",
     "Silent",
+    "Slow",
+    "Stale",
     "State",
     "Stuck",
     "Unplaced",

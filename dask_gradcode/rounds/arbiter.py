@@ -44,8 +44,6 @@ class Arbiter:
     ----------
     decoding : Decoding or None
         How the answers add up; None until there are enough.
-    until : float
-        When the wait rule's time is up; inf is never.
     """
 
     def __init__(
@@ -53,19 +51,22 @@ class Arbiter:
     ) -> None:
         self._number, self._rule, self._waiting = number, rule, waiting
         self._state, self._answers = state, answers
-        self.until = inf
         self.decoding: Decoding | None = None
 
     def begin(self, now: float) -> None:
         """Note that the round begins."""
         self._waiting.hear(now)
-        until = self._rule.until(now)
-        self.until = inf if until is None else until
+
+    @property
+    def until(self) -> float:
+        """When the wait rule's time is up; inf is never."""
+        until = self._rule.look_at(self._state)
+        return inf if until is None else until
 
     def look_at(self, now: float) -> float:
         """Return when to decide again if nothing happens before; inf is never."""
-        due = self._waiting.look_at()  # the rule's time, once it is up, ends with the first answer
-        return self.until if now < self.until < due else due
+        due, until = self._waiting.look_at(), self.until
+        return until if now < until < due else due  # once it is up the first answer ends the round
 
     def decide(self, now: float) -> Outcome | None:
         """Return how the round has ended, None if it has not."""
@@ -92,7 +93,7 @@ class Arbiter:
         """Say whether nobody is waited for who could return and be enough with the others."""
         return (
             self._answers.is_agreed()
-            or self._state.has_failed_for_good()
+            or _has_failed_for_good(self._state)
             or self._has_waited(list(self._state.lost.values()), now)
         )
 
@@ -103,7 +104,7 @@ class Arbiter:
             return silent
         silent = [event for event in silent if not event.may_be_busy]
         roles = {event.role for event in silent}
-        if not roles or self._state.enough_without(roles):
+        if not roles or _is_enough_without(roles, self._state):
             self._waiting.hope()  # those that live are enough, they are only slow
             return []
         return silent if self._has_waited([event.why for event in silent], now) else []
@@ -113,3 +114,20 @@ class Arbiter:
         if self._waiting.is_hopeful and self._waiting.may_hope:
             logger.warning("Round %d waits for %s", self._number, whom)
         return self._waiting.has_waited(now)
+
+
+def _is_enough_without(roles: Collection[int], state: State) -> bool:
+    """Say whether the exact sum can still come about without what some roles may yet send."""
+    possible, gone = state.arrived | state.pending, set(roles)
+    for role in gone:
+        for message in state.code.messages_of[role]:
+            if not state.arrived[message] and gone.issuperset(state.able_to_send(message)):
+                possible[message] = False
+    return state.code.can_decode(possible)
+
+
+def _has_failed_for_good(state: State) -> bool:
+    """Say whether the work on some block has failed on all who hold it."""
+    if not state.errors:
+        return False
+    return any(state.errors.keys() >= set(holders) for holders in state.code.holders)

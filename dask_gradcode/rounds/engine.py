@@ -10,8 +10,7 @@ of the round and hands the round its events, until the round has ended::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,104 +20,22 @@ from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
-from dask_gradcode.rounds.events import Arrived, Event, Lost, Ready, Unplaced
+from dask_gradcode.rounds.events import Arrived, Event, Ready
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done
-from dask_gradcode.rounds.patience import Patience
-from dask_gradcode.rounds.plans import Balancing, Everybody, Policy
+from dask_gradcode.rounds.plans import Balancing, Everybody, LetFinish, Policy
+from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
+from dask_gradcode.rounds.stand_in import ScaledUp
 from dask_gradcode.several import Several, abreast, n_points_of
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Work, of_order
 
-__all__ = ["Engine", "Port"]
-
-
-class Port(Protocol):
-    """Where rounds meet the world. One thread calls it.
-
-    Examples
-    --------
-    A world of one worker, who answers at once; :class:`Engine` runs rounds in it:
-
-    >>> import numpy as np
-    >>> from dask_gradcode.codes import Uncoded
-    >>> from dask_gradcode.rounds import Arrived, Engine, Patience
-    >>> class Alone:
-    ...     def now(self):
-    ...         return 0.0
-    ...     def patience(self):
-    ...         return Patience()
-    ...     def begin(self, round, w, order):
-    ...         self.round, self.w, self.coming = round, w, []
-    ...         return []
-    ...     def send(self, orders):
-    ...         payload = np.array([self.w @ self.w, *(2 * self.w)])
-    ...         self.coming = [Arrived(self.round, 0, 0, payload) for _ in orders]
-    ...     def events(self, until):
-    ...         return self.coming
-    ...     def reached(self):
-    ...         return {0: 0.0}
-    ...     def explain(self, round):
-    ...         return RuntimeError(f"{round.outcome}")
-    >>> Engine(Uncoded(1), Alone())(np.array([3.0])).gradient
-    array([6.])
-    """
-
-    def now(self) -> float:
-        """Return the time in seconds."""
-        ...
-
-    def patience(self) -> Patience:
-        """Return how long a round waits for those without whom it cannot end."""
-        ...
-
-    def begin(
-        self, round: int, w: Vector | Matrix, order: int
-    ) -> Sequence[Lost | Unplaced | Ready]:
-        """Begin a round, which supersedes every older one; say who is absent, who has come back.
-
-        Parameters
-        ----------
-        round : int
-            Its number.
-        w : ndarray of shape (n_parameters,) or (n_points, n_parameters)
-            The point, or the points: their payloads then come abreast.
-        order : {1, 2}
-            Up to which order derivatives are wanted.
-
-        Returns
-        -------
-        sequence of Lost, Unplaced or Ready
-            Who is absent, who has come back.
-        """
-        ...
-
-    def send(self, orders: Sequence[Order]) -> None:
-        """Do what the round wants done."""
-        ...
-
-    def events(self, until: float | None) -> Sequence[Event]:
-        """Return what has happened, after waiting for something; nothing, if time is up.
-
-        Parameters
-        ----------
-        until : float, optional
-            When time is up, on the clock of ``now``. None: never.
-        """
-        ...
-
-    def reached(self) -> Mapping[int, float]:
-        """Return when each role got the ``w`` of this round; the others have not got it."""
-        ...
-
-    def explain(self, round: Round) -> BaseException:
-        """Return the error of a round that has ended without a sum."""
-        ...
+__all__ = ["Engine"]
 
 
 class Engine:
@@ -179,15 +96,21 @@ class Engine:
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
-        policy = policy or (Balancing() if self._wait.exact else Everybody())
-        self._planner = policy.start(code)
-        self._block_rows, self._work = block_rows, work
+        self._memory = self._wait.memory(code)
+        self._stand_in = self._memory or ScaledUp(code, block_rows)
+        self._planner = (policy or self._usual_policy()).start(code)
+        self._work = work
         self._lateness = Lateness(code)
         self._n_rounds = 0
         self._recent: dict[int, Round] = {}  # that are done: answers to them may still come
         self._back: list[Ready] = []  # who came back between two rounds
         self.doubts: list[tuple[int, Doubt]] = []
         self.logs = Logbook()
+
+    def _usual_policy(self) -> Policy:
+        if self._memory is not None:
+            return LetFinish()
+        return Balancing() if self._wait.exact else Everybody()
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round and return value and gradient.
@@ -199,6 +122,10 @@ class Engine:
         """
         return self._evaluate(w, 1)
 
+    def exactly(self, w: Vector) -> Evaluation:
+        """Run one round in which nothing stands in for what is missing."""
+        return self._evaluate(w, 1, exact=True)
+
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round for value, gradient and Hessian; TypeError if the work has none."""
         return self._evaluate(w, 2)
@@ -209,15 +136,15 @@ class Engine:
 
     def _abreast(self, points: Matrix) -> list[Evaluation]:
         if len(points) == 1:
-            return [self(points[0])]
+            return [self.exactly(points[0])]
         round_, statistic = self.run(points), self._statistic(points, 1)
         assert isinstance(statistic, Several)
         seen = evaluations(round_, statistic)
         self.conclude(round_, seen[0].record)
         return seen
 
-    def _evaluate(self, w: Vector, order: int) -> Evaluation:
-        round_ = self.run(w, order)
+    def _evaluate(self, w: Vector, order: int, *, exact: bool = False) -> Evaluation:
+        round_ = self.run(w, order, exact=exact)
         seen = evaluation(round_, self._statistic(w, order))
         self.conclude(round_, seen.record)
         return seen
@@ -227,27 +154,47 @@ class Engine:
             return Statistic.at(w, order) if w.ndim == 1 else Several(Statistic.at(w[0]), len(w))
         return of_order(self._work, order, n_points_of(w)).statistic(abreast(w))
 
-    def run(self, w: Vector | Matrix | None = None, order: int = 1) -> Round:
-        """Run one round until it is done, and return it; ``conclude`` it, or it teaches nothing."""
-        port = self._port
+    def run(
+        self, w: Vector | Matrix | None = None, order: int = 1, *, exact: bool = False
+    ) -> Round:
+        """Run one round until it is done; ``conclude`` it, or it teaches nothing.
+
+        Parameters
+        ----------
+        w : ndarray of shape (n_parameters,) or (n_points, n_parameters), optional
+            The point, or points. None: of rounds in which nothing is computed.
+        order : {1, 2}, default=1
+            Up to which order derivatives are wanted.
+        exact : bool, default=False
+            Whether nothing shall stand in for what is missing; it never does for several points
+            and second derivatives.
+
+        Returns
+        -------
+        Round
+            The round.
+        """
+        port, exact = self._port, exact or order > 1 or (w is not None and w.ndim > 1)
         statistic = None if w is None else self._statistic(w, order)
         round_ = Round(
             self._n_rounds,
             self._code,
-            self._wait,
+            UntilExact() if exact and self._memory is not None else self._wait,
             self._planner,
             port.patience(),
-            self._block_rows,
+            self._stand_in,
             Inspector(self._code, w, statistic),
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
-        news = port.begin(round_.number, np.zeros(0) if w is None else w, order)
-        orders = round_.begin([*self._back, *news], port.now())
+        point = np.zeros(0) if w is None else w
+        news: list[Event] = [*self._back, *port.begin(round_.number, point, order)]
+        if self._memory is not None:
+            news += self._memory.begin(round_.number, point, statistic, news, exact=exact)
         self._back.clear()
+        orders = round_.begin(news, port.now())
         while round_.outcome is None:
-            if orders:
-                port.send(orders)
+            self._send(orders)
             orders = self._hand_over(port.events(round_.look_at), round_)
         if not isinstance(round_.outcome, Done):
             self.logs.keep(round_.number)
@@ -257,6 +204,12 @@ class Engine:
         self._recent.pop(round_.number - REMEMBERED, None)
         return round_
 
+    def _send(self, orders: list[Order]) -> None:
+        if orders:
+            self._port.send(orders)
+            if self._memory is not None:
+                self._memory.ask(orders, self._port.now())
+
     def _hand_over(self, events: Sequence[Event], round_: Round) -> list[Order]:
         now, orders = self._port.now(), list[Order]()
         for event in events:
@@ -265,9 +218,16 @@ class Engine:
                 self._back.append(event)
             elif isinstance(event, Arrived) and event.round in self._recent:
                 addressed = self._recent[event.round]
+            n_doubts = len(addressed.doubts)
             orders += addressed.handle(event, now)
             if isinstance(event, Arrived) and event.round in self._recent:
                 self._lateness.heard(addressed, event.role, now)
+            if self._memory is not None:
+                heard = event, now, len(addressed.doubts) == n_doubts
+                if round_.outcome is not None:
+                    self._memory.hear_later(*heard)
+                else:
+                    orders += self._told(round_, self._memory.hear(*heard), now)
             if addressed.doubts and addressed.outcome is not None:  # else it may withdraw them
                 self.logs.keep(addressed.number, addressed.doubts)
                 self.doubts += ((addressed.number, doubt) for doubt in addressed.doubts)
@@ -276,6 +236,9 @@ class Engine:
         if round_.outcome is None and (is_due or not events):  # whatever others may chatter
             orders += round_.handle(None, now)
         return orders
+
+    def _told(self, round_: Round, events: Sequence[Event], now: float) -> list[Order]:
+        return [order for event in events for order in round_.handle(event, now)]
 
     def conclude(self, round_: Round, record: RoundRecord) -> None:
         """Let go of the messages of a round that is done, and learn from its record."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dask_gradcode.payloads import Statistic
@@ -30,7 +32,12 @@ def evaluation(round_: Round, statistic: Statistic) -> Evaluation:
     """
     total = round_.result()
     value, gradient = float(statistic.value(total)), statistic.gradient(total)
-    return _evaluation(total, statistic, round_.record(value, _largest(gradient)))
+    record, off = round_.record(value, _largest(gradient)), round_.drift()
+    if off is None:
+        return _evaluation(total, statistic, record)
+    drift = statistic.gradient(off)
+    record = replace(record, drift=_largest(drift))
+    return replace(_evaluation(total, statistic, record), drift=drift)
 
 
 def evaluations(round_: Round, statistic: Several) -> list[Evaluation]:

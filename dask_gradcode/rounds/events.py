@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
 from dask_gradcode.typing import Payload
 
-__all__ = ["Arrived", "Event", "Failed", "Heard", "Lost", "Ready", "Silent", "Unplaced", "Yielded"]
+__all__ = [
+    "Arrived",
+    "Event",
+    "Failed",
+    "Heard",
+    "Lost",
+    "News",
+    "Ready",
+    "Relocated",
+    "Silent",
+    "Unplaced",
+    "Yielded",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +142,27 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Relocated:
+    """A role is on another worker than in the round before, and has not been missed.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    address : str
+        Where it is now.
+
+    Examples
+    --------
+    >>> Relocated(role=1, address="tcp://10.0.0.9:46521")
+    Relocated(role=1, address='tcp://10.0.0.9:46521')
+    """
+
+    role: int
+    address: str
+
+
+@dataclass(frozen=True)
 class Silent:
     """A worker that is waited for may never answer, and may wake: it is frozen, say.
 
@@ -196,5 +230,8 @@ class Yielded:
     running: int | None
 
 
-Event = Arrived | Yielded | Failed | Lost | Unplaced | Ready | Silent | Heard
+News = Lost | Unplaced | Ready | Relocated
+"""What may have changed when a round begins."""
+
+Event = Arrived | Yielded | Failed | News | Silent | Heard | Busy | Free | Slow | Stale
 """What can happen in a round."""

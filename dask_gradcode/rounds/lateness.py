@@ -128,7 +128,7 @@ class Lateness:
         state, now = round_.state, round_.state.started + round_.seconds
         others = self._time_others_take(round_)
         counts = len(self._usual) > 1  # in the first one connections open
-        new = state.restored | state.placed
+        new = state.restored | state.placed | state.relocated
         answered = new.union(answer.role for answer in state.answers)
         for role, worker in enumerate(self._workers):
             if role in new:  # it knows nothing of what was asked of another worker

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 
-__all__ = ["Ledger"]
+from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 
-_NOTHING: frozenset[int] = frozenset()
+__all__ = ["Ledger"]
 
 
 class Ledger:
@@ -17,6 +17,8 @@ class Ledger:
     ----------
     asked : dict of int to set of int
         What each role has been asked for and may still answer, or has answered.
+    asked_at : dict of int to float
+        When each role was asked last, in seconds on the caller's clock.
     hurried : set of int
         Roles that have been told to yield.
 
@@ -25,7 +27,7 @@ class Ledger:
     Role 3 is asked for three messages and sends one; told to yield, it goes on with another:
 
     >>> ledger = Ledger()
-    >>> ledger.ask(3, (5, 6, 7))
+    >>> ledger.ask(3, (5, 6, 7), now=0.0)
     >>> ledger.answer(3, 5)
     >>> ledger.tell(3)
     >>> ledger.owed(3), ledger.yielding
@@ -37,31 +39,45 @@ class Ledger:
 
     def __init__(self) -> None:
         self.asked: dict[int, set[int]] = {}
+        self.asked_at: dict[int, float] = {}
         self.hurried: set[int] = set()
-        self._answered: dict[int, set[int]] = {}  # messages, by role
+        self._answered: set[tuple[int, int]] = set()  # roles with messages
         self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
 
     def owed(self, role: int) -> set[int]:
         """Return what a role has been asked for and has not answered."""
-        asked = self.asked.get(role)
-        return asked - self._answered.get(role, _NOTHING) if asked else set()
+        return self._unanswered(role, self.asked.get(role, ()))
+
+    def _unanswered(self, role: int, messages: Iterable[int]) -> set[int]:
+        return {message for message in messages if (role, message) not in self._answered}
 
     def has_answered(self, role: int, message: int) -> bool:
         """Say whether a role has sent a message, which would then be a second copy."""
-        return message in self._answered.get(role, _NOTHING)
+        return (role, message) in self._answered
 
     @property
     def yielding(self) -> set[int]:
         """The roles that have been told to yield and have not answered that."""
         return {role for role, told in self._told.items() if told}
 
-    def ask(self, role: int, messages: Iterable[int]) -> None:
-        """Note that a role has been asked for messages."""
+    def note(self, order: Order, now: float) -> None:
+        """Note an order that is given."""
+        match order:
+            case Ask(role, messages):
+                self.ask(role, messages, now)
+            case Yield(role):
+                self.tell(role)
+            case Drop(role, messages):
+                self.drop(role, messages)
+
+    def ask(self, role: int, messages: Iterable[int], now: float) -> None:
+        """Note that a role is asked for messages."""
         self.asked.setdefault(role, set()).update(messages)
+        self.asked_at[role] = now
 
     def answer(self, role: int, message: int) -> None:
         """Note that a role has sent a message."""
-        self._answered.setdefault(role, set()).add(message)
+        self._answered.add((role, message))
 
     def tell(self, role: int) -> None:
         """Note that a role has been told to yield: what it is asked for later, it does not."""
@@ -73,12 +89,12 @@ class Ledger:
         told = self._told.get(role)
         if told:
             self.drop(role, told.popleft())
-            self.ask(role, () if running is None else (running,))
+            self.asked.setdefault(role, set()).update(() if running is None else (running,))
 
     def drop(self, role: int, messages: Iterable[int]) -> None:
         """Note that nothing more is wanted of what a role owes of some messages."""
         if role in self.asked:
-            self.asked[role] -= set(messages) - self._answered.get(role, _NOTHING)
+            self.asked[role] -= self._unanswered(role, messages)
 
     def lose(self, role: int) -> None:
         """Note that a role will answer nothing more of what it was asked for."""
@@ -87,5 +103,5 @@ class Ledger:
 
     def renew(self, role: int, messages: Collection[int]) -> None:
         """Note that a role may be asked for messages again, whatever was before."""
-        for known in (self.asked, self._answered):
-            known.get(role, set()).difference_update(messages)
+        self.asked.get(role, set()).difference_update(messages)
+        self._answered.difference_update([(role, message) for message in messages])

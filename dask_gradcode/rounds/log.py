@@ -117,10 +117,12 @@ class RoundLog:
         self, now: float, event: Event | None, doubts: Sequence[Doubt], orders: Sequence[Order]
     ) -> None:
         """Add a step, without what an answer carried."""
+        what: _What = event
         if isinstance(event, Arrived):
-            self._entries.append((now, (event.round, event.role, event.message), doubts, orders))
-        else:
-            self._entries.append((now, event, doubts, orders))
+            what = event.round, event.role, event.message
+        # tuples of numbers are nothing to Python's garbage collector, which would look at each
+        # answer of each round that is kept, again and again
+        self._entries.append((now, what, doubts or (), orders or ()))
 
     def retell(
         self,

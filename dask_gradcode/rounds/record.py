@@ -63,6 +63,14 @@ class RoundRecord:
         Workers that had not been placed yet and could answer from this round on.
     hurried : tuple of int
         Workers that were told to yield: to send what they had, and leave the rest to others.
+    relocated : tuple of int
+        Code workers that from this round on another worker of the cluster plays, without having
+        been missed: the one before will leave, say, or had two roles.
+    age : int
+        How many rounds old the oldest sum is that stands in for a missing one; 0 where none does.
+    drift : float
+        ``max |drift|``, as the solver sees it: how far an entry of the gradient may be off for
+        that. 0 where no older sum stands in.
 
     Notes
     -----
@@ -97,6 +105,9 @@ class RoundRecord:
     unplaced: tuple[int, ...] = ()
     placed: tuple[int, ...] = ()
     hurried: tuple[int, ...] = ()
+    relocated: tuple[int, ...] = ()
+    age: int = 0
+    drift: float = 0.0
 
     @classmethod
     def of(
@@ -131,6 +142,10 @@ class RoundRecord:
             unplaced=tuple(sorted(absent & state.unplaced)),
             placed=tuple(sorted(state.placed)),
             hurried=tuple(sorted(state.hurried)),
+            relocated=tuple(sorted(state.relocated)),
+            age=max(
+                (age for i, age in state.carried.ages.items() if not state.arrived[i]), default=0
+            ),
         )
 
     @property

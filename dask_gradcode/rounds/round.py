@@ -20,19 +20,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf, nan
 
-import numpy as np
-
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
 from dask_gradcode.rounds.events import Arrived, Event, Failed, Yielded
 from dask_gradcode.rounds.log import RoundLog, Testimony
-from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
+from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done, Outcome
 from dask_gradcode.rounds.patience import Patience, Waiting
 from dask_gradcode.rounds.plans import Everybody, Planner, Policy
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
+from dask_gradcode.rounds.stand_in import ScaledUp, StandIn
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers, Witness
 from dask_gradcode.typing import Vector
@@ -55,8 +54,9 @@ class Round:
         Who is asked, and when. None: everybody, at once.
     patience : Patience, optional
         How long to wait for those without whom the round cannot end. None: nobody comes back.
-    block_rows : ndarray of shape (n_blocks,), optional
-        Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
+    stand_in : StandIn, optional
+        What stands in an approximate sum for what is missing. None: the others, scaled up, as if
+        blocks were of equal size.
     witness : Witness, optional
         Says what cannot be right. None: an ``inspection.Inspector`` that knows nothing of sizes.
 
@@ -98,14 +98,14 @@ class Round:
         wait: WaitRule | None = None,
         planner: Planner | None = None,
         patience: Patience | None = None,
-        block_rows: Vector | None = None,
+        stand_in: StandIn | None = None,
         witness: Witness | None = None,
     ) -> None:
         self.number, self.code = number, code
         self._wait = wait or UntilExact()
         self._planner = planner or Everybody().start(code)
         self._patience = patience or Patience()
-        self._block_rows = np.ones(code.n_blocks) if block_rows is None else block_rows
+        self._stand_in = stand_in or ScaledUp(code)
         self.state = State(code)
         self.outcome: Outcome | None = None
         self.look_at: float | None = None
@@ -151,8 +151,8 @@ class Round:
 
         Parameters
         ----------
-        news : sequence of Lost, Unplaced and Ready
-            The roles that cannot be asked, and those that have come back since the last round.
+        news : sequence of Lost, Unplaced, Ready and Relocated
+            What has become of roles since the last round.
         now : float
             Seconds on the caller's clock.
 
@@ -165,7 +165,7 @@ class Round:
         self._arbiter.begin(now)
         for event in news:
             self._take_note(event, now)
-        orders = self._noted(self._planner.begin(self.state, now))
+        orders = self._noted(self._planner.begin(self.state, now), now)
         if not self._is_over(now):
             self._set_look_at(now)
         self.log.begin(news, now, orders)
@@ -195,20 +195,14 @@ class Round:
             news = event if self._is_news(event) else None
             self._take_note(news, now)
             if not self._is_over(now):
-                orders = self._noted(self._planner.react(news, self.state, now))
+                orders = self._noted(self._planner.react(news, self.state, now), now)
                 self._set_look_at(now)
         self.log.note(now, event, doubts[n_doubts:], orders)
         return orders
 
-    def _noted(self, orders: list[Order]) -> list[Order]:
+    def _noted(self, orders: list[Order], now: float) -> list[Order]:
         for order in orders:
-            match order:
-                case Ask(role, messages):
-                    self.state.ledger.ask(role, messages)
-                case Yield(role):
-                    self.state.ledger.tell(role)
-                case Drop(role, messages):
-                    self.state.ledger.drop(role, messages)
+            self.state.ledger.note(order, now)
         return orders
 
     def _take_note(self, event: Event | None, now: float) -> None:
@@ -258,8 +252,9 @@ class Round:
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the wait rule's time was up when the round ended."""
-        return self.state.started + self.seconds >= self._arbiter.until
+        """Whether the round has done without what others still owed."""
+        remembers = bool(self.state.carried.ages) and not self.state.decodable
+        return remembers or self.state.started + self.seconds >= self._arbiter.until
 
     def result(self) -> Vector:
         """Return the sum over the whole data set.
@@ -267,8 +262,7 @@ class Round:
         Returns
         -------
         ndarray of shape (n_entries,)
-            A payload. An approximate sum is scaled up to the whole data set by the rows that it
-            counts.
+            A payload. Something stands in an approximate sum for what is missing.
 
         Raises
         ------
@@ -278,9 +272,12 @@ class Round:
         decoding = self._settled()
         total = self._answers.total(decoding)
         if not self.state.decodable:
-            covered = self.code.judge.covered(decoding.weights)
-            total = total * (self._block_rows.sum() / (covered @ self._block_rows))
+            total = self._stand_in.complete(total, decoding, self.state)
         return total
+
+    def drift(self) -> Vector | None:
+        """Return by how much the result may be off, a payload; None if nothing tells."""
+        return None if self.state.decodable else self._stand_in.drift(self.state)
 
     def forget(self) -> None:
         """Let go of the messages; what comes late can still be noted and compared."""

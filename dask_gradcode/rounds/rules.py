@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 from dask_gradcode.codes import Decoding, GradientCode
+from dask_gradcode.rounds.memory import Memory
 from dask_gradcode.rounds.state import State
 
 __all__ = ["Deadline", "Fastest", "UntilExact", "WaitRule"]
@@ -53,9 +54,17 @@ class WaitRule(ABC):
         """Return when to look again if nothing happens, in seconds on the clock of ``started``."""
         return None
 
+    def look_at(self, state: State) -> float | None:
+        """Return the same, as far as it can be said by now; the time of a round may move."""
+        return self.until(state.started)
+
     def hopeless(self, state: State) -> bool:
         """Say whether ``settle`` can never succeed with what may still arrive."""
         return not state.pending.any() and not state.arrived.any()
+
+    def memory(self, code: GradientCode) -> Memory | None:
+        """Return what keeps older sums for a fit; None if none stands in for what is missing."""
+        return None
 
     def check(self, code: GradientCode) -> None:
         """Raise ValueError if the rule makes no sense for a code."""

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import numpy as np
 
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.codes.forest import above, below
 from dask_gradcode.rounds.answer import Answer
-from dask_gradcode.rounds.events import Event, Failed, Heard, Lost, Ready, Silent, Unplaced, Yielded
+from dask_gradcode.rounds.carried import Busy, Carried, Free, Slow, Stale
+from dask_gradcode.rounds.events import (
+    Event,
+    Failed,
+    Heard,
+    Lost,
+    Ready,
+    Relocated,
+    Silent,
+    Unplaced,
+    Yielded,
+)
 from dask_gradcode.rounds.ledger import Ledger
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
+
+_NOBODY: frozenset[int] = frozenset()  # one for all messages
 
 
 class State:
@@ -52,8 +65,12 @@ class State:
         Roles that were lost and can answer again.
     placed : set of int
         Roles that had never been placed and can answer.
+    relocated : set of int
+        Roles that are on another worker than in the round before.
     hurried : set of int
         Roles that have been told to yield.
+    carried : Carried
+        What earlier rounds have left, under a rule that remembers it.
     n_changes : int
         How often it has changed who can be asked.
     n_complete : int
@@ -84,16 +101,15 @@ class State:
         self.errors: dict[int, BaseException] = {}
         self.silent: dict[int, Silent] = {}
         self.unplaced: set[int] = set()
-        self.restored: set[int] = set()
-        self.placed: set[int] = set()
-        self.n_changes = 0
-        self.n_complete = 0
+        self.restored, self.placed, self.relocated = set[int](), set[int](), set[int]()
+        self.carried = Carried()
+        self.n_changes = self.n_complete = 0
         self.decodable = False
         self._decoder = code.decoder()
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
         # who may still send a message, where that is not everybody who holds its blocks
-        self._able: dict[int, set[int]] = {}
+        self._able: dict[int, Set[int]] = {}
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -152,38 +168,23 @@ class State:
             message
             for message in first
             if (self.pending[message] or self.decodable)
-            and role in self._able_to_send(message)
+            and role in self.able_to_send(message)
             and not (asked and message in asked)
         )
 
-    def enough_without(self, roles: Iterable[int]) -> bool:
-        """Say whether the exact sum can still come about without what some roles may yet send."""
-        possible, gone = self.arrived | self.pending, set(roles)
-        for role in gone:
-            for message in self.code.messages_of[role]:
-                if not self.arrived[message] and gone.issuperset(self._able_to_send(message)):
-                    possible[message] = False
-        return self.code.can_decode(possible)
-
-    def has_failed_for_good(self) -> bool:
-        """Say whether the work on some block has failed on all who hold it."""
-        if not self.errors:
-            return False
-        return any(self.errors.keys() >= set(holders) for holders in self.code.holders)
-
-    def _able_to_send(self, message: int) -> Iterable[int]:
+    def able_to_send(self, message: int) -> Iterable[int]:
+        """Return the roles that may still send a message, or have."""
         able = self._able.get(message)
         return self.code.senders(message) if able is None else able
 
     def _may_send(self, role: int, message: int) -> bool:
-        return bool(self.pending[message]) and role in self._able_to_send(message)
+        return bool(self.pending[message]) and role in self.able_to_send(message)
 
     # ---- for the round alone
 
     def receive(self, role: int, message: int, now: float) -> None:
         """Note that a message has come, whatever will be made of it."""
-        if self.silent:
-            self.hear(role)
+        self.silent.pop(role, None)
         self.ledger.answer(role, message)
         self.answers.append(Answer(role, message, now - self.started))
         self._withdraw(role, message)
@@ -202,11 +203,15 @@ class State:
                 self.unplaced.add(role)
             case Ready(role, again):
                 self.restore(role, again=again)
+            case Relocated(role):
+                self.relocated.add(role)
             case Silent(role):
                 if any(self._may_send(role, message) for message in self.code.messages_of[role]):
                     self.silent[role] = event
             case Heard(role):
-                self.hear(role)
+                self.silent.pop(role, None)
+            case Busy() | Free() | Slow() | Stale():
+                self.carried.note(event)
 
     def add(self, role: int, message: int) -> None:
         """Note that a message is in the sum, as a role has sent it; or that it was a replica."""
@@ -239,6 +244,7 @@ class State:
         for message in self.code.messages_of[role]:
             self._withdraw(role, message)
         self.ledger.lose(role)
+        self.carried.release(role)
         self.lost[role] = why
         self.silent.pop(role, None)
         self.n_changes += 1
@@ -259,16 +265,14 @@ class State:
 
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""
-        able = self._able.get(message)
-        if able is None:
-            able = self._able[message] = set(self.code.senders(message))
-        able.discard(role)
+        able = {other for other in self.able_to_send(message) if other != role}
+        self._able[message] = able or _NOBODY
         if not able:
             self.pending[message] = False
 
-    def hear(self, role: int) -> None:
-        """Note that a role gives a sign of life."""
-        self.silent.pop(role, None)
+    def forget(self) -> None:
+        """Note that the round has ended, and who may still send what is of no interest."""
+        self._able.clear()
 
     def restore(self, role: int, *, again: bool = True) -> None:
         """Note that a role can be asked for all that is missing of it."""
@@ -279,7 +283,7 @@ class State:
         held, arrived = self.code.messages_of[role], self.arrived
         back = {i for i in held if not (arrived[i] or self._may_send(role, i))}
         for message in back & self._able.keys():
-            self._able[message].add(role)
+            self._able[message] |= {role}
             self.pending[message] = True
         self.ledger.renew(role, back)
         self.n_changes += 1

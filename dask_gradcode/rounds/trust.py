@@ -109,6 +109,7 @@ class Answers:
         """Let go of the messages; what comes late can still be inspected."""
         self._sum = None
         self._aside.clear()
+        self._state.forget()
 
     def _add(self, role: int, message: int, payload: Payload) -> None:
         assert self._sum is not None

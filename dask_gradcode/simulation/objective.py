@@ -198,6 +198,10 @@ class SimulatedObjective:
         """
         return self._engine(w)
 
+    def exactly(self, w: Vector) -> Evaluation:
+        """Run one round that is exact."""
+        return self._engine.exactly(w)
+
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round, for a Hessian, too."""
         return self._engine.second_order(w)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import signal
 import threading
@@ -15,10 +17,13 @@ import pytest
 from distributed import Client, WorkerPlugin
 
 from dask_gradcode import place
-from dask_gradcode.cluster import ClusterObjective, Placement, drain
-from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition
+from dask_gradcode.cluster import ClusterObjective, Placement, drain, inject
+from dask_gradcode.cluster.placement import slowness
+from dask_gradcode.cluster.worker import released
+from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.stragglers import FixedDelay
 from helpers import local_cluster, logistic_data, pid_of, restart_no_more, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -53,6 +58,9 @@ class Rounds:
     def used(self, role: int) -> bool:
         return bool(self.records[-1].used[role])
 
+    def relocated(self) -> list[int]:
+        return [role for record in self.records for role in record.relocated]
+
     def lost(self) -> set[int]:
         return {role for record in self.records for role in record.lost}
 
@@ -83,6 +91,7 @@ def test_a_drained_worker_is_not_missed_when_it_leaves(transport: str) -> None:
         rounds.until(on_others(data, [leaves]))
         assert data.addresses[1] == spare
         rounds.until(lambda: rounds.used(1))
+        assert rounds.relocated() == [1]
         data.wait(timeout=60)
         leaving = retire(client, [leaves])
         rounds.until(lambda: not leaving.is_alive())
@@ -127,6 +136,81 @@ def test_roles_share_workers_while_these_are_few_and_go_to_those_who_join() -> N
         rounds.until(lambda: len(set(data.addresses.values())) == 4)
         rounds.until(lambda: all(map(rounds.used, range(4))))
         assert not any(record.lost for record in rounds.records[n_before:])
+
+
+def test_a_role_leaves_a_slow_worker_for_a_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slowness, "EVERY", 0.0)
+    with (
+        local_cluster(3) as client,
+        place(X, Y, code=Uncoded(2)) as data,
+        inject(client, FixedDelay(0.1, workers=[1])),
+        ClusterObjective(data, Logistic()) as objective,
+    ):
+        data.wait(timeout=60)
+        (free,) = client.scheduler_info(n_workers=-1)["workers"].keys() - data.addresses.values()
+        rounds = Rounds(objective)
+        rounds.until(rounds.relocated)
+        assert rounds.relocated() == [1]
+        assert data.addresses[1] == free
+        assert not rounds.lost()
+
+
+def test_who_is_scaled_away_hands_its_role_over() -> None:
+    with (
+        local_cluster(4) as client,
+        place(X, Y, code=SPREAD) as data,
+        ClusterObjective(data, Logistic(), transport="stream") as objective,
+    ):
+        data.wait(timeout=60)
+        rounds, before = Rounds(objective), dict(data.addresses)
+        client.cluster.scale(3)
+        rounds.until(lambda: len(set(data.addresses.values())) == 3 and not data.lost)
+        rounds.until(lambda: all(map(rounds.used, range(4))))
+        (gone,) = (role for role, address in data.addresses.items() if address != before[role])
+        # on a busy machine it may be lost for a moment: its worker serves on for three seconds
+        restored = [role for record in rounds.records for role in record.restored]
+        assert set(rounds.relocated() + restored) == {gone}
+        assert rounds.lost() <= {gone}
+
+
+@pytest.mark.parametrize(("retires", "n_looks"), [(False, 3), (True, 3), (False, 10**9)])
+def test_a_worker_that_closes_serves_until_all_have_gone_elsewhere_or_time_is_up(
+    retires: bool, n_looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released, "STOPPED", 5.0 if n_looks == 3 else 0.05)
+    plugin, looks, told = released.Released(), itertools.count(1), list[str]()
+    plugin._is_retiring = retires
+    plugin._used["task"] = lambda: next(looks) < n_looks
+    plugin._calls["task"] = lambda: told.append("closes")
+    asyncio.run(plugin.teardown(None))
+    assert told == ["closes"]
+    assert (next(looks) == n_looks + 1) == (n_looks == 3)
+
+
+@pytest.mark.parametrize("code", [PAIRS, SPREAD])
+def test_some_of_the_workers_are_enough_to_begin_and_who_joins_takes_a_role(
+    code: GradientCode,
+) -> None:
+    few = 3 if code is PAIRS else 4
+    code = code if code is PAIRS else DeclusteredRepetition(6, 1, n_leaves=4)
+    with dask.config.set({"gradcode.timeouts.workers": "0s"}), local_cluster(few) as client:
+        with pytest.warns(UserWarning, match=f"There are {few} workers .* 1 may be silent"):
+            data = place(X, Y, code=code)
+        with data, ClusterObjective(data, Logistic()) as objective:
+            data.wait(timeout=60)
+            counted = Counter(data.addresses.values())
+            assert len(counted) == few
+            assert max(counted.values()) == 2
+            rounds = Rounds(objective)
+            restart_no_more(client)
+            dies = data.addresses[code.n_workers - 1]  # it plays two
+            roles = {role for role, address in data.addresses.items() if address == dies}
+            assert len(roles) == 2
+            os.kill(pid_of(client, dies), signal.SIGKILL)
+            rounds.until(lambda: roles <= rounds.lost())
+            client.cluster.scale(code.n_workers + 1)  # one is dead, by its count
+            rounds.until(lambda: len(set(data.addresses.values())) == code.n_workers)
+            rounds.until(lambda: not data.lost and not rounds.records[-1].lost)
 
 
 def test_an_adaptive_cluster_keeps_who_is_served_by_and_may_grow() -> None:

@@ -275,14 +275,13 @@ def test_an_error_in_the_users_graph_comes_through(client: Client) -> None:
 
 
 def test_too_few_workers_or_rows(client: Client) -> None:
-    with (
-        dask.config.set({"gradcode.timeouts.workers": "0s"}),
-        pytest.raises(
-            InsufficientWorkersError,
-            match=r"needs 6 workers, the cluster at tcp://.* has 4.*wait_for_workers\(6\)",
-        ),
-    ):
-        place(X, Y, n_workers=6)
+    with dask.config.set({"gradcode.timeouts.workers": "0s"}):
+        for options, text in (
+            ({"n_workers": 9}, r"needs 9 workers, .* cluster at tcp://.* has 4.*for_workers\(9\)"),
+            ({"code": CyclicRepetition(6, 1)}, r"one of these: Cyclic.* 1 silent.*n_workers=4"),
+        ):
+            with pytest.raises(InsufficientWorkersError, match=text):
+                place(X, Y, **options)
     with pytest.raises(ValueError, match="into 4 blocks, but it has only 3 rows"):
         place(X[:3], [0, 1, 0])
     wait_until(lambda: not gradcode_keys(client))

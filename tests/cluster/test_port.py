@@ -26,6 +26,7 @@ from dask_gradcode.rounds import (
     Lost,
     Policy,
     Ready,
+    Relocated,
     Silent,
     Unplaced,
 )
@@ -89,7 +90,7 @@ def test_a_role_that_goes_elsewhere_does_so_between_rounds_once_it_is_connected(
 
     def play(until: float) -> None:
         while world.clock < until:
-            assert not port.events(until)  # it is not told
+            assert not port.events(until)
 
     def attached() -> int:
         key: int = world.transport.attached[0].worker.key
@@ -101,8 +102,9 @@ def test_a_role_that_goes_elsewhere_does_so_between_rounds_once_it_is_connected(
     assert attached() == before.key  # the connection is not open yet
     play(3.0)
     assert attached() == before.key  # nor is this between rounds
-    assert not port.begin(2, np.zeros(2), 1)
+    assert port.begin(2, np.zeros(2), 1) == [Relocated(0, world.workers[0].address)]
     assert attached() == world.workers[0].key
+    assert not port.begin(3, np.zeros(2), 1)
 
 
 def test_a_role_that_has_gone_elsewhere_is_there_when_its_old_worker_dies_in_a_round() -> None:

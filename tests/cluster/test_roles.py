@@ -289,6 +289,34 @@ def test_who_is_announced_to_leave_is_left_before(
     check_release(play)
 
 
+def test_a_role_leaves_a_slow_worker_for_one_without_a_role_that_is_not_slow(
+    begun: Callable[..., Play],
+) -> None:
+    play = begun(Uncoded(2), 1)
+    play.roles.note_slow(1, "it is slow there")
+    play.go_on(3.0)
+    assert play.roles.addresses == {0: "tcp://1", 1: "tcp://3"}
+    play.roles.note_slow(1, "and here")
+    play.go_on(3.0)
+    assert play.roles.addresses == {0: "tcp://1", 1: "tcp://3"}  # nowhere is better
+    play.roles.note_slow(1, None)
+    play.roles.note_slow(0, "it has become slow")
+    play.go_on(3.0)
+    assert play.roles.addresses == {0: "tcp://1", 1: "tcp://3"}  # 2 has been slow
+    joins = play.stage.join()
+    play.go_on(3.0)
+    assert play.roles.addresses == {0: joins.address, 1: "tcp://3"}
+    check_release(play)
+
+
+def test_a_role_shares_no_worker_because_its_own_is_slow(begun: Callable[..., Play]) -> None:
+    play = begun(FractionalRepetition(4, 1))
+    before = play.roles.addresses
+    play.roles.note_slow(1, "it is slow")
+    play.go_on(15.0)
+    assert play.roles.addresses == before
+
+
 def test_a_shard_is_kept_where_it_was_until_nobody_is_attached_to_it(
     begun: Callable[..., Play],
 ) -> None:

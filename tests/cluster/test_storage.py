@@ -156,7 +156,7 @@ def test_workers_of_one_host_share_its_disk() -> None:
     assert text.startswith("a, b would write 1.17 GiB to /scratch, where 0.98 GiB are free.")
     assert why_no_room(disks, dict.fromkeys("abc", "one"), 333 * 2**20) == ""
     assert why_no_room(disks, dict.fromkeys("abc", "one"), 334 * 2**20)
-    storage, why = best_storage(disks, hosts, Uncoded(2), nbytes=2**31, limit=100)
+    storage, why = best_storage(disks, hosts, held=2**30, written=2**31, limit=100)
     assert storage == "memory"
     assert "would write" in why
 
@@ -179,8 +179,10 @@ def test_an_estimate_is_of_what_placing_takes(two: LocalCluster) -> None:
             assert found.written == found.held + found.nbytes // 2
             assert found.free > 0
             assert str(found).count("\n") == 6
-        with pytest.raises(InsufficientWorkersError, match="needs 3 workers, the cluster has 2"):
-            estimate(X, Y, code=Uncoded(3), client=client)
+        with pytest.raises(InsufficientWorkersError, match=r"needs 5 workers, .* has 2"):
+            estimate(X, Y, code=Uncoded(5), client=client)
+        alone, shared = (estimate(X, Y, code=Uncoded(n), client=client) for n in (2, 4))
+        assert shared.held == alone.held  # two roles each, of half as many rows
 
 
 def test_no_warning_without_need_and_no_client_but_the_one_given(two: LocalCluster) -> None:

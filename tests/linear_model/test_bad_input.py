@@ -236,9 +236,9 @@ def test_a_placement_decides_the_code(client: Client) -> None:
 def test_more_code_workers_than_the_cluster_has(client: Client) -> None:
     with pytest.raises(
         InsufficientWorkersError,
-        match=r"needs 8 workers, the cluster at tcp://\S+ has 4\. .*client\.wait_for_workers\(8\)",
+        match=r"needs 9 workers, .*cluster at tcp://\S+ has 4\. .*client\.wait_for_workers\(9\)",
     ):
-        CodedLogisticRegression(n_workers=8).fit(X, Y)
+        CodedLogisticRegression(n_workers=9).fit(X, Y)
     with pytest.raises(ValueError, match=r"cuts the data into 4 blocks, but it has only 3 rows"):
         CodedLogisticRegression().fit(X[:3], [0, 1, 1])
 

@@ -19,6 +19,7 @@ from dask_gradcode.rounds import (
     Lost,
     Order,
     Ready,
+    Relocated,
     Round,
     RoundRecord,
     WaitRule,
@@ -187,6 +188,15 @@ def test_when_time_is_up_those_are_late_whose_messages_are_missing() -> None:
     assert (record.late, record.exact) == ((0, 1), False)
     record = cluster.run([1.0, 1.1, 1.0, 1.1], wait=Deadline(2.0))
     assert (record.late, record.not_needed) == ((), (1, 3))
+
+
+def test_a_role_that_went_elsewhere_is_not_late_for_what_its_old_worker_did() -> None:
+    cluster = Cluster()
+    for _ in range(10):
+        record = cluster.run([1.0, FROZEN, 1.0, 1.1])
+    assert record.late == (1,)
+    record = cluster.run([1.0, FROZEN, 1.0, 1.1], Relocated(1, "elsewhere"))
+    assert (record.relocated, record.lost, record.restored, record.late) == ((1,), (), (), ())
 
 
 def test_a_role_on_a_new_worker_is_not_late_for_what_the_old_one_did() -> None:

@@ -42,6 +42,7 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.rounds.plans.base import ask
+from dask_gradcode.rounds.stand_in import ScaledUp
 from dask_gradcode.typing import Matrix, Part, Vector
 from helpers import OwnThenNext, answers_of, payloads_of
 
@@ -70,7 +71,8 @@ class Script:
         self.code, self.now, self.answers = code, 100.0, answers_of(code)
         self.payloads = payloads_of(code, sums(code))
         witness = None if w is None else Inspector(code, w, Statistic.at(w))
-        self.round = Round(NUMBER, code, wait, planner, patience or PATIENT, block_rows, witness)
+        rest = patience or PATIENT, ScaledUp(code, block_rows), witness
+        self.round = Round(NUMBER, code, wait, planner, *rest)
         self.orders = self.round.begin([], self.now)
 
     def arrived(self, answer: int, number: int = NUMBER) -> Arrived:

@@ -19,6 +19,7 @@ __all__ = [
     "Columns",
     "compact",
     "entries_of",
+    "received",
     "renumbered",
     "worth_cutting",
 ]
@@ -213,3 +214,26 @@ class Columns:
                 return None
             self._found[role] = self._distinct.setdefault(columns.tobytes(), columns)
         return self._found[role]
+
+
+def received(
+    role: int, payload: Vector, slices: Slices, statistic: Statistic, columns: Columns | None
+) -> Payload:
+    """Return what a role has sent, as its round takes it.
+
+    Parameters
+    ----------
+    role : int
+        Who has sent it.
+    payload : ndarray of shape (n_entries,)
+        What has come.
+    slices : Slices
+        Which slices it has sent.
+    statistic : Statistic
+        What the whole payload contains.
+    columns : Columns or None
+        The columns of all roles; None if all see all of them.
+    """
+    if columns is None:
+        return slices.carried(payload, statistic.size)
+    return columns.whole(role, payload, statistic, slices)

@@ -15,12 +15,13 @@ from dask_gradcode.cluster.client.session import session
 from dask_gradcode.cluster.data.cuts import nbytes_of
 from dask_gradcode.cluster.data.forms import check_inputs
 from dask_gradcode.cluster.data.lazy import is_dask
+from dask_gradcode.cluster.placement.casting import roles_each
 from dask_gradcode.cluster.placement.codes import choose_code, likely_nbytes, likely_size
+from dask_gradcode.cluster.placement.enough import check_workers
 from dask_gradcode.cluster.placement.homes import apart, hosts_of, spread
 from dask_gradcode.cluster.placement.storage import best_storage, disks_of, memory_limit, on_disk
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.containers import check_containers
-from dask_gradcode.rounds import InsufficientWorkersError
 
 __all__ = ["Estimate", "estimate"]
 
@@ -128,7 +129,7 @@ def estimate(
     ValueError
         For data or parameters that cannot be used.
     InsufficientWorkersError
-        If the cluster has too few workers.
+        If the cluster has too few workers, as for :func:`~dask_gradcode.place`.
 
     Examples
     --------
@@ -149,20 +150,20 @@ def estimate(
         if nbytes is None:
             nbytes = _nbytes_of_alike(lent, X)
         chosen = choose_code(code, n_workers, n_stragglers, None, apart(lent, addresses), size)
-        if chosen.n_workers > len(addresses):
-            raise InsufficientWorkersError(
-                f"The code needs {chosen.n_workers} workers, the cluster has {len(addresses)}."
-            )
+        check_workers(lent, addresses, chosen)
         used = addresses[: chosen.n_workers]
-        disks, limit = disks_of(lent, used), memory_limit(lent, used)
-        held = int(chosen.load * nbytes)
-        storage, problem = best_storage(disks, hosts, chosen, nbytes, limit)
+        disks, limit, each = (
+            disks_of(lent, used),
+            memory_limit(lent, used),
+            roles_each(chosen, len(used)),
+        )
+        role, written = int(chosen.load * nbytes), on_disk(chosen, nbytes, each)
+        storage, problem = best_storage(disks, hosts, each * role, written, limit)
     free = min((disk.free for disk in disks.values()), default=0)
     # rows that are computed on one of their holders need not travel there
     at_home = nbytes if is_dask(X) and len(used) == len(addresses) else 0
-    moved = held * chosen.n_workers - at_home
-    written = on_disk(chosen, nbytes)
-    return Estimate(chosen, storage, nbytes, held, limit, moved, written, free, problem)
+    moved = role * chosen.n_workers - at_home
+    return Estimate(chosen, storage, nbytes, each * role, limit, moved, written, free, problem)
 
 
 def _nbytes_of_alike(client: Client, X: Any) -> int:

@@ -12,10 +12,11 @@ from scipy.optimize import linear_sum_assignment
 from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.cuts import runs
+from dask_gradcode.cluster.placement.casting import cast
 from dask_gradcode.cluster.placement.sites import in_turn, sites_of, who_fails_together
 from dask_gradcode.codes import GradientCode
 
-__all__ = ["anywhere", "apart", "homes", "hosts_of", "near", "spread"]
+__all__ = ["anywhere", "apart", "homes", "hosts_of", "seats_of", "spread"]
 
 
 def spread(client: Client) -> list[str]:
@@ -82,7 +83,22 @@ def anywhere(position: float) -> None:
     """Let Dask choose who computes rows."""
 
 
-def near(
+def seats_of(
+    client: Client,
+    code: GradientCode,
+    addresses: Sequence[str],
+    builder: Builder,
+    where: Mapping[tuple[str, int], str],
+    kept: Mapping[int, str],
+) -> list[str]:
+    """Return the worker of each role: where it is kept, else where most of its rows are."""
+    seats = cast(code, addresses, workers_of(client), kept)
+    if kept or code.n_workers > len(addresses):
+        return seats
+    return _near(seats, hosts_of(client), builder, where)
+
+
+def _near(
     addresses: Sequence[str],
     hosts: Mapping[str, str],
     builder: Builder,

@@ -23,6 +23,7 @@ from dask_gradcode.cluster.data.cuts import XFacts, balance
 from dask_gradcode.cluster.data.kept import Keep, kept_roles, let_go
 from dask_gradcode.cluster.data.lazy import is_dask
 from dask_gradcode.cluster.data.source import Source
+from dask_gradcode.cluster.placement.casting import MOST
 from dask_gradcode.cluster.placement.codes import size_of
 from dask_gradcode.codes import GradientCode, Size
 from dask_gradcode.targets import Targets
@@ -115,14 +116,6 @@ class Keeping:
         """The worker of each role that is kept."""
         return {} if self.found is None else self.found.where
 
-    def places(self, addresses: Sequence[str]) -> list[str] | None:
-        """Return a worker for each role: where it is kept, else one that keeps none."""
-        if self.found is None:
-            return None
-        others = iter([a for a in addresses if a not in self.where.values()])
-        roles = range(self.found.state.code.n_workers)
-        return [self.where[role] if role in self.where else next(others) for role in roles]
-
     def look(
         self, look: Callable[..., Any], source: Source, choose: Callable[[Size], GradientCode]
     ) -> Any:
@@ -213,7 +206,7 @@ def _find(client: Client, addresses: Sequence[str], fingerprint: str) -> Found |
     for address, (roles, state) in survey(client, addresses, kept_roles, fingerprint).items():
         where = states.setdefault(state, {})
         free = [role for role in roles if role not in where]
-        where |= dict.fromkeys(free[:1], address)  # a worker plays one role
+        where |= dict.fromkeys(free[:MOST], address)
     kept = max((s for s in states if s), key=lambda state: len(states[state]), default=b"")
     return Found(pickle.loads(kept), states[kept]) if kept else None
 

@@ -11,13 +11,15 @@ import numpy as np
 from distributed import Client
 
 from dask_gradcode.cluster.client.mailbox import Mailbox
+from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.client.whereabouts import Whereabouts
 from dask_gradcode.cluster.data.builder import Builder
 from dask_gradcode.cluster.data.cuts import runs
 from dask_gradcode.cluster.data.disk_builder import DiskBuilder
 from dask_gradcode.cluster.data.source import Source
+from dask_gradcode.cluster.placement.casting import cast
 from dask_gradcode.cluster.placement.deliveries import Deliveries
-from dask_gradcode.cluster.placement.enough import check_rows, check_workers
+from dask_gradcode.cluster.placement.enough import check_rows
 from dask_gradcode.cluster.placement.homes import anywhere, homes
 from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.placement.keeping import Keeping, State
@@ -38,14 +40,13 @@ def source_of(
     groups: Mapping[str, Sequence[range]] | None,
 ) -> Source:
     """Return the data's chunks, to be computed where such a code will want them."""
-    check_workers(client, addresses, code)
     X, y, sample_weight = (given[name] for name in ("X", "y", "sample_weight"))
     if np.isnan(X.shape[0]):
         logger.info("The rows of %d chunks are unknown: their workers count them.", X.numblocks[0])
     check_rows(X.shape[0], code)
-    used = addresses[: code.n_workers]
     # Where workers are left over, they could compute chunks, too: Dask is not told where to.
-    home = homes(code, used, starting) if len(used) == len(addresses) else anywhere
+    seats = cast(code, addresses, workers_of(client)) if code.n_workers >= len(addresses) else []
+    home = homes(code, seats, starting) if seats else anywhere
     return Source(client, X, y, sample_weight, len(runs(code)), home, storage == "disk", groups)
 
 

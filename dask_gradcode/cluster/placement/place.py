@@ -26,8 +26,14 @@ from dask_gradcode.cluster.placement.codes import (
 )
 from dask_gradcode.cluster.placement.deliveries import Deliveries
 from dask_gradcode.cluster.placement.describe import describe
-from dask_gradcode.cluster.placement.enough import await_workers, check_rows, ready_workers
-from dask_gradcode.cluster.placement.homes import apart, hosts_of, near
+from dask_gradcode.cluster.placement.enough import (
+    await_workers,
+    check_rows,
+    check_workers,
+    ready_workers,
+    warn_of_few,
+)
+from dask_gradcode.cluster.placement.homes import apart, seats_of
 from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.placement.keeping import Keeping, State
 from dask_gradcode.cluster.placement.making import builder_of, source_of
@@ -83,7 +89,8 @@ def place(
     n_stragglers : int, optional
         How many workers may be silent. None: the code object's, else 1 (0 on a single worker).
     n_workers : int, optional
-        How many workers to use. None: the code object's, else all of the cluster.
+        How many workers to use. None: the code object's, else all of the cluster. Where a few of
+        these are missing, others play two roles each until more join, with a warning.
     random_state : int, optional
         Seeds the code.
     storage : {"auto", "memory", "disk"}, default="auto"
@@ -116,7 +123,8 @@ def place(
     ValueError
         For data or parameters that cannot be used, before any work where that can be known.
     InsufficientWorkersError
-        If the cluster has too few workers, or loses too many while data is placed.
+        If the cluster has fewer workers than half the code's roles, or so few that the loss of one
+        would not be tolerated; or if it loses too many while data is placed.
     OSError
         With ``storage="disk"``, if a worker cannot write there, or not as much.
 
@@ -124,7 +132,8 @@ def place(
     -----
     UserWarning
         If the blocks of one worker would fill more than half of its memory limit and are not kept
-        on disk, or if its local directory is no disk but memory, or a network disk.
+        on disk, or if its local directory is no disk but memory, or a network disk. If workers play
+        two roles each: it says how many may be silent.
 
     Examples
     --------
@@ -184,7 +193,7 @@ def place_data(
     with span("place"), ExitStack() as stack, telling(verbose, callback, estimator) as tell:
         given = {"X": X, "y": y, "sample_weight": sample_weight}
         lent = stack.enter_context(session(client, given))
-        await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
+        await_workers(lent, code, n_workers, tell)
         imports = Imports(lent)
         stack.callback(imports.release)
         addresses, starting = ready_workers(lent, imports)
@@ -205,9 +214,9 @@ def place_data(
         parts = source, state, addresses, imports, where, keeping
         builder, bring = builder_of(lent, storage, *parts)
         data = _placement(lent, bring, state, feature_names, keeping, stack)
-        nearby = near(addresses[: chosen.n_workers], hosts_of(lent), builder, where)
-        told = partial(_tell, tell, builder, data.roles)
-        place_roles(lent, chosen, data.roles, keeping.places(addresses) or nearby, told)
+        seats = seats_of(lent, chosen, addresses, builder, where, keeping.where)
+        warn_of_few(chosen, seats)
+        place_roles(lent, chosen, data.roles, seats, partial(_tell, tell, builder, data.roles))
         data.own(stack.pop_all())
     return data
 
@@ -232,7 +241,7 @@ def _placement(
 def _tell(tell: Tell, builder: Builder, roles: Roles) -> None:
     """Tell how much has been written, and how many roles are placed once all has."""
     done, total = builder.written
-    if done < total:
+    if done < total and roles.lost:
         tell("pieces written", done, total)
     else:
         n = len(roles.addresses)
@@ -248,7 +257,15 @@ def _choice(
     seed: int | None,
 ) -> Callable[[Size | None], GradientCode]:
     """Return how a code is chosen once the size of the data is known."""
-    return partial(choose_code, code, n_workers, n_stragglers, seed, apart(client, addresses))
+    hosts = apart(client, addresses)
+
+    def choose(size: Size | None) -> GradientCode:
+        chosen = choose_code(code, n_workers, n_stragglers, seed, hosts, size)
+        if size is not None or chosen is code:
+            check_workers(client, addresses, chosen)
+        return chosen
+
+    return choose
 
 
 def _code_for(

@@ -13,10 +13,10 @@ and after some errors not at all; after an error on another worker, if there is 
 Whoever runs rounds, or waits for roles, calls ``tend`` again and again. It takes in the letters,
 begins anew what waits for workers that are gone or silent, gives workers to roles that are vacant
 or on silent workers, and has roles copied from workers that will leave, or have more of them than
-others. Such a role has a second seat, *coming* too, until it is served from there (``Succession``).
-What is known of workers is what the scheduler said last (``Liveness``); who is to be placed where
-is decided without deeds (``successors``). The scheduler tells of deaths when they happen
-(``_on_death``), and ``release`` ends it all.
+others, or are much slower. Such a role has a second seat, *coming* too, until it is served from
+there (``Succession``). What is known of workers is what the scheduler said last (``Liveness``), and
+fits say who is slow; who is to be placed where is decided without deeds (``successors``). The
+scheduler tells of deaths when they happen (``_on_death``), and ``release`` ends it all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Roles(Seating):
     A role whose worker has died is put on a worker that plays none: a spare, one that was started
     again, a newcomer; or, after ``gradcode.timeouts.share``, on one that plays few. So is a role
     whose worker is frozen, if there is a worker to spare. A role whose worker will leave, or plays
-    more roles than a newcomer would, is copied first.
+    more roles than a newcomer would, or is slow while another is free, is copied first.
     """
 
     def hopeless(self) -> dict[int, tuple[str, str]]:
@@ -140,13 +140,19 @@ class Roles(Seating):
                 continue  # it was being copied
             logger.info("Role %d is being placed on %s", move.role, move.address)
             self._pin(seats[move.role], move.address)
-        for move in relocations(seats, succession.coming, choice, leaving, now):
+        for move in relocations(seats, succession.coming, choice, leaving, self._slow, now):
             text = "Role %d goes from %s to %s: %s"
             logger.info(text, move.role, seats[move.role].address, move.address, move.why)
             seat = succession.coming.get(move.role) or Seat(move.role, move.address, "")
             self._pin(seat, move.address)
             succession.coming[move.role] = seat
         succession.tidy(now)
+
+    def note_slow(self, role: int, why: str | None) -> None:
+        """Note that a role's worker is slow, and how much; or, None, that it is so no more."""
+        with self._lock:
+            address = self._seats[role].address
+            self._slow = {a: w for a, w in {**self._slow, address: why}.items() if w is not None}
 
     @property
     def leaving(self) -> dict[int, str]:

@@ -68,6 +68,7 @@ class Seating(Seats):
         self._succession = Succession(serving)
         self._lock, self._is_released = threading.RLock(), False
         self._watched, self._epochs = set[str](), itertools.count()
+        self._slow: dict[str, str] = {}  # workers that are or were slow, and how much
         self._stuck: dict[int, tuple[str, str]] = {}  # what a role waits for, on a silent worker
 
     def begin(self, addresses: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from distributed import Client
 from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.client.survey import survey
 from dask_gradcode.cluster.data.disk import DiskFacts, look_at_disk
+from dask_gradcode.cluster.placement.casting import roles_each
 from dask_gradcode.cluster.placement.homes import hosts_of
 from dask_gradcode.codes import GradientCode
 
@@ -90,16 +91,17 @@ def choose_storage(
     if nbytes is None:
         return storage
     used = addresses[: code.n_workers]
-    held, limit = int(code.load * nbytes), memory_limit(client, used)
+    each, limit = roles_each(code, len(used)), memory_limit(client, used)
+    held, written = int(each * code.load * nbytes), on_disk(code, nbytes, each)
     is_much = _is_much(held, limit)
     why = "Use more workers, fewer n_stragglers, or storage='disk'."
     if storage == "disk" or (storage == "auto" and is_much):
         disks, hosts = disks_of(client, used), hosts_of(client)
-        why = why_no_room(disks, hosts, on_disk(code, nbytes))
+        why = why_no_room(disks, hosts, written)
         if storage == "disk" and why:
             raise OSError(f"storage='disk': {why}")
         if storage == "auto":
-            storage, why = best_storage(disks, hosts, code, nbytes, limit)
+            storage, why = best_storage(disks, hosts, held, written, limit)
         if storage == "disk":
             _warn_of(disks.values())
         why = f"They cannot be kept on disk: {why}"
@@ -108,8 +110,8 @@ def choose_storage(
         return storage
     if is_much:
         _warn(
-            f"Each worker will hold {code.load:.0%} of the data, {format_bytes(held)}, of its "
-            f"memory limit of {format_bytes(limit)}. {why}"
+            f"Each worker will hold {each * code.load:.0%} of the data, {format_bytes(held)}, of "
+            f"its memory limit of {format_bytes(limit)}. {why}"
         )
     return "memory"
 
@@ -117,8 +119,8 @@ def choose_storage(
 def best_storage(
     disks: Mapping[str, DiskFacts],
     hosts: Mapping[str, str],
-    code: GradientCode,
-    nbytes: int,
+    held: int,
+    written: int,
     limit: int,
 ) -> tuple[str, str]:
     """Return where blocks are best kept, and why not on disk if they cannot be.
@@ -129,24 +131,22 @@ def best_storage(
         By worker.
     hosts : mapping of str to str
         The host of each worker.
-    code : GradientCode
-        Says how much of the data each will hold.
-    nbytes : int
-        Bytes of the data.
+    held, written : int
+        Bytes that a worker will hold, and would write to its disk.
     limit : int
         The least memory limit of a worker; 0 if there is none.
     """
-    why = why_no_room(disks, hosts, on_disk(code, nbytes))
+    why = why_no_room(disks, hosts, written)
     in_memory = [disk.where for disk in disks.values() if disk.is_memory]
     if not why and in_memory:
         why = f"{in_memory[0]}, where workers keep their files, is no disk but memory."
-    is_much = _is_much(int(code.load * nbytes), limit)
+    is_much = _is_much(held, limit)
     return ("disk" if is_much and not why else "memory"), why
 
 
-def on_disk(code: GradientCode, nbytes: int) -> int:
-    """Return the bytes that a worker writes at most: its blocks, and chunks that wait."""
-    return int(code.load * nbytes + nbytes / code.n_workers)
+def on_disk(code: GradientCode, nbytes: int, each: int = 1) -> int:
+    """Return the bytes that a worker with so many roles writes at most: blocks, waiting chunks."""
+    return int(each * (code.load * nbytes + nbytes / code.n_workers))
 
 
 def _is_much(held: int, limit: int) -> bool:

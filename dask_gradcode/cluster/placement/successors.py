@@ -72,13 +72,15 @@ def relocations(
     coming: Mapping[int, Seat],
     choice: Choice,
     leaving: Mapping[str, str],
+    slow: Mapping[str, str],
     now: float,
 ) -> list[Move]:
     """Return which placed roles to copy to other workers, where they go once they are there.
 
     Those go that are on workers which will leave: to a worker without a role, else to one with few.
-    And where a worker has two roles more than another, which may have come just now, one of them
-    goes there.
+    From one that is slow they go to a worker without a role, if that has not been slow itself. And
+    where a worker has two roles more than another, which may have come just now, one of them goes
+    there.
 
     Parameters
     ----------
@@ -86,8 +88,8 @@ def relocations(
         All roles, and where those are being copied to that are on the way.
     choice : Choice
         Who may take a role. What is found is noted there.
-    leaving : mapping of str to str
-        Which workers will leave, and why.
+    leaving, slow : mapping of str to str
+        Which workers will leave, and why; which are or were slow, and how much.
     now : float
         The time.
     """
@@ -98,11 +100,15 @@ def relocations(
     }
     found = []
     for role in sorted(movable):
-        if seats[role].address in leaving:
+        here = seats[role].address
+        if here in leaving:
             address = choice.own(role) or choice.shared(role)
-            if address is not None:
-                choice.put(role, address)
-                found.append(Move(role, address, leaving[seats[role].address]))
+        else:
+            address = choice.own(role, slow) if here in slow else None
+            address = None if address in slow else address
+        if address is not None:
+            choice.put(role, address)
+            found.append(Move(role, address, leaving.get(here) or slow[here]))
     movable -= {move.role for move in found}
     while (pair := choice.evened(movable)) is not None:
         choice.put(*pair)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from distributed.protocol.pickle import dumps
 
 from dask_gradcode.cluster.worker.errors import unpack_error
@@ -23,7 +25,13 @@ from dask_gradcode.cluster.worker.wire import (
 )
 from dask_gradcode.codes import GradientCode, Message
 
-__all__ = ["Link", "Refused"]
+__all__ = ["Link", "Refused", "int64s"]
+
+
+@lru_cache(maxsize=1 << 14)  # the same in nearly every round
+def int64s(*numbers: int) -> bytes:
+    """Return numbers as the body of a frame."""
+    return np.array(numbers, dtype=np.int64).tobytes()
 
 
 class Refused(Exception):
@@ -64,7 +72,7 @@ class Link:
             index: code.messages[index] for index in code.messages_of[role]
         }
         self._job = pack(Kind.JOB, -1, -1, dumps(Job(code, self._messages, work)))
-        self._frames: list[Any] = []  # of this round
+        self._frames: list[Any] = []  # of the newest round that has asked it, without connection
         self._answered: set[int] = set()  # of this round
         self._round = -1
         self.sock: socket.socket | None = None
@@ -77,23 +85,27 @@ class Link:
         self.outbox.add(self._job)
         for frame in self._frames:
             self.outbox.add(frame)
+        self._frames.clear()
         self.flush()
 
     def forget(self, round: int) -> None:
-        """Send nothing more of older rounds to a worker that is not yet connected."""
-        self._round, self._frames, self._answered = round, [], set()
+        """Note that a round begins; until it asks the role, older frames are still to be sent."""
+        self._round = round
+        self._answered.clear()
 
     def begin(self, frame: Any) -> None:
         """Send the frame that begins the round, in place of all that is not yet on its way."""
-        self._frames = [frame]
-        if self.sock is not None:
-            self.outbox.replace(self._frames)
+        if self.sock is None:
+            self._frames = [frame]
+        else:
+            self.outbox.replace([frame])
             self.flush()
 
     def add(self, frame: Any) -> None:
         """Send one more frame of the round."""
-        self._frames.append(frame)
-        if self.sock is not None:
+        if self.sock is None:
+            self._frames.append(frame)
+        else:
             self.outbox.add(frame)
             self.flush()
 

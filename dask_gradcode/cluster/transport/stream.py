@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,17 +17,16 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.transport.bell import Bell
 from dask_gradcode.cluster.transport.connector import Connector
-from dask_gradcode.cluster.transport.link import Link, Refused
+from dask_gradcode.cluster.transport.link import Link, Refused, int64s
+from dask_gradcode.cluster.transport.passage import Passage
 from dask_gradcode.cluster.transport.prepared import Prepared
-from dask_gradcode.cluster.transport.receiving import Receiving
 from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, pack
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.rounds import Event, Failed, Lost, Yielded
-from dask_gradcode.several import abreast, n_points_of
+from dask_gradcode.rounds import Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.typing import Matrix, Vector
-from dask_gradcode.work import Work, of_order
+from dask_gradcode.work import Work
 
 __all__ = ["StreamTransport"]
 
@@ -71,13 +70,10 @@ class StreamTransport:
     ) -> None:
         self._code, self._work, self._serving = code, work, serving
         self._pickled = dumps(work)  # once, not for every role
-        self._columns = columns
+        self._passage = Passage(work, columns)
         self._liveness = Liveness.of(client)
         self._links: dict[int, Link] = {}
-        self._round, self._order, self._n_points = -1, 1, 1
         self._asks: dict[int, Sequence[int]] = {}  # of this round, by role
-        self._part: Callable[[int], Vector] = lambda role: np.zeros(0)  # of w, by role
-        self._receiving = Receiving(code, columns)
         # by role: why its connection has ended, and the error for it, if any; not yet told
         self._ended: dict[int, tuple[str, BaseException | None]] = {}
         self._connector = Connector(client, serving, self._on_opened)
@@ -117,15 +113,7 @@ class StreamTransport:
             self._liveness.unwatch(link.address, self._on_death)
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
-        self._round, self._order, self._n_points = round, order, n_points_of(w)
-        point = abreast(np.asarray(w, dtype=np.float64))
-        statistic = of_order(self._work, order, self._n_points).statistic(point)
-        self._receiving.begin(round, statistic)
-        if self._columns is None:
-            whole = point.copy()  # the caller may change it
-            self._part = lambda role: whole
-        else:
-            self._part = self._columns.cut(point, self._n_points)
+        self._passage.begin(round, w, order)
         self._asks = {}
         for link in self._links.values():
             link.forget(round)
@@ -135,20 +123,21 @@ class StreamTransport:
         if link is None:
             return  # it has been lost, which is told
         if role in self._asks:
-            asks = np.array(messages, dtype=np.int64)
-            link.add(pack(Kind.ASK, self._round, asks.size, asks))
+            link.add(pack(Kind.ASK, self._round, len(messages), int64s(*messages)))
+            self._asks[role] = (*self._asks[role], *messages)
         else:
-            asks = np.array([*messages, self._order, self._n_points], dtype=np.int64)
-            link.begin(pack(Kind.BEGIN, self._round, len(messages), asks, self._part(role)))
-        self._asks[role] = (*self._asks.get(role, ()), *messages)
+            passage = self._passage
+            asks = int64s(*messages, passage.order, passage.n_points)
+            link.begin(pack(Kind.BEGIN, self._round, len(messages), asks, passage.part(role)))
+            self._asks[role] = tuple(messages)
         self._watch(link)
 
     def yield_(self, role: int) -> None:
         self._tell_worker(role, pack(Kind.YIELD, self._round, 0))
 
     def drop(self, role: int, messages: Sequence[int]) -> None:
-        which = np.array(messages, dtype=np.int64)
-        self._tell_worker(role, pack(Kind.DROP, self._round, which.size, which))
+        frame = pack(Kind.DROP, self._round, len(messages), int64s(*messages))
+        self._tell_worker(role, frame)
 
     def withheld(self) -> Collection[int]:
         return ()
@@ -197,6 +186,10 @@ class StreamTransport:
                 news[1].close()
 
     # ---- in the caller's thread
+
+    @property
+    def _round(self) -> int:
+        return self._passage.round
 
     def _tell_worker(self, role: int, frame: Any) -> None:
         """Send one more frame of the round to a role that has been asked for something."""
@@ -255,7 +248,10 @@ class StreamTransport:
             return Yielded(frame.round, role, None if message < 0 else message)
         if frame.kind is Kind.ERROR:
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
-        return self._receiving.arrived(frame.round, role, message, frame.body.view(np.float64))
+        slices = self._code.messages[message].slices
+        payload = frame.body.view(np.float64)
+        came = self._passage.received(frame.round, role, payload, slices)
+        return Arrived(frame.round, role, message, came)
 
     def _hear(self) -> None:
         """Take in what other threads have for this one."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
@@ -16,14 +15,13 @@ from dask_gradcode.cluster.client.keys import task_key
 from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
-from dask_gradcode.cluster.transport.receiving import Receiving
+from dask_gradcode.cluster.transport.passage import Passage
 from dask_gradcode.cluster.worker.message_task import MessageOrder, answer, slice_of_sum
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.codes.slices import WHOLE
-from dask_gradcode.rounds import Event, Failed, Lost
-from dask_gradcode.several import abreast, n_points_of
+from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Matrix, Vector
-from dask_gradcode.work import Work, of_order
+from dask_gradcode.work import Work
 
 __all__ = ["TaskTransport"]
 
@@ -96,11 +94,7 @@ class TaskTransport:
         self._liveness = Liveness.of(client)
         self._roles: dict[int, _Role] = {}
         self._attachments = itertools.count()
-        self._columns = columns
-        self._round, self._w = -1, np.zeros(0)
-        self._derivatives, self._n_points = 1, 1  # their highest order in this round, at how many
-        self._receiving = Receiving(code, columns)
-        self._part: Callable[[int], Vector] = lambda role: self._w  # what a role needs of w
+        self._passage = Passage(work, columns)
 
     def prepare(self, role: int, shard: Future[Any], address: str) -> bool:
         return True  # there is nothing to be opened
@@ -116,12 +110,7 @@ class TaskTransport:
             self._liveness.unwatch(state.address, self._on_death)
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
-        self._round, self._w, self._derivatives = round, abreast(w.copy()), order
-        self._n_points = n_points_of(w)
-        statistic = of_order(self._work, order, self._n_points).statistic(self._w)
-        self._receiving.begin(round, statistic)
-        if self._columns is not None:
-            self._part = self._columns.cut(self._w, self._n_points)
+        self._passage.begin(round, w, order)
         for state in self._roles.values():
             state.waiting = ()
             state.release()
@@ -175,6 +164,10 @@ class TaskTransport:
 
     # ---- in the caller's thread
 
+    @property
+    def _round(self) -> int:
+        return self._passage.round
+
     def _submit(self, role: int, messages: Sequence[int]) -> None:
         tickets = [_Ticket(self._round, role, message) for message in messages]
         with large_arguments():
@@ -195,12 +188,12 @@ class TaskTransport:
 
     def _compute(self, what: str, ticket: _Ticket, message: Message) -> Future[Any]:
         """Have a role compute a message."""
-        shard, w = self._roles[ticket.role].shard, self._part(ticket.role)
+        shard, passage = self._roles[ticket.role].shard, self._passage
         sent = None if self._code.children(ticket.message) else message
         order = MessageOrder(
-            self._job, ticket.message, sent, self._derivatives, self._n_points, what == "message"
+            self._job, ticket.message, sent, passage.order, passage.n_points, what == "message"
         )
-        return self._task(what, ticket, answer, shard, order, w)
+        return self._task(what, ticket, answer, shard, order, passage.part(ticket.role))
 
     def _task(self, what: str, ticket: _Ticket, function: Any, *args: Any) -> Future[Any]:
         """Submit a task to the worker of a role."""
@@ -241,8 +234,9 @@ class TaskTransport:
             return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work
             return []
-        which = ticket.round, ticket.role, ticket.message
-        return [self._receiving.arrived(*which, letter.result)]
+        slices = self._code.messages[ticket.message].slices
+        payload = self._passage.received(ticket.round, ticket.role, letter.result, slices)
+        return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
 
     def _lost(self, address: str) -> list[Event]:
         gone = [role for role, state in self._roles.items() if state.address == address]

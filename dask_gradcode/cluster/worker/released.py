@@ -17,6 +17,10 @@ __all__ = ["Released"]
 LINGER = 10.0
 """Seconds for which a worker that has been retired serves those who have not gone elsewhere yet."""
 
+STOPPED = 3.0
+"""The same for one that is closed without that, as by ``cluster.scale``: its nanny ends it by force
+after 4 s."""
+
 
 class Released(NamedPlugin):
     """Tells running tasks that they have been released: from outside they cannot be cancelled."""
@@ -45,7 +49,7 @@ class Released(NamedPlugin):
     ) -> Iterator[None]:
         """Have ``call()`` made, on the worker's loop, once the running task is released.
 
-        Or when the worker closes. One that has been retired lingers while ``is_used()``.
+        Or when the worker closes, which lingers a little while ``is_used()``.
         """
         worker: Any = get_worker()
         plugin, key = installed(cls, worker), worker.get_current_task()
@@ -64,7 +68,7 @@ class Released(NamedPlugin):
             self._calls[key]()
 
     async def teardown(self, worker: Any) -> None:
-        end = time.monotonic() + (LINGER if self._is_retiring else 0.0)
+        end = time.monotonic() + (LINGER if self._is_retiring else STOPPED)
         while any(is_used() for is_used in list(self._used.values())) and time.monotonic() < end:
             await asyncio.sleep(0.02)
         for call in list(self._calls.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.events import Event, Ready
@@ -102,4 +103,7 @@ class Policy(ABC):
 
 def ask(roles: Iterable[int], state: State) -> list[Order]:
     """Return the orders that ask roles, one after the other, for all that they could send."""
-    return [Ask(role, messages) for role in roles if (messages := state.unasked(role))]
+    return [_asked(role, messages) for role in roles if (messages := state.unasked(role))]
+
+
+_asked = lru_cache(maxsize=1 << 14)(Ask)  # the same in nearly every round, and kept in logs

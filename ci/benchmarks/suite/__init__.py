@@ -1,0 +1,1 @@
+"""What asv times: see compare, beside this folder."""
