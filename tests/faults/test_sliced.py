@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from distributed import Client, Event, get_worker
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, random_array
 
-from dask_gradcode import CodedLogisticRegression, place
+from dask_gradcode import CodedLogisticRegression, estimate, place
 from dask_gradcode.cluster import ClusterObjective, Throttle, inject
 from dask_gradcode.codes import FractionalRepetition, GradientCode, SlicedRepetition
 from dask_gradcode.losses import Logistic
@@ -209,6 +210,44 @@ def test_a_worker_that_freezes_in_mid_round_is_done_without(
         wait_until(lambda: objective(np.zeros(X.shape[1])).record.used.all())
         for gate in gates:
             gate.clear()
+
+
+@every_transport
+@pytest.mark.parametrize("code", [CODE, MIXED], ids=repr)
+def test_a_death_while_computing_is_done_without(
+    code: GradientCode, transport: str, tmp_path: Path
+) -> None:
+    marks = str(tmp_path)
+
+    def deadly(w: Vector, block: Block) -> tuple[float, Vector]:
+        try:  # the first two that come to it, one after the other
+            with open(f"{marks}/{int(w[0])}", "x"):
+                pass
+        except FileExistsError:
+            return float(block.n_rows), np.full(w.size, block.X.sum())
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("it is dead")
+
+    with local_cluster(6) as client:
+        restart_no_more(client)
+        with (
+            place(X, Y, code=code, client=client) as data,
+            ClusterObjective(data, deadly, transport=transport) as objective,
+        ):
+            data.wait(timeout=60)
+            for number in range(code.n_stragglers):
+                w = np.full(X.shape[1], float(number))
+                seen = objective(w)
+                assert_allclose(seen.value, len(Y), rtol=1e-12)
+                assert_allclose(seen.gradient, X.sum(), rtol=1e-9)
+                assert (tmp_path / str(number)).exists()
+                data.wait(timeout=60)  # a role that shares a worker now
+
+
+def test_the_name_stands_for_the_code_before_and_after_placing(cluster: Client) -> None:
+    assert estimate(X, Y, code="sliced", n_stragglers=2, client=cluster).code == CODE
+    with place(X, Y, code="sliced", n_stragglers=2, client=cluster) as data:
+        assert data.code == CODE
 
 
 @every_transport
