@@ -3,8 +3,8 @@
     python examples/images/real_runs.py
 
 ``frozen_round.svg``: the same rounds uncoded and coded, while a worker is stopped (SIGSTOP) for
-half a second. ``killed.svg``: the history of a fit in the middle of which a worker is killed (SIGKILL).
-Both are written beside this file.
+half a second. ``killed.svg``: the history of a fit in the middle of which a worker is killed
+(SIGKILL). Both are written beside this file.
 """
 
 from __future__ import annotations
