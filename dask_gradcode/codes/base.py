@@ -140,6 +140,15 @@ class GradientCode(ABC):
         return f"{self.n_stragglers} silent worker(s), whoever they are"
 
     @property
+    def exchanges(self) -> bool:
+        """Whether workers send sums of what others have computed, too: of blocks they do not hold.
+
+        Then links may lose some of these, so that a message comes without some of its blocks and
+        says so, and workers have more messages than those that they send unasked.
+        """
+        return False
+
+    @property
     def resolution(self) -> int:
         """Into how many slices payloads are cut for messages that carry slices; 1 if none does."""
         return 1
