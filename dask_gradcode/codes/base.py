@@ -107,18 +107,7 @@ class GradientCode(ABC):
         return ()
 
     def parent(self, message: int) -> int | None:
-        """Return the message of which a message is a child.
-
-        Parameters
-        ----------
-        message : int
-            Its index in ``messages``.
-
-        Returns
-        -------
-        int or None
-            None if it is nobody's.
-        """
+        """Return the message of which a message is a child; None if it is nobody's."""
         return None
 
     @property

@@ -119,7 +119,7 @@ def test_what_cannot_be_is_refused(arguments: dict[str, int], text: str) -> None
 
 def test_a_code_that_would_decode_inaccurately_is_refused() -> None:
     with pytest.raises(ValueError, match="Here fewer n_neighbours help"):
-        CooperativeRepetition(1000, 30)
+        CooperativeRepetition(1000, 30, n_transmissions=1)
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, True, float("nan"), "1"])
