@@ -213,9 +213,11 @@ class TooMuchLostError(InsufficientWorkersError):
     @classmethod
     def of(cls, number: int, state: State) -> TooMuchLostError:
         """Return the error of a round that has ended in this state."""
+        code, n_absent, n_parts = state.code, len(state.absent), len(state.parts)
         return cls(
-            f"Round {number} cannot be decoded: {len(state.absent)} message(s) were lost on their "
-            f"way, {len(state.parts)} came without some blocks.\nNo worker is missing: the round can "
-            f"be tried again.\nThe code is {state.code!r}.\nIt tolerates {state.code.tolerance}. "
-            "Use a code with more n_transmissions or n_neighbours."
+            f"Round {number} cannot be decoded: {n_absent} message(s) were lost on their way, "
+            f"{n_parts} came without some blocks.\n"
+            "No worker is missing: the round can be tried again.\n"
+            f"The code is {code!r}.\n"
+            f"It tolerates {code.tolerance}. Use a code with more n_transmissions or n_neighbours."
         )

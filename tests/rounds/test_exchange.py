@@ -200,7 +200,7 @@ def test_rounds_over_lossy_links_are_exact_or_say_that_they_are_not(
         seen = objective(w)
         assert seen.record.exact
         assert_allclose(seen.gradient, exact.gradient, rtol=1e-6, atol=1e-6)
-        assert max((answer.message for answer in seen.record.answers)) < needed * n
+        assert max(answer.message for answer in seen.record.answers) < needed * n
 
 
 def test_the_virtual_clock_refuses_what_it_does_not_know() -> None:
