@@ -114,7 +114,9 @@ class Inspector:
         sent = self._code.messages[message]
         if not digest.finite:
             what = "it sent a message that is not finite"
-            return Doubt((role,), sent.blocks, what) if self._w_is_finite else None
+            # of a sum over what others have computed nothing follows about who sent it
+            blamed = self._w_is_finite and not self._code.exchanges
+            return Doubt((role,), sent.blocks, what) if blamed else None
         first = self._first.get(message)
         if first is None:
             self._first[message] = role, *digest

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from dask_gradcode.cluster.placement.placement import Placement
     from dask_gradcode.cluster.placement.placing import Placing
     from dask_gradcode.cluster.worker.throttle import Throttle
+    from dask_gradcode.stragglers import LossyLinks
 
 __all__ = [
     "ClusterObjective",
     "Estimate",
+    "LossyLinks",
     "Placement",
     "Placing",
     "Throttle",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = deferred(
     {
         "ClusterObjective": "dask_gradcode.cluster.objective",
         "Estimate": "dask_gradcode.cluster.placement.estimate",
+        "LossyLinks": "dask_gradcode.stragglers",
         "Placement": "dask_gradcode.cluster.placement.placement",
         "Placing": "dask_gradcode.cluster.placement.placing",
         "Throttle": "dask_gradcode.cluster.worker.throttle",

@@ -23,7 +23,7 @@ from math import inf, nan
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Yielded
+from dask_gradcode.rounds.events import Absent, Arrived, Event, Failed, Yielded
 from dask_gradcode.rounds.log import RoundLog, Testimony
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done, Outcome
@@ -208,9 +208,11 @@ class Round:
     def _take_note(self, event: Event | None, now: float) -> None:
         if isinstance(event, Arrived):
             self._waiting.hear(now)
-            self.state.receive(event.role, event.message, now)
+            self.state.receive(event.role, event.message, now, event.blocks)
             self._answers.take_in(event.role, event.message, event.payload)
         elif event is not None:
+            if isinstance(event, Absent):
+                self._waiting.hear(now)
             self.state.note(event)
 
     def _note_late(self, event: Event | None, now: float) -> None:
@@ -222,7 +224,7 @@ class Round:
     def _is_news(self, event: Event | None) -> bool:
         """Say whether an event is no answer to another round, and no second copy of one."""
         match event:
-            case Arrived(number, role, message):
+            case Arrived(number, role, message) | Absent(number, role, message):
                 return number == self.number and not self.state.ledger.has_answered(role, message)
             case Failed(number) | Yielded(number):
                 return number == self.number
