@@ -1,4 +1,4 @@
-"""Workers that share what they compute, over links that lose some of it: cooperative gradient coding.
+"""Workers that share what they compute, over links that lose some of it.
 
     python examples/papers/cooperative.py
 
@@ -236,8 +236,10 @@ def draw(
         axes[0].plot(at, [row["plain"] for row in mine], "o", color=colour, markersize=4)
         axes[0].plot(at, [row["any, 2"] for row in mine], "--", color=colour)
     axes[0].set(xlabel="neighbours s", ylabel="share of rounds decoded", ylim=(-0.03, 1.03))
-    axes[0].set_title("plain: formula, drawn (dots)\nany sums, 2 transmissions: dashed", fontsize=10)
-    axes[0].legend(frameon=False)
+    axes[0].set_title(
+        "plain: formula, drawn (dots)\nany sums, 2 transmissions: dashed", fontsize=10
+    )
+    axes[0].legend(frameon=False, loc=(0.02, 0.14))
     for axis, p in zip(axes[1:], (0.1, 0.4), strict=True):
         for (of, name), away in ways.items():
             if of == p:

@@ -251,7 +251,7 @@ def test_a_code_is_a_value(code: GradientCode) -> None:
     assert twin == code
     assert hash(twin) == hash(code)
     assert twin.messages == code.messages
-    assert eval(repr(code), vars(dask_gradcode.codes).copy()) == code
+    assert eval(repr(code), {**globals(), **vars(dask_gradcode.codes)}) == code
 
 
 @every_code
