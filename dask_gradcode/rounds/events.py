@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Payload
 
 __all__ = [
+    "Absent",
     "Arrived",
+    "Blocks",
     "Event",
     "Failed",
     "Heard",
@@ -20,6 +23,10 @@ __all__ = [
     "Unplaced",
     "Yielded",
 ]
+
+
+Blocks = tuple[int, ...] | None
+"""Which of its blocks are in a message, where some are not; None: all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +43,9 @@ class Arrived:
         Its index in ``code.messages``.
     payload : ndarray of shape (n_entries,) or Part
         The worker's combination of its block values, then of its block gradients.
+    blocks : tuple of int, optional
+        Which of the message's blocks are in it, where others were lost on the way to the worker.
+        None: all.
 
     Examples
     --------
@@ -49,6 +59,31 @@ class Arrived:
     role: int
     message: int
     payload: Payload
+    blocks: Blocks = None
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A message was lost on its way; nobody need wait for it.
+
+    Parameters
+    ----------
+    round : int
+        The number of the round that it answers.
+    role : int
+        The code worker that sent it.
+    message : int
+        Its index in ``code.messages``.
+
+    Examples
+    --------
+    >>> Absent(round=0, role=1, message=1)
+    Absent(round=0, role=1, message=1)
+    """
+
+    round: int
+    role: int
+    message: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,5 +268,19 @@ class Yielded:
 News = Lost | Unplaced | Ready | Relocated
 """What may have changed when a round begins."""
 
-Event = Arrived | Yielded | Failed | News | Silent | Heard | Busy | Free | Slow | Stale
+Event = (
+    Arrived
+    | Absent
+    | Yielded
+    | Failed
+    | News
+    | Silent
+    | Heard
+    | Busy
+    | Free
+    | Slow
+    | Stale
+    | Expelled
+    | Undecided
+)
 """What can happen in a round."""

@@ -11,6 +11,8 @@ from dask_gradcode.codes.forest import above, below
 from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.carried import Busy, Carried, Free, Slow, Stale
 from dask_gradcode.rounds.events import (
+    Absent,
+    Blocks,
     Event,
     Failed,
     Heard,
@@ -22,6 +24,7 @@ from dask_gradcode.rounds.events import (
     Yielded,
 )
 from dask_gradcode.rounds.ledger import Ledger
+from dask_gradcode.rounds.verdicts import Expelled
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
@@ -59,6 +62,10 @@ class State:
         What computing has raised, by role.
     silent : dict of int to Silent
         What is known of the roles that give no sign of life.
+    parts : dict of int to tuple of int
+        Of messages that came without some of their blocks, those that are in them.
+    absent : set of int
+        Messages that were lost on their way.
     unplaced : set of int
         Those of the lost that have never been placed.
     restored : set of int
@@ -100,7 +107,8 @@ class State:
         self.lost: dict[int, str] = {}
         self.errors: dict[int, BaseException] = {}
         self.silent: dict[int, Silent] = {}
-        self.unplaced: set[int] = set()
+        self.parts: dict[int, tuple[int, ...]] = {}
+        self.absent, self.unplaced = set[int](), set[int]()
         self.restored, self.placed, self.relocated = set[int](), set[int](), set[int]()
         self.carried = Carried()
         self.n_changes = self.n_complete = 0
@@ -148,18 +156,9 @@ class State:
         return tuple(i for i in range(self.code.n_workers) if i not in heard or owed[i])
 
     def unasked(self, role: int) -> tuple[int, ...]:
-        """Return what a role computes unasked and should be asked for, in order.
+        """Return the messages that a role computes unasked and should be asked for, in order.
 
-        Parameters
-        ----------
-        role : int
-            The role.
-
-        Returns
-        -------
-        tuple of int
-            Messages. What is in the sum already is left out, until the sum is exact: then somebody
-            wants more.
+        What is in the sum already is left out, until the sum is exact: then somebody wants more.
         """
         first, asked = self.code.first(role), self.asked.get(role)
         if not self._able and not asked:
@@ -182,8 +181,10 @@ class State:
 
     # ---- for the round alone
 
-    def receive(self, role: int, message: int, now: float) -> None:
+    def receive(self, role: int, message: int, now: float, blocks: Blocks = None) -> None:
         """Note that a message has come, whatever will be made of it."""
+        if blocks is not None:
+            self.parts[message] = blocks
         self.silent.pop(role, None)
         self.ledger.answer(role, message)
         self.answers.append(Answer(role, message, now - self.started))
@@ -194,9 +195,13 @@ class State:
         match event:
             case Failed(_, role, message, error):
                 self.fail(role, message, error)
+            case Absent(_, role, message):
+                self.ledger.answer(role, message)
+                self._withdraw(role, message)
+                self.absent.add(message)
             case Yielded(_, role, running):
                 self.ledger.cut(role, running)
-            case Lost(role, why):
+            case Lost(role, why) | Expelled(role, why):
                 self.lose(role, why)
             case Unplaced(role, why):
                 self.lose(role, why)
@@ -222,7 +227,10 @@ class State:
         if message not in self._taken_from:
             self._taken_from[message] = role
             self.arrived[message], self.pending[message] = True, False
-            self.decodable = self._decoder.add(message)
+            if (blocks := self.parts.get(message)) is None:
+                self.decodable = self._decoder.add(message)
+            else:
+                self.decodable |= self._decoder.add_part(message, blocks)
 
     def settle(self, decoding: Decoding) -> None:
         """Enter in the answers which of them a decoding uses."""

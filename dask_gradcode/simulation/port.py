@@ -71,6 +71,11 @@ class VirtualPort:
                 f"straggler_model must be a StragglerModel, got {model!r}. "
                 "dask_gradcode.stragglers has several."
             )
+        if code.exchanges:
+            raise ValueError(
+                f"The workers of {code!r} wait for each other, which the virtual clock does not "
+                "know. ExchangeObjective and transmissions_needed simulate what its links lose."
+            )
         self._code, self._model, self._payload = code, model, payload
         self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
         self._uplinks = _links(upload, code)

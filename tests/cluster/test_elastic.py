@@ -194,7 +194,9 @@ def test_some_of_the_workers_are_enough_to_begin_and_who_joins_takes_a_role(
     few = 3 if code is PAIRS else 4
     code = code if code is PAIRS else DeclusteredRepetition(6, 1, n_leaves=4)
     with dask.config.set({"gradcode.timeouts.workers": "0s"}), local_cluster(few) as client:
-        with pytest.warns(UserWarning, match=f"There are {few} workers .* 1 may be silent"):
+        with pytest.warns(
+            UserWarning, match=rf"There are {few} workers .* 1 worker\(s\) may be silent"
+        ):
             data = place(X, Y, code=code)
         with data, ClusterObjective(data, Logistic()) as objective:
             data.wait(timeout=60)

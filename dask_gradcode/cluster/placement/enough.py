@@ -81,9 +81,9 @@ def warn_of_few(code: GradientCode, seats: Sequence[str]) -> None:
         return
     n_silent = n_dispensable(code, seats)
     text = (
-        f"There are {n_here} workers for the {code.n_workers} roles of {code!r}, so that "
-        f"{code.n_workers - n_here} of them play two, and rounds may take twice as long. Of these "
-        f"workers {n_silent or 'none'} may be silent, whoever they are. Workers that join take "
+        f"There are {n_here} workers for the {code.n_workers} roles of {code!r}: "
+        f"{code.n_workers - n_here} worker(s) play two roles, and rounds may take twice as long. "
+        f"{n_silent or 'No'} worker(s) may be silent, whoever they are. Workers that join take "
         "roles over."
     )
     logger.warning(text)

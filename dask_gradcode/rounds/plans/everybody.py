@@ -8,6 +8,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.plans.base import Planner, Policy, ask
 from dask_gradcode.rounds.plans.helping import Helping
+from dask_gradcode.rounds.plans.repeating import Repeating
 from dask_gradcode.rounds.plans.slicing import Slicing
 from dask_gradcode.rounds.state import State
 
@@ -31,6 +32,8 @@ class Everybody(Policy):
     """
 
     def start(self, code: GradientCode) -> Planner:
+        if code.exchanges:
+            return Repeating()
         if code.shares_sending:
             return Slicing(code)
         return Helping(code, hurry=False) if code.divides else _AskAll()
