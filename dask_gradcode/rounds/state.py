@@ -156,10 +156,8 @@ class State:
         return tuple(i for i in range(self.code.n_workers) if i not in heard or owed[i])
 
     def unasked(self, role: int) -> tuple[int, ...]:
-        """Return the messages that a role computes unasked and should be asked for, in order.
-
-        What is in the sum already is left out, until the sum is exact: then somebody wants more.
-        """
+        """Return the messages that a role computes unasked and should be asked for, in order."""
+        # what is in the sum is left out, until that is exact: then somebody wants more
         first, asked = self.code.first(role), self.asked.get(role)
         if not self._able and not asked:
             return first  # as at the start of nearly every round

@@ -22,6 +22,13 @@ class Exchanged(NamedTuple):
         The sum.
     blocks : tuple of int or None
         The blocks in it. None: all of its message.
+
+    Examples
+    --------
+    :func:`exchanged_sum` makes one.
+
+    >>> Exchanged(np.array([1.0, 7.0]), blocks=(0, 2)).blocks
+    (0, 2)
     """
 
     payload: Vector
@@ -37,6 +44,11 @@ def exchanged_sum(message: Message, received: Mapping[int, Vector]) -> Exchanged
         The sum that is wanted.
     received : mapping of int to ndarray of shape (n_entries,)
         The payloads of single blocks, one of the message's at least. Others are ignored.
+
+    Returns
+    -------
+    Exchanged
+        The sum of those that there are, in ascending order, and which they are.
 
     Examples
     --------
