@@ -4,6 +4,7 @@
     python examples/chaos.py --seed 0 1 2 3 4 5 6 7 8 9 --faults 5   # and a table of all
     python examples/chaos.py --code declustered --slow 0.1   # the others are slow, now and then
     python examples/chaos.py --workers 32 --seed 0 1 --faults 25
+    python examples/chaos.py --workers 6 --seed 0 1 2 --liars 1   # one sends wrong sums
 
 What happened in the rounds of a fit that was not survived is written to chaos-SEED.logs, for
 ``dask_gradcode.rounds.Round.replay``.
@@ -36,7 +37,7 @@ from distributed import Client, LocalCluster
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_gradcode import CodedLogisticRegression, InsufficientWorkersError, place
-from dask_gradcode.cluster import Placement, inject
+from dask_gradcode.cluster import Lies, Placement, inject
 from dask_gradcode.codes import (
     CyclicRepetition,
     DeclusteredRepetition,
@@ -76,14 +77,17 @@ class Fault:
         return f"{self.what} role {self.role}{until}"
 
 
-def schedule(seed: int, n_faults: int, code: GradientCode) -> list[Fault]:
+def schedule(
+    seed: int, n_faults: int, code: GradientCode, at_once: int | None = None
+) -> list[Fault]:
     """Return faults by ascending round; at most ``s`` of one round, each of another role."""
+    at_once = code.n_stragglers if at_once is None else at_once
     rng = np.random.default_rng(seed)
     faults: list[Fault] = []
     round_ = 0
     while len(faults) < n_faults:
         round_ += int(rng.integers(2, 8))
-        n_at_once = min(int(rng.integers(1, code.n_stragglers + 1)), n_faults - len(faults))
+        n_at_once = min(int(rng.integers(1, at_once + 1)), n_faults - len(faults))
         for role in sorted(rng.choice(code.n_workers, n_at_once, replace=False).tolist()):
             what = str(rng.choice(list(SIGNALS)))
             woken_after = int(rng.integers(5, 200)) if what == "freeze" else 0
@@ -250,11 +254,17 @@ class Outcome:
 
 
 def fit_under_fire(
-    client: Client, data: Placement, faults: Sequence[Fault], transport: str, logs: Path
+    client: Client,
+    data: Placement,
+    faults: Sequence[Fault],
+    transport: str,
+    logs: Path,
+    lies: Lies | None = None,
 ) -> Outcome:
     """Fit twice, first undisturbed and then under fire, for the same number of iterations.
 
-    What happened in rounds is written to the file ``logs`` if a fault was not survived.
+    What happened in rounds is written to the file ``logs`` if a fault was not survived. Where there
+    are lies, the second fit verifies, for as many liars as there are.
     """
     chaos = Chaos(client, data, faults)
     fits = []
@@ -262,7 +272,10 @@ def fit_under_fire(
         model = CodedLogisticRegression(
             solver=solver, tol=0.0, max_iter=faults[-1].round + 10, transport=transport
         )
-        with warnings.catch_warnings():
+        lying: AbstractContextManager[object] = nullcontext()
+        if lies is not None and isinstance(solver, UnderFire):
+            model.verify, lying = len(lies.workers), inject(client, lies)
+        with lying, warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are counted out
             try:
                 fits.append(model.fit(data))
@@ -279,6 +292,15 @@ def fit_under_fire(
     if not outcome.survived:
         keep_logs(under_fire, logs)
     return outcome
+
+
+def liars(code: GradientCode, n_liars: int, seed: int) -> Lies | None:
+    """Return who lies, in which way, and from which round on; nobody if none shall."""
+    if not n_liars:
+        return None
+    rng = np.random.default_rng(seed)
+    who = rng.choice(code.n_workers, n_liars, replace=False).tolist()
+    return Lies(str(rng.choice(["random", "sign", "chunk", "copy"])), who, int(rng.integers(20)))
 
 
 def keep_logs(model: CodedLogisticRegression, path: Path) -> None:
@@ -309,6 +331,13 @@ def main() -> None:
         metavar="P",
         help="probability with which a worker computes 8 times slower in a round",
     )
+    parser.add_argument(
+        "--liars",
+        type=int,
+        default=0,
+        metavar="B",
+        help="workers that send wrong sums; the code then has so many more replicas",
+    )
     parser.add_argument("--transport", choices=["auto", "stream", "tasks"], default="auto")
     options = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every death
@@ -317,6 +346,8 @@ def main() -> None:
 
     X, y = data_set()
     code = MAKE[options.code](options.workers)
+    if options.liars:
+        code = FractionalRepetition(options.workers, 1 + options.liars)
     print(f"{X.shape[0]:,} rows x {X.shape[1]} features, {code}, transport={options.transport!r}")
     rows = []
     for seed in options.seed:
@@ -326,10 +357,11 @@ def main() -> None:
             place(X, y, code=code) as data,
             slowed(client, options.slow, seed),
         ):
-            faults = schedule(seed, options.faults, code)
+            lies = liars(code, options.liars, seed)
+            faults = schedule(seed, options.faults, code, code.n_stragglers - options.liars)
             try:
                 outcome = fit_under_fire(
-                    client, data, faults, options.transport, Path(f"chaos-{seed}.logs")
+                    client, data, faults, options.transport, Path(f"chaos-{seed}.logs"), lies
                 )
             except InsufficientWorkersError as error:
                 print(f"\nseed {seed}: {error}")

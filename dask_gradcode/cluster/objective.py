@@ -9,18 +9,42 @@ from contextlib import contextmanager
 
 from numpy.typing import ArrayLike
 
+from dask_gradcode.cluster.court import Court
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.placement.slowness import Slowness
 from dask_gradcode.cluster.port import ClusterPort
+from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.rounds import Engine, Logbook, Policy, RoundRecord, UntilExact, WaitRule
+from dask_gradcode.rounds import (
+    Engine,
+    Everybody,
+    Logbook,
+    Policy,
+    RoundRecord,
+    UntilExact,
+    WaitRule,
+)
+from dask_gradcode.rounds.referee import Referee, check_verify
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
 __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
+
+
+def _checked(verify: int, code: GradientCode, wait: WaitRule, plan: Policy | None) -> int:
+    """Return how many faulty workers are to be found, or raise if that cannot be done."""
+    verify = check_verify(code, verify)
+    if verify and not isinstance(wait, UntilExact):
+        raise ValueError(f"verify={verify} needs exact sums, which wait={wait!r} does not give.")
+    if verify and not isinstance(plan, Everybody | None):
+        raise ValueError(
+            f"verify={verify} needs several answers to each sum, and {plan!r} asks for one. "
+            "Leave the plan out, or use Everybody()."
+        )
+    return verify
 
 
 class ClusterObjective:
@@ -44,11 +68,24 @@ class ClusterObjective:
         is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
+    verify : int, default=0
+        How many of the workers that hold a block may be faulty, and send wrong sums. If ``b``, a
+        sum is believed once ``b + 1`` of them agree on it, so that a round costs ``b + 1`` times
+        the work of one. Of two that differ the one that is wrong is found out by computing one
+        chunk of rows here, and is expelled: its role plays no part as long as the objective lives.
+        It needs a code by which ``b + 1`` workers or more send the same messages
+        (:class:`~dask_gradcode.codes.FractionalRepetition` with ``n_stragglers >= b``; as many as
+        are more may be silent), exact sums, and everybody asked. A sum that too few are left to
+        confirm is waited for as long as ``gradcode.timeouts.recover`` says, then taken, and its
+        blocks are in the record's ``unverified``.
 
     Raises
     ------
     ValueError
-        If the transport is unknown or the wait rule does not fit the code.
+        If the transport is unknown, the wait rule does not fit the code, or the code, the rule or
+        the plan does not fit ``verify``.
+    RuntimeError
+        If sums are to be verified, and workers hold different copies of the same rows.
     TypeError
         If ``work`` is none of these.
 
@@ -75,16 +112,24 @@ class ClusterObjective:
         wait: WaitRule | None = None,
         plan: Policy | None = None,
         transport: str = "auto",
+        verify: int = 0,
     ) -> None:
         data.check_open()
         wait = wait or UntilExact()
         wait.check(data.code)
+        verify = _checked(verify, data.code, wait, plan)
         self._data, self._told = data, set[Doubt]()
         self._is_first, self._slowness = True, Slowness()
         self._incomplete = False  # the first round began without some of the roles
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
-        self._engine = Engine(data.code, self._port, wait, plan, data.block_rows, work)
+        try:
+            referee = Referee(data.code, verify, Court(data, work, verify)) if verify else None
+        except BaseException:
+            self._port.close()
+            raise
+        rest = data.block_rows, work, referee
+        self._engine = Engine(data.code, self._port, wait, plan, *rest)
         logger.info("%r: messages travel as %s", data, self.transport)
 
     @property

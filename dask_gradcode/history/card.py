@@ -48,6 +48,7 @@ def history_card(history: History) -> str:
         **({"moved": f"{n_moved:,} blocks, to others than their owners"} if n_moved else {}),
         "late": f"{sum(len(r.late) for r in history) / len(history):.3g} workers a round",
         "lost": f"{n['lost']:,} ({n['restored']:,} restored)",
+        **({"expelled": mark(f"{n['expelled']:,}", "bad")} if n["expelled"] else {}),
         **({"relocated": f"{n['relocated']:,}"} if n["relocated"] else {}),
         **({"not all placed yet": f"in {n_before:,} rounds"} if n_before else {}),
         "sums": mark(f"{n_rough:,} approximate", "bad") if n_rough else mark("all exact", "good"),
@@ -59,7 +60,7 @@ def history_card(history: History) -> str:
         (
             event.round,
             "all" if event.worker is None else event.worker,
-            event.what,
+            f"{event.what}, blocks {list(event.blocks)}" if event.blocks else event.what,
             f"{event.cost:.3g} s",
         )
         for event in events[:_LISTED]
@@ -67,7 +68,7 @@ def history_card(history: History) -> str:
     left = len(events) - _LISTED
     below = [
         folded(
-            "Who was lost, restored or relocated",
+            "Who was lost, expelled, restored or relocated",
             table(
                 ["round", "worker", "what", "extra time of the round"],
                 rows,

@@ -1,8 +1,8 @@
-"""Who was lost in a fit, restored and relocated, and what that cost."""
+"""Who was lost in a fit, expelled, restored and relocated, and what that cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -13,40 +13,49 @@ __all__ = ["Change", "changes"]
 
 @dataclass(frozen=True)
 class Change:
-    """A worker was lost in a fit, restored or relocated; or all were there for the first time.
+    """What became of a worker in a fit, or of some blocks' sums, or that all workers are there.
 
     Parameters
     ----------
     round : int
         The first round without the worker, with it again, or with it in another place.
     worker : int or None
-        The code worker, 0 to ``n_workers - 1``; None if it is about all of them.
-    what : {"lost", "restored", "relocated", "complete"}
+        The code worker, 0 to ``n_workers - 1``; None if it is not about one.
+    what : {"lost", "expelled", "unverified", "restored", "relocated", "complete"}
         What became of it. ``"relocated"``: another worker of the cluster plays its role, and it has
         not been missed. ``"complete"``: all workers are placed and none is lost, and the code's
-        full tolerance has been reached, after a beginning without some of them.
+        full tolerance has been reached, after a beginning without some of them. ``"expelled"``: it
+        has sent a wrong sum, and plays no further part. ``"unverified"``: from this round on too
+        few workers are left to confirm the sums of some blocks.
     cost : float
         Seconds by which that round took longer than the median round; 0 if it did not.
+    blocks : tuple of int
+        Those of an expelled worker, or those whose sums are unverified.
 
     Examples
     --------
     >>> Change(round=3, worker=1, what="lost", cost=0.02)
-    Change(round=3, worker=1, what='lost', cost=0.02)
+    Change(round=3, worker=1, what='lost', cost=0.02, blocks=())
     """
 
     round: int
     worker: int | None
     what: str
     cost: float
+    blocks: tuple[int, ...] = ()
 
 
-def changes(records: Sequence[RoundRecord]) -> list[Change]:
-    """Return who was lost, restored and relocated in a fit, and when all were there at first.
+def changes(
+    records: Sequence[RoundRecord], blocks_of: Callable[[int], tuple[int, ...]] = lambda worker: ()
+) -> list[Change]:
+    """Return who was lost, expelled, restored and relocated, and when all were there at first.
 
     Parameters
     ----------
     records : sequence of RoundRecord
         All rounds, from the first.
+    blocks_of : callable, optional
+        Which blocks a worker has.
 
     Returns
     -------
@@ -57,6 +66,7 @@ def changes(records: Sequence[RoundRecord]) -> list[Change]:
     usual = median(record.seconds for record in records) if records else 0.0
     missing: set[int] = set()
     incomplete = bool(records) and _began_without_some(records[0])
+    unverified: set[int] = set()
     for record in records:
         cost = max(0.0, record.seconds - usual)
         back = set(record.restored) | (missing - set(record.lost))
@@ -64,11 +74,14 @@ def changes(records: Sequence[RoundRecord]) -> list[Change]:
         for what, workers in (
             ("lost", back - missing),
             ("restored", back),
-            ("lost", set(record.lost) - (missing - back)),
+            ("lost", set(record.lost) - (missing - back) - set(record.expelled)),
             ("relocated", set(record.relocated)),
         ):
             found += [Change(record.round, worker, what, cost) for worker in sorted(workers)]
-        missing = set(record.lost)
+        found += [Change(record.round, i, "expelled", cost, blocks_of(i)) for i in record.expelled]
+        if new := set(record.unverified) - unverified:
+            found.append(Change(record.round, None, "unverified", cost, tuple(sorted(new))))
+        missing, unverified = set(record.lost), set(record.unverified)
         if incomplete and not (record.lost or record.unplaced):
             incomplete = False
             found.append(Change(record.round, None, "complete", cost))

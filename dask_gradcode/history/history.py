@@ -174,8 +174,10 @@ class History:
     def events(self) -> list[Change]:
         """Who was lost, when, what that round cost, and from when on it was there again.
 
-        And who was relocated: went over to another worker of the cluster without being missed. And,
-        where the first round began without some of the workers, from when on all were there.
+        And who was expelled, as it had sent a wrong sum, with its blocks, and which blocks' sums
+        could not be verified, where that was wanted. And who was relocated: went over to another
+        worker of the cluster without being missed. And, where the first round began without some
+        of the workers, from when on all were there.
 
         Examples
         --------
@@ -183,7 +185,7 @@ class History:
         >>> History(Uncoded(2), "in-process").events
         []
         """
-        return changes(self.records)
+        return changes(self.records, self.code.blocks_of)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a pandas DataFrame, one row a round.

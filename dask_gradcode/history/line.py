@@ -27,6 +27,7 @@ def in_a_line(history: History) -> str:
         f"{history.work:.3g} times the work of uncoded rounds{_moved(history)}",
         f"{n_late / n_rounds:.3g} workers late a round",
         f"{counted['lost']} lost and {counted['restored']} restored",
+        *([f"{n} expelled"] if (n := counted["expelled"]) else []),
         *([f"{n} relocated"] if (n := counted["relocated"]) else []),
         *([f"not all placed in {n_before} rounds"] if n_before else []),
         f"{n_rough} sums approximate{_aged(history)}" if n_rough else "every sum exact",

@@ -11,7 +11,7 @@ from dask_gradcode.history.words import ALL_ANSWERED, LOST, OF_WORKERS, WORDS, w
 
 __all__ = ["draw_arrivals", "draw_times", "pyplot"]
 
-_COLOURS = {"lost": LOST.colour, "relocated": "tab:blue"}
+_COLOURS = {"lost": LOST.colour, "expelled": LOST.colour, "relocated": "tab:blue"}
 _RESTORED = "tab:green"
 _ABOVE: dict[str, Any] = {
     "loc": "lower right",
@@ -54,9 +54,11 @@ def draw_times(history: History, ax: Any) -> Any:
         colour = _COLOURS.get(change.what, _RESTORED)
         ax.axvline(change.round, color=colour, lw=0.8, ls=":", zorder=0)
     for change in changes if len(changes) <= _NAMED else ():
-        top = change.what == "lost"
+        top = change.what in ("lost", "expelled")
         ax.annotate(
-            " complete" if change.worker is None else f" worker {change.worker} {change.what}",
+            f" {change.what}"
+            if change.worker is None
+            else f" worker {change.worker} {change.what}",
             (change.round, 0.98 if top else 0.02),
             xycoords=("data", "axes fraction"),
             rotation=90,

@@ -27,6 +27,7 @@ from dask_gradcode.linear_model.parameters import CodingParameters
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import advice, complaint, reporter
+from dask_gradcode.linear_model.verifying import check_coding
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution
 from dask_gradcode.rounds import Remember, UntilExact, WaitRule
@@ -175,6 +176,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
                 "Use solver='nesterov' with a fixed step, or wait='exact'."
             )
         self._check_given(X, y)
+        check_coding(self, wait)
         check_verbose(self.verbose)
         return solver, wait
 

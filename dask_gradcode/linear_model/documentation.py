@@ -93,11 +93,26 @@ _PROGRESS = """\
         the machine dies. The end of a fit, an error and Ctrl-C save, too.
 """
 
-_RUNNING = """\
+_TRANSPORT = """\
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel; recorded in ``history_.transport``. ``"stream"`` is a connection to
         each worker, ``"tasks"`` a Dask task per message, and ``"auto"`` the stream where this
         process reaches the workers over plain TCP.
+"""
+
+_VERIFY = """\
+    verify : int, default=0
+        How many of the workers that hold the same rows may be faulty, and send wrong sums: silent
+        corruption. If ``b``, a sum is believed once ``b + 1`` workers agree on it, and of two that
+        differ the one that is wrong is expelled for the rest of the fit; ``history_.events`` and
+        the log name it. That takes ``b + 1`` times the work, fractional repetition (which ``code``
+        may name, and is by ``"auto"``) with ``n_stragglers`` of ``b`` or more, and exact sums; only
+        ``n_stragglers - b`` workers may then be silent without being waited for. A sum that nobody
+        is left to confirm is taken after ``gradcode.timeouts.recover``, and is *unverified* in
+        ``history_.events``.
+"""
+
+_CLIENT = """\
     client : distributed.Client, Dask cluster or str, default=None
         A client, a cluster such as a ``LocalCluster`` or a scheduler's address. None: the current
         client. Where there is none, data in memory is fitted in this process, uncoded (with a
@@ -170,8 +185,8 @@ def documented(estimator: _Class) -> _Class:
             ("<code parameters>", _CODING + _WAIT),
             ("<coding parameters>", _CODING),
             ("<solver parameters>", solver),
-            ("<fit parameters>", _WARM_START + _SEED + _PROGRESS + _RUNNING),
-            ("<running parameters>", _SEED + _RUNNING),
+            ("<fit parameters>", _WARM_START + _SEED + _PROGRESS + _TRANSPORT + _VERIFY + _CLIENT),
+            ("<running parameters>", _SEED + _TRANSPORT + _CLIENT),
             ("<regression attributes>", _REGRESSION),
             ("<attributes of targets>", _TARGETS),
             ("<fit attributes>", _ATTRIBUTES),

@@ -117,6 +117,7 @@ class CodedElasticNet(LeastSquares):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -135,6 +136,7 @@ class CodedElasticNet(LeastSquares):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
         self.l1_ratio = l1_ratio
@@ -263,9 +265,8 @@ class CodedElasticNet(LeastSquares):
             steepest = gradient * (coordinates.size / coordinates.lengths)
             self.dual_gap_ = float(steepest @ steepest / (2.0 * self.alpha or np.nan))
             return
-        strengths = np.asarray(penalty.strength)
-        gap = dual_gap(w, solution.value, gradient, strengths, positive=self.positive)
-        self.dual_gap_ = gap * coordinates.size
+        known = w, solution.value, gradient, np.asarray(penalty.strength)
+        self.dual_gap_ = dual_gap(*known, positive=self.positive) * coordinates.size
 
     def _keep_several(self, seen: Seen, n_targets: int) -> None:
         self.n_iter_, self.dual_gap_ = [], np.empty(0)  # of each

@@ -94,6 +94,7 @@ class CodedHuberRegressor(CodedRegressor):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -112,6 +113,7 @@ class CodedHuberRegressor(CodedRegressor):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
         self.epsilon = epsilon

@@ -24,6 +24,7 @@ from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import describe_data
+from dask_gradcode.linear_model.verifying import coding
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.rounds import Logbook, WaitRule
 from dask_gradcode.spread import Spread
@@ -87,6 +88,7 @@ class TakesAnyInput(BaseEstimator):
     _numbers_only: ClassVar[bool] = False
     """Whether targets must be numbers, as those of a regression."""
     verbose: Any = 0  # of an estimator that has no such parameter
+    verify: int = 0
 
     def _problem(self, targets: Targets) -> Problem:
         """Return what to minimise, or raise for targets that cannot be used."""
@@ -126,10 +128,10 @@ class TakesAnyInput(BaseEstimator):
         self.code_ = data.code
         about = self._about(problem, data.spread, data.roles.meta)
 
+        how: dict[str, Any] = {"wait": wait, "transport": self.transport, "verify": self.verify}
+
         def of(work: WorkLike) -> ClusterObjective:
-            return stack.enter_context(
-                ClusterObjective(data, work, wait=wait, transport=self.transport)
-            )
+            return stack.enter_context(ClusterObjective(data, work, **how))
 
         objective = of(self._work(problem, about))
         return Sum(
@@ -146,8 +148,7 @@ class TakesAnyInput(BaseEstimator):
 
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
         X, y = self._validate(X, y)
-        targets = self._describe(y, sample_weight)
-        problem = self._checked_problem(targets, X.shape[1])
+        problem = self._checked_problem(targets := self._describe(y, sample_weight), X.shape[1])
         if sample_weight is not None:
             sample_weight = np.broadcast_to(np.asarray(sample_weight, dtype=float), y.shape)
         self.code_ = Uncoded(1)
@@ -180,6 +181,7 @@ class TakesAnyInput(BaseEstimator):
             "n_stragglers": self.n_stragglers,
             "n_workers": self.n_workers,
             "transport": None if self.transport == "auto" else self.transport,
+            "verify": self.verify or None,
         }
         unused = [
             f"{name}={value!r}"
@@ -207,9 +209,8 @@ class TakesAnyInput(BaseEstimator):
         if self._is_placed(X):
             if y is not None or sample_weight is not None:
                 raise ValueError("y and sample_weight are part of the placed data: leave them out.")
-            X.check_open()
+            (data := X).check_open()
             self._check_same_code(X.code)
-            data = X
         else:
             if not is_dask(X):
                 X, y = self._validate(X, y)
@@ -220,8 +221,7 @@ class TakesAnyInput(BaseEstimator):
                     X,
                     y,
                     sample_weight=sample_weight,
-                    code=self.code,
-                    n_stragglers=self.n_stragglers,
+                    **coding(self),
                     n_workers=self.n_workers,
                     random_state=self._seed(),
                     verbose=self.verbose,

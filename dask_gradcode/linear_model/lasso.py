@@ -84,6 +84,7 @@ class CodedLasso(CodedElasticNet):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -104,6 +105,7 @@ class CodedLasso(CodedElasticNet):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
 

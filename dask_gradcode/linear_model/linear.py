@@ -83,6 +83,7 @@ class CodedLinearRegression(LeastSquares):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         CodedEstimator.__init__(  # other regressors have a penalty
@@ -101,6 +102,7 @@ class CodedLinearRegression(LeastSquares):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
 

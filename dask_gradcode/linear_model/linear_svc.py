@@ -109,6 +109,7 @@ class CodedLinearSVC(CodedClassifier):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -126,6 +127,7 @@ class CodedLinearSVC(CodedClassifier):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
         self.C = C

@@ -112,6 +112,7 @@ class CodedLogisticRegression(CodedProbabilisticClassifier):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -129,6 +130,7 @@ class CodedLogisticRegression(CodedProbabilisticClassifier):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
         self.C = C

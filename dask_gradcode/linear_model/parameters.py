@@ -44,6 +44,7 @@ class CodingParameters(BaseEstimator):
         "checkpoint": [str, HasMethods(["__fspath__"]), None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "transport": [StrOptions({"auto", "tasks", "stream"})],
+        "verify": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
@@ -63,6 +64,7 @@ class CodingParameters(BaseEstimator):
         checkpoint: Any,
         checkpoint_every: int,
         transport: str,
+        verify: int = 0,
         client: Any,
     ) -> None:
         self.code = code
@@ -79,6 +81,7 @@ class CodingParameters(BaseEstimator):
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
         self.transport = transport
+        self.verify = verify
         self.client = client
 
     def _solver(self) -> Optimizer:

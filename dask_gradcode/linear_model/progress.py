@@ -19,7 +19,10 @@ __all__ = ["Progress", "describe_data", "describe_fit"]
 
 logger = logging.getLogger("dask_gradcode")
 
-FREE = {"checkpoint", "checkpoint_every", "client", "max_iter", "tol", "transport", "verbose"}
+FREE = {
+    *("checkpoint", "checkpoint_every", "client", "max_iter", "tol", "transport", "verbose"),
+    "verify",
+}
 """Parameters that move no iterate: a resumed fit may have others."""
 
 OTHERWISE = {"code", "n_stragglers", "n_workers", "random_state", "solver", "warm_start"}

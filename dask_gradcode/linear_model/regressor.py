@@ -50,6 +50,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -67,6 +68,7 @@ class CodedRegressor(RegressorMixin, CodedEstimator):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
         self.alpha = alpha

@@ -88,6 +88,7 @@ class CodedRidge(LeastSquares):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -106,6 +107,7 @@ class CodedRidge(LeastSquares):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
 

@@ -93,6 +93,7 @@ class CodedTweedieRegressor(CodedGeneralisedRegressor):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
+        verify: int = 0,
         client: Any = None,
     ) -> None:
         super().__init__(
@@ -111,6 +112,7 @@ class CodedTweedieRegressor(CodedGeneralisedRegressor):
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             transport=transport,
+            verify=verify,
             client=client,
         )
         self.power = power

@@ -72,6 +72,8 @@ class Arbiter:
     def decide(self, now: float) -> Outcome | None:
         """Return how the round has ended, None if it has not."""
         state = self._state
+        if self._answers.dispute is not None:
+            return None  # two are to be heard first
         self.decoding = self._rule.settle(state, now)
         if self.decoding is not None:
             return _DONE

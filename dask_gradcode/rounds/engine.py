@@ -28,9 +28,12 @@ from dask_gradcode.rounds.outcomes import Done
 from dask_gradcode.rounds.plans import Balancing, Everybody, LetFinish, Policy
 from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import RoundRecord
+from dask_gradcode.rounds.referee import Referee
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.stand_in import ScaledUp
+from dask_gradcode.rounds.trust import Witness
+from dask_gradcode.rounds.verified import Verification
 from dask_gradcode.several import Several, abreast, n_points_of
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Work, of_order
@@ -56,6 +59,8 @@ class Engine:
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     work : Work, optional
         Says what payloads contain. None: a value and a gradient.
+    referee : Referee, optional
+        Says on which sums how many have to agree. None: the first answer is believed.
 
     Attributes
     ----------
@@ -93,13 +98,14 @@ class Engine:
         policy: Policy | None = None,
         block_rows: Vector | None = None,
         work: Work | None = None,
+        referee: Referee | None = None,
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
         self._memory = self._wait.memory(code)
         self._stand_in = self._memory or ScaledUp(code, block_rows)
+        self._work, self._referee = work, referee
         self._planner = (policy or self._usual_policy()).start(code)
-        self._work = work
         self._lateness = Lateness(code)
         self._n_rounds = 0
         self._recent: dict[int, Round] = {}  # that are done: answers to them may still come
@@ -110,6 +116,8 @@ class Engine:
     def _usual_policy(self) -> Policy:
         if self._memory is not None:
             return LetFinish()
+        if self._referee is not None:  # it takes the answers of several
+            return Everybody()
         return Balancing() if self._wait.exact else Everybody()
 
     def __call__(self, w: Vector) -> Evaluation:
@@ -183,7 +191,7 @@ class Engine:
             self._planner,
             port.patience(),
             self._stand_in,
-            Inspector(self._code, w, statistic),
+            self._witness(Inspector(self._code, w, statistic)),
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
@@ -192,6 +200,9 @@ class Engine:
         if self._memory is not None:
             news += self._memory.begin(round_.number, point, statistic, news, exact=exact)
         self._back.clear()
+        if self._referee is not None:
+            news = self._referee.begin(round_.number, point, order, news)
+            round_.log.verified = True
         orders = round_.begin(news, port.now())
         while round_.outcome is None:
             self._send(orders)
@@ -204,6 +215,9 @@ class Engine:
         self._recent.pop(round_.number - REMEMBERED, None)
         return round_
 
+    def _witness(self, inspector: Inspector) -> Witness:
+        return inspector if self._referee is None else Verification(inspector, self._referee)
+
     def _send(self, orders: list[Order]) -> None:
         if orders:
             self._port.send(orders)
@@ -213,6 +227,8 @@ class Engine:
     def _hand_over(self, events: Sequence[Event], round_: Round) -> list[Order]:
         now, orders = self._port.now(), list[Order]()
         for event in events:
+            if self._referee is not None and self._referee.ignores(event):
+                continue
             addressed = round_
             if isinstance(event, Ready) and round_.outcome is not None:
                 self._back.append(event)
@@ -220,6 +236,9 @@ class Engine:
                 addressed = self._recent[event.round]
             n_doubts = len(addressed.doubts)
             orders += addressed.handle(event, now)
+            if self._referee is not None:
+                orders += self._referee.settle(addressed, round_, self._port.now)
+                now = self._port.now()
             if isinstance(event, Arrived) and event.round in self._recent:
                 self._lateness.heard(addressed, event.role, now)
             if self._memory is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Payload
 
 __all__ = [
@@ -267,5 +268,19 @@ class Yielded:
 News = Lost | Unplaced | Ready | Relocated
 """What may have changed when a round begins."""
 
-Event = Arrived | Absent | Yielded | Failed | News | Silent | Heard | Busy | Free | Slow | Stale
+Event = (
+    Arrived
+    | Absent
+    | Yielded
+    | Failed
+    | News
+    | Silent
+    | Heard
+    | Busy
+    | Free
+    | Slow
+    | Stale
+    | Expelled
+    | Undecided
+)
 """What can happen in a round."""

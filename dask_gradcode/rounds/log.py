@@ -75,6 +75,8 @@ class RoundLog:
     ----------
     news : sequence of Event
         What had changed when the round began: who was absent, who had come back.
+    verified : bool
+        Whether sums were believed once enough workers agreed on them.
 
     Examples
     --------
@@ -100,6 +102,7 @@ class RoundLog:
         self.number, self.code, self.wait = number, code, wait
         self.planner, self.patience = planner, patience
         self.news: Sequence[Event] = ()
+        self.verified = False
         self._entries: list[_Entry] = []
 
     @property
@@ -130,7 +133,12 @@ class RoundLog:
         begin: Callable[[Sequence[Event], float], object],
         handle: Callable[[Event | None, float], object],
     ) -> None:
-        """Tell a round again what happened, payloads left out; ValueError if nothing did."""
+        """Tell a round again what happened, payloads left out; ValueError if it cannot be told."""
+        if self.verified:
+            raise ValueError(
+                f"Round {self.number} compared what workers sent, which is not kept: it cannot be "
+                "run again. print(log) tells what happened."
+            )
         if not self._entries:
             raise ValueError(f"Round {self.number} was interrupted before it began.")
         first, *others = self.steps

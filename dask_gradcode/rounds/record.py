@@ -111,6 +111,8 @@ class RoundRecord:
     absent: tuple[int, ...] = ()
     age: int = 0
     drift: float = 0.0
+    expelled: tuple[int, ...] = ()
+    unverified: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -122,6 +124,8 @@ class RoundRecord:
         late: Collection[int],
         value: float,
         grad_norm: float,
+        expelled: Collection[int] = (),
+        unverified: Collection[int] = (),
     ) -> RoundRecord:
         """Return the record of a round that has ended in this state."""
         absent = state.lost.keys() | state.errors.keys()
@@ -147,6 +151,8 @@ class RoundRecord:
             hurried=tuple(sorted(state.hurried)),
             relocated=tuple(sorted(state.relocated)),
             absent=tuple(sorted(state.absent)),
+            expelled=tuple(sorted(set(expelled))),
+            unverified=tuple(sorted(unverified)),
             age=max(
                 (age for i, age in state.carried.ages.items() if not state.arrived[i]), default=0
             ),

@@ -23,7 +23,7 @@ from math import inf, nan
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
-from dask_gradcode.rounds.events import Absent, Arrived, Event, Failed, Yielded
+from dask_gradcode.rounds.events import Absent, Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.rounds.log import RoundLog, Testimony
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done, Outcome
@@ -34,6 +34,8 @@ from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.stand_in import ScaledUp, StandIn
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers, Witness
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
+from dask_gradcode.rounds.verified import answers_by
 from dask_gradcode.typing import Vector
 
 __all__ = ["Round"]
@@ -64,6 +66,8 @@ class Round:
     ----------
     state : State
         Who has answered, and who can.
+    answers : Answers
+        What they carry.
     outcome : Done, Stuck, Overdue or None
         How the round has ended; None while it goes on.
     look_at : float or None
@@ -111,9 +115,9 @@ class Round:
         self.look_at: float | None = None
         self.seconds, self.late = nan, set[int]()
         self.log = RoundLog(number, code, self._wait, self._planner.copy(), self._patience)
-        self._answers = Answers(code, self.state, witness or Inspector(code))
+        self.answers: Answers = answers_by(code, self.state, witness or Inspector(code))
         self._waiting = Waiting(self._patience)
-        self._arbiter = Arbiter(number, self._wait, self._waiting, self.state, self._answers)
+        self._arbiter = Arbiter(number, self._wait, self._waiting, self.state, self.answers)
 
     @classmethod
     def replay(cls, log: RoundLog, plan: Policy | None = None) -> Round:
@@ -134,7 +138,7 @@ class Round:
         Raises
         ------
         ValueError
-            If nothing has happened: the round was interrupted before it began.
+            If nothing has happened, or answers were compared, which are not kept.
         """
         planner = log.planner.copy() if plan is None else plan.start(log.code)
         known = log.number, log.code, log.wait, planner, log.patience
@@ -165,7 +169,7 @@ class Round:
         self._arbiter.begin(now)
         for event in news:
             self._take_note(event, now)
-        orders = self._noted(self._planner.begin(self.state, now), now)
+        orders = self.state.ledger.noted(self._planner.begin(self.state, now), now)
         if not self._is_over(now):
             self._set_look_at(now)
         self.log.begin(news, now, orders)
@@ -187,7 +191,7 @@ class Round:
         list of Order
             What to do; nothing, once the round has ended.
         """
-        orders, doubts = list[Order](), self._answers.doubts
+        orders, doubts = list[Order](), self.answers.doubts
         n_doubts = len(doubts)
         if self.outcome is not None:
             self._note_late(event, now)
@@ -195,31 +199,29 @@ class Round:
             news = event if self._is_news(event) else None
             self._take_note(news, now)
             if not self._is_over(now):
-                orders = self._noted(self._planner.react(news, self.state, now), now)
+                orders = self.state.ledger.noted(self._planner.react(news, self.state, now), now)
                 self._set_look_at(now)
         self.log.note(now, event, doubts[n_doubts:], orders)
-        return orders
-
-    def _noted(self, orders: list[Order], now: float) -> list[Order]:
-        for order in orders:
-            self.state.ledger.note(order, now)
         return orders
 
     def _take_note(self, event: Event | None, now: float) -> None:
         if isinstance(event, Arrived):
             self._waiting.hear(now)
             self.state.receive(event.role, event.message, now, event.blocks)
-            self._answers.take_in(event.role, event.message, event.payload)
+            self.answers.take_in(event.role, event.message, event.payload)
         elif event is not None:
             if isinstance(event, Absent):
                 self._waiting.hear(now)
             self.state.note(event)
+            self.answers.note(event)
 
     def _note_late(self, event: Event | None, now: float) -> None:
         """Enter in the record an answer that comes after the end."""
         if isinstance(event, Arrived) and self._is_news(event):
             self.state.receive(event.role, event.message, now)
-            self._answers.inspect(event.role, event.message, event.payload)
+            self.answers.inspect(event.role, event.message, event.payload)
+        elif isinstance(event, Expelled | Lost | Undecided):
+            self.answers.note(event)
 
     def _is_news(self, event: Event | None) -> bool:
         """Say whether an event is no answer to another round, and no second copy of one."""
@@ -233,21 +235,20 @@ class Round:
     @property
     def doubts(self) -> list[Doubt]:
         """What was sent and cannot be right."""
-        return self._answers.doubts
+        return self.answers.doubts
 
     def _is_over(self, now: float) -> bool:
         """Decide, and end the round if it has enough, or no hope that it will."""
         self.outcome = self._arbiter.decide(now)
-        if self.outcome is None:
-            return False
-        self.look_at = None
+        if self.outcome is not None:
+            self.look_at = None
         if isinstance(self.outcome, Done):
             self.seconds = now - self.state.started
-        return True
+        return self.outcome is not None
 
     def _set_look_at(self, now: float) -> None:
-        planned = self._planner.look_at
-        due = min(self._arbiter.look_at(now), inf if planned is None else planned)
+        planned = inf if self._planner.look_at is None else self._planner.look_at
+        due = min(self._arbiter.look_at(now), planned)
         self.look_at = None if due == inf else due
 
     # ---- what came of it
@@ -271,8 +272,7 @@ class Round:
         RuntimeError
             If the round has not enough messages yet, or they have been let go.
         """
-        decoding = self._settled()
-        total = self._answers.total(decoding)
+        total = self.answers.total(decoding := self._settled())
         if not self.state.decodable:
             total = self._stand_in.complete(total, decoding, self.state)
         return total
@@ -283,15 +283,14 @@ class Round:
 
     def forget(self) -> None:
         """Let go of the messages; what comes late can still be noted and compared."""
-        self._answers.forget()
+        self.answers.forget()
 
     def record(self, value: float, grad_norm: float) -> RoundRecord:
         """Return what the round did; ``answers`` stays open for messages that come late."""
-        decoding = self._settled()
-        self.state.settle(decoding)
-        return RoundRecord.of(
-            self.number, self.state, decoding, self.seconds, self.late, value, grad_norm
-        )
+        self.state.settle(decoding := self._settled())
+        took = self.seconds, self.late, value, grad_norm
+        found = self.answers.expelled, self.answers.unverified
+        return RoundRecord.of(self.number, self.state, decoding, *took, *found)
 
     def _settled(self) -> Decoding:
         if self._arbiter.decoding is None:

@@ -24,6 +24,7 @@ from dask_gradcode.rounds.events import (
     Yielded,
 )
 from dask_gradcode.rounds.ledger import Ledger
+from dask_gradcode.rounds.verdicts import Expelled
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
@@ -198,7 +199,7 @@ class State:
                 self.absent.add(message)
             case Yielded(_, role, running):
                 self.ledger.cut(role, running)
-            case Lost(role, why):
+            case Lost(role, why) | Expelled(role, why):
                 self.lose(role, why)
             case Unplaced(role, why):
                 self.lose(role, why)

@@ -10,6 +10,7 @@ from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.codes.forest import above, below
 from dask_gradcode.codes.summing import Sum
 from dask_gradcode.inspection import Doubt
+from dask_gradcode.rounds.events import Event
 from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Payload, Vector
 
@@ -43,6 +44,10 @@ class Answers:
     ----------
     doubts : list of Doubt
         What was sent and cannot be right.
+    expelled : list of int
+        The roles that were expelled in this round, as they sent a wrong sum.
+    unverified : set of int
+        The blocks whose sums were to be verified, and are not.
     """
 
     def __init__(self, code: GradientCode, state: State, witness: Witness) -> None:
@@ -50,6 +55,8 @@ class Answers:
         self._sum: Sum | None = code.sum()
         self._aside: dict[tuple[int, int], Payload] = {}  # not finite; by role and message
         self.doubts: list[Doubt] = []
+        self.expelled: list[int] = []
+        self.unverified: set[int] = set()
 
     def take_in(self, role: int, message: int, payload: Payload) -> None:
         """Add a message, or put it aside."""
@@ -67,6 +74,14 @@ class Answers:
         if doubt is not None:
             self.doubts.append(doubt)
         return doubt
+
+    def note(self, event: Event) -> None:
+        """Note what is found of roles, where that is looked for."""
+
+    @property
+    def dispute(self) -> object:
+        """Who differs, where that is looked for."""
+        return None
 
     def is_agreed(self) -> bool:
         """Say whether no return of a lost worker could do without the messages put aside."""

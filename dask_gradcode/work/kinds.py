@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_gradcode.kernels import add_hessian, add_value_and_gradient, runs_of_rows
+from dask_gradcode.kernels import add_hessian, add_value_and_gradient, chunk_rows, runs_of_rows
 from dask_gradcode.losses import Loss
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.several import Several
@@ -100,6 +100,17 @@ class _OfLoss(SecondOrderWork, ManyPointsWork):
         runs = runs_of_rows(block.X, self.loss.n_outputs, w.size)
         return [replace(self, run=run) for run in runs] if len(runs) > 1 else (self,)
 
+    def chunks(self, block: Block, w: Vector) -> Sequence[slice | None]:
+        """Return the chunks in which a pass goes through the rows."""
+        n_rows, n_features = block.X.shape
+        first, last, _ = (self.run or slice(None)).indices(n_rows)
+        step = chunk_rows(block.X, self.loss.layout(n_features, w.size).n_outputs)
+        return [slice(row, min(row + step, last)) for row in range(first, last, step)]
+
+    def on(self, rows: slice | None) -> Work:
+        """Return the work on some rows only."""
+        return replace(self, run=rows)
+
     def add(
         self,
         block: Block,
@@ -169,6 +180,9 @@ class _OfLossWithHessian(_OfLoss):
 
     def at_points(self, n_points: int) -> Work:
         return InTurn(self, n_points)
+
+    def chunks(self, block: Block, w: Vector) -> Sequence[slice | None]:
+        return [self.run]  # its second pass has other chunks
 
     def statistic(self, w: Vector) -> Statistic:
         return Statistic.at(w, order=2)

@@ -20,6 +20,8 @@ from distributed import Client
 
 from chaos import CODES, Fault, data_set, fit_under_fire, schedule
 from dask_gradcode import InsufficientWorkersError, place
+from dask_gradcode.cluster import Lies
+from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.rounds import Done, Round, Stuck
 from helpers import gradcode_keys, local_cluster, restart_no_more, wait_until
 
@@ -136,6 +138,21 @@ def test_the_rounds_of_a_fit_that_is_not_survived_can_be_run_again(tmp_path: Pat
     assert str(again.log) == str(last)
     assert "Lost(role=0" in str(last)
     assert all(Round.replay(log).outcome == Done() for log in earlier)
+
+
+@every_way
+def test_liars_among_the_faults_are_named_and_change_nothing(transport: str, logs: Path) -> None:
+    """One of three replicas may lie and one may die at the same time."""
+    code, lies = FractionalRepetition(6, 2), Lies("chunk", workers=[1], from_round=2)
+    faults = [Fault(3, "kill", 4), Fault(5, "freeze", 2, woken_after=5)]
+    with local_cluster(code.n_workers) as client, place(X, Y, code=code) as data:
+        outcome = fit_under_fire(client, data, faults, transport, logs / "rounds.logs", lies)
+    assert all(report.happened and report.survived for report in outcome.reports), outcome.reports
+    assert outcome.difference == 0.0
+    events = outcome.fit.history_.events
+    found = [(e.worker, e.blocks) for e in events if e.what == "expelled"]
+    assert found == [(1, (0, 1, 2))]
+    assert not [event for event in events if event.what == "unverified"]
 
 
 @every_code

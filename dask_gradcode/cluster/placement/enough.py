@@ -68,8 +68,8 @@ def check_workers(client: Client, addresses: Sequence[str], code: GradientCode) 
         )
     if code.n_stragglers and not n_dispensable(code, cast(code, addresses, workers_of(client))):
         raise InsufficientWorkersError(
-            f"The code needs {n} workers, {where}. If some played two roles each, the sum would be "
-            f"lost with one of these: {code!r} tolerates {code.tolerance}. {wait}, or use "
+            f"The code needs {n} workers, {where}. If some played two roles each, no sum could be "
+            f"decoded without one of these: {code!r} tolerates {code.tolerance}. {wait}, or use "
             f"n_workers={here}, or more n_stragglers."
         )
 

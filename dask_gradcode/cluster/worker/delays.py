@@ -1,4 +1,4 @@
-"""The worker's side of injected models: what keeps it from computing, or from sending."""
+"""The worker's side of injected models: what keeps it from computing, from sending, from truth."""
 
 from __future__ import annotations
 
@@ -11,12 +11,23 @@ from typing import Any
 
 from distributed import get_worker, secede
 
+from dask_gradcode.cluster.worker.lies import Lies, Lying, falsified
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.cluster.worker.throttle import Bucket, Throttle
 from dask_gradcode.stragglers import LossyLinks, StragglerModel
 from dask_gradcode.typing import Vector
+from dask_gradcode.work import Piece
 
-__all__ = ["Uplink", "await_begin", "await_end", "hold", "lossy_links", "paced", "upload"]
+__all__ = [
+    "Uplink",
+    "await_begin",
+    "await_end",
+    "hold",
+    "lossy_links",
+    "paced",
+    "truthful",
+    "upload",
+]
 
 _WITHIN = 30.0  # seconds in which a model begins, or ends
 _LOOK_EVERY = 0.001  # seconds in which a slow worker notices that it is told to stop
@@ -72,7 +83,7 @@ class _Lossy:
         self._over.wait()
 
 
-_Injected = _Injection | Bucket | _Lossy
+_Injected = _Injection | Bucket | _Lossy | Lying
 
 
 def lossy_links() -> list[LossyLinks]:
@@ -128,6 +139,14 @@ def _here() -> list[_Injected]:
     """Return what is injected on this worker."""
     address = get_worker().address
     return [injection for (worker, _), injection in list(_active.items()) if worker == address]
+
+
+def truthful(pieces: Sequence[Piece], role: int, round: int) -> Sequence[Piece]:
+    """Return the pieces of a message; falsified where injected lies say so."""
+    for one in _here() if _active else []:
+        if isinstance(one, Lying) and not one.is_over:
+            pieces = falsified(one.lies, pieces, role, round)
+    return pieces
 
 
 class Uplink:
@@ -209,9 +228,14 @@ def hold(model: bytes, token: str) -> None:
 
 
 def _injection(model: Any) -> _Injected:
-    if isinstance(model, Throttle):
-        return Bucket(model)
-    return _Lossy(model) if isinstance(model, LossyLinks) else _Injection(model)
+    match model:
+        case Throttle():
+            return Bucket(model)
+        case LossyLinks():
+            return _Lossy(model)
+        case Lies():
+            return Lying(model)
+    return _Injection(model)
 
 
 def _set(key: tuple[str, str], injection: _Injected | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,7 @@ from distributed import get_worker
 
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.cluster.worker.crews import crew_of_worker
-from dask_gradcode.cluster.worker.delays import paced, upload
+from dask_gradcode.cluster.worker.delays import paced, truthful, upload
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.cluster.worker.sending import of_all_columns, sent_of
@@ -20,7 +21,7 @@ from dask_gradcode.codes import GradientCode, Message, Slices
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
 
-__all__ = ["MessageOrder", "answer"]
+__all__ = ["MessageOrder", "answer", "read_job"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def answer(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
 
 
 def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
-    code, works = _read(order.job)
+    code, works = read_job(order.job)
     work = of_order(works, order.derivatives, order.n_points)
     stop = threading.Event()
     worker: Any = get_worker()
@@ -69,9 +70,9 @@ def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
 
     blocks = shard.seen_by(work)
 
-    def cut(leaf: int) -> list[Piece]:
+    def cut(leaf: int) -> Sequence[Piece]:
         message = code.messages[leaf] if order.message is None else order.message
-        return pieces_of(code, message, blocks, work, w)
+        return truthful(pieces_of(code, message, blocks, work, w), role, round_)
 
     with Released.told(stop.set), crew_of_worker() as crew:
         payload = paced(
@@ -104,7 +105,8 @@ def slice_of_sum(whole: Vector | None, slices: Slices) -> Vector | None:
 
 
 @lru_cache(maxsize=16)
-def _read(job: bytes) -> tuple[GradientCode, Work]:
+def read_job(job: bytes) -> tuple[GradientCode, Work]:
+    """Return the code and the work of a fit."""
     # Read here, not by Dask: a loss that cannot be imported on a worker is then an error of the
     # task. Dask would read it while it reads the scheduler's messages, and lose the connection.
     code, work = pickle.loads(job)

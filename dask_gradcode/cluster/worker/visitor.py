@@ -27,14 +27,14 @@ import pickle
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
 
 import numpy as np
 
 from dask_gradcode.cluster.data.shard import Shard
-from dask_gradcode.cluster.worker.delays import Uplink, paced
+from dask_gradcode.cluster.worker.delays import Uplink, paced, truthful
 from dask_gradcode.cluster.worker.errors import pack_error
 from dask_gradcode.cluster.worker.outbox import Outbox
 from dask_gradcode.cluster.worker.sending import sent_of
@@ -196,8 +196,9 @@ class Visitor:
                 over = over or self._climb is not climb  # it has been dropped
             return over
 
-        def cut(leaf: int) -> list[Piece]:
-            return pieces_of(job.code, job.messages[leaf], blocks, work, w)
+        def cut(leaf: int) -> Sequence[Piece]:
+            pieces = pieces_of(job.code, job.messages[leaf], blocks, work, w)
+            return truthful(pieces, shard.role, round_)
 
         def compute(should_stop: Callable[[], bool]) -> Vector | None:
             return climb.finish(cut, should_stop, self._crew)

@@ -1,0 +1,55 @@
+"""How data is placed so that what workers send can be verified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dask_gradcode.codes import FractionalRepetition, GradientCode
+from dask_gradcode.codes.auto import AUTO, CODES
+from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.rounds.referee import check_verify
+
+__all__ = ["check_coding", "coding"]
+
+
+def coding(model: Any) -> dict[str, Any]:
+    """Return a code and how many silent workers it tolerates, as an estimator wants to place data.
+
+    Where it verifies, ``"auto"`` is fractional repetition with as many replicas as that needs.
+
+    Examples
+    --------
+    >>> from dask_gradcode import CodedLogisticRegression
+    >>> coding(CodedLogisticRegression(verify=2))
+    {'code': 'fractional', 'n_stragglers': 2}
+    >>> coding(CodedLogisticRegression(n_stragglers=1))
+    {'code': 'auto', 'n_stragglers': 1}
+    """
+    code, n_stragglers = model.code, model.n_stragglers
+    if model.verify and isinstance(code, str):
+        code = "fractional" if code == AUTO else code
+        n_stragglers = model.verify if n_stragglers is None else n_stragglers
+    return {"code": code, "n_stragglers": n_stragglers}
+
+
+def check_coding(model: Any, wait: WaitRule) -> None:
+    """Raise ValueError if an estimator's code or wait rule cannot carry what it verifies."""
+    verify, wanted = model.verify, coding(model)
+    if not verify:
+        return
+    if not isinstance(wait, UntilExact):
+        raise ValueError(f"verify={verify} needs exact sums, which wait={wait!r} does not give.")
+    code, n_stragglers = wanted["code"], wanted["n_stragglers"]
+    if isinstance(code, GradientCode):
+        check_verify(code, verify)
+    elif CODES[code] is not FractionalRepetition:
+        raise ValueError(
+            f"verify={verify} needs a code by which several workers send the same messages, which "
+            f"code={code!r} is not. Use code='fractional', or verify=0."
+        )
+    elif n_stragglers < verify:
+        raise ValueError(
+            f"verify={verify} needs {verify + 1} workers that hold the same rows, and "
+            f"n_stragglers={n_stragglers} gives {n_stragglers + 1}. "
+            f"Use n_stragglers={verify} or more, or verify={n_stragglers}."
+        )

@@ -1,0 +1,235 @@
+"""Who is believed in a fit in which some workers may send wrong sums: silent corruption, or lies.
+
+Of up to ``b`` faulty workers to each block ``b + 1`` equal answers cannot all come. So a sum is
+believed once so many agree; two that differ are heard (:mod:`dask_gradcode.rounds.hearing`), and
+whoever is wrong is expelled for the rest of the fit. As many as are expelled of those who can send
+a sum, so many fewer have to agree on it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import Any, NamedTuple, Protocol
+
+from dask_gradcode.codes import GradientCode
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
+from dask_gradcode.rounds.hearing import Inquiry, Verdict, hear
+from dask_gradcode.rounds.orders import Order
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
+from dask_gradcode.typing import Matrix, Part, Payload, Vector
+from dask_gradcode.work.judging import is_close
+
+__all__ = ["Court", "Dispute", "Referee", "check_verify", "values_of"]
+
+logger = logging.getLogger("dask_gradcode")
+
+
+class Dispute(NamedTuple):
+    """Two roles that sent different sums of the same rows.
+
+    Parameters
+    ----------
+    message : int
+        Which sum, by its index in ``code.messages``.
+    roles : tuple of int
+        Who sent it.
+    claims : tuple of bytes
+        The digests of what each has sent.
+    """
+
+    message: int
+    roles: tuple[int, int]
+    claims: tuple[bytes, bytes]
+
+
+class Court(Protocol):
+    """Knows whom to ask, and where."""
+
+    def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
+        """Note at which point a round is."""
+        ...
+
+    def inquire(self, round: int, message: int) -> Inquiry:
+        """Return how to ask about a message of a round."""
+        ...
+
+    def round_alike(self, one: int, other: int) -> bool:
+        """Say whether two roles compute the same bits."""
+        ...
+
+    def where(self, role: int) -> str:
+        """Say in a few words who plays a role."""
+        ...
+
+
+class _Answers(Protocol):
+    @property
+    def dispute(self) -> object: ...
+
+
+class Heard(Protocol):
+    """What a referee needs of a round."""
+
+    number: int
+
+    @property
+    def answers(self) -> _Answers:
+        """What has come."""
+        ...
+
+    def handle(self, event: Event | None, now: float) -> list[Order]:
+        """Take note of an event."""
+        ...
+
+
+def values_of(payload: Payload) -> Vector:
+    """Return the entries that were sent."""
+    return payload.values if isinstance(payload, Part) else payload
+
+
+def check_verify(code: GradientCode, verify: Any) -> int:
+    """Return how many faulty workers are to be found; raise for what a code cannot carry.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number from 0, or fewer than ``verify + 1`` workers hold the blocks of a
+        message, or messages are computed from others or sent in slices.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+    >>> check_verify(FractionalRepetition(4, 1), 1)
+    1
+    >>> check_verify(CyclicRepetition(4, 1), 1)
+    Traceback (most recent call last):
+    ValueError: verify=1 needs 2 workers that can send each message, so that they can be compared; \
+of CyclicRepetition(n_workers=4, n_stragglers=1, seed=0) some messages have 1.
+    Use code='fractional' with n_stragglers=1 or more, or verify=0.
+    """
+    is_number = isinstance(verify, Integral) and not isinstance(verify, bool)
+    if not is_number or verify < 0:
+        raise ValueError(
+            f"verify must be a whole number from 0, of faulty workers, got {verify!r}."
+        )
+    if verify == 0:
+        return 0
+    way_out = f"Use code='fractional' with n_stragglers={verify} or more, or verify=0."
+    if code.divides or code.resolution > 1:
+        raise ValueError(
+            f"verify={verify} needs messages that several workers compute in full; those of "
+            f"{code!r} are shared out in parts.\n{way_out}"
+        )
+    fewest = min(len(code.senders(message)) for message in range(len(code.messages)))
+    if fewest <= verify:
+        raise ValueError(
+            f"verify={verify} needs {verify + 1} workers that can send each message, so that they "
+            f"can be compared; of {code!r} some messages have {fewest}.\n{way_out}"
+        )
+    return int(verify)
+
+
+class Referee:
+    """Knows for a fit who is expelled, and hears those who differ.
+
+    Parameters
+    ----------
+    code : GradientCode
+        How the sum is coded.
+    n_faulty : int
+        How many workers to each block may be faulty, ``b``.
+    court : Court
+        Asks roles.
+
+    Attributes
+    ----------
+    expelled : dict of int to str
+        Who is expelled, and why.
+    given_up : set of int
+        Roles that have been waited for in vain: later rounds do without them at once.
+    verdicts : list of tuple of int, Dispute and Verdict
+        All hearings, with their rounds.
+    """
+
+    def __init__(
+        self,
+        code: GradientCode,
+        n_faulty: int,
+        court: Court,
+    ) -> None:
+        self._code, self.n_faulty, self._court = code, check_verify(code, n_faulty), court
+        self.expelled: dict[int, str] = {}
+        self.given_up: set[int] = set()
+        self.verdicts: list[tuple[int, Dispute, Verdict]] = []
+
+    def needed(self, message: int) -> int:
+        """Return how many have to agree on a message."""
+        expelled = self.expelled.keys() & set(self._code.senders(message))
+        return max(1, self.n_faulty + 1 - len(expelled))
+
+    def agree(self, one: int, sent: Payload, other: int, also: Payload) -> bool:
+        """Say whether what two roles have sent for a message is the same."""
+        a, b = values_of(sent), values_of(also)
+        if a.tobytes() == b.tobytes():
+            return True
+        return not self._court.round_alike(one, other) and is_close(a, b)
+
+    def begin(
+        self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
+    ) -> list[Event]:
+        """Begin a round, and return what has become of roles: who is expelled, is lost."""
+        self._court.begin(round, w, order)
+        for event in news:
+            if isinstance(event, Ready):
+                self.given_up.discard(event.role)
+        kept = [event for event in news if not self.ignores(event)]
+        lost = {event.role for event in kept if isinstance(event, Lost)}
+        return [*kept, *(Lost(i, why) for i, why in self.expelled.items() if i not in lost)]
+
+    def ignores(self, event: Event) -> bool:
+        """Say whether an event is of somebody who is expelled."""
+        return isinstance(event, Arrived | Failed | Ready) and event.role in self.expelled
+
+    def settle(self, told: Heard, current: Heard, now: Callable[[], float]) -> list[Order]:
+        """Hear all who differ in a round; tell that round and the current one what is found.
+
+        Parameters
+        ----------
+        told, current : Round
+            They are the same, but for answers that come late.
+        now : callable
+            The clock: a hearing takes time.
+        """
+        orders: list[Order] = []
+        while isinstance(dispute := told.answers.dispute, Dispute):
+            for event in self._heard(told.number, dispute):
+                orders += told.handle(event, now())
+                if current is not told:
+                    orders += current.handle(event, now())
+        return orders
+
+    def _heard(self, round: int, dispute: Dispute) -> list[Event]:
+        """Hear two who differ; return who is expelled, or absent, or that it is undecided."""
+        claims = dict(zip(dispute.roles, dispute.claims, strict=True))
+        verdict = hear(self._court.inquire(round, dispute.message), claims)
+        self.verdicts.append((round, dispute, verdict))
+        blocks = list(self._code.messages[dispute.message].blocks)
+        for role, what in verdict.wrong.items():
+            self.expelled[role] = f"it is expelled since round {round}: {what}"
+            told = self._court.where(role), what, verdict.n_chunks, verdict.n_bytes
+            logger.warning(
+                "Round %d, blocks %s: %s is expelled: %s. Here %d chunk(s) of rows were computed; "
+                "%d bytes have travelled for it.",
+                *(round, blocks, *told),
+            )
+        if verdict.wrong:
+            return [Expelled(role, self.expelled[role]) for role in verdict.wrong]
+        if verdict.absent:
+            return [Lost(i, f"it does not account: {why}") for i, why in verdict.absent.items()]
+        logger.warning(
+            "Round %d, blocks %s: %s sent different sums, and it cannot be said who is wrong.",
+            *(round, blocks, " and ".join(map(self._court.where, dispute.roles))),
+        )
+        return [Undecided(dispute.message, *dispute.roles)]

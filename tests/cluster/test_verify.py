@@ -1,0 +1,144 @@
+"""Workers that send wrong sums, on a real cluster: found, named, expelled, and without effect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import Client
+from numpy.testing import assert_array_equal
+from scipy.sparse import random as random_sparse
+
+from dask_gradcode import place
+from dask_gradcode.cluster import ClusterObjective, Lies, inject
+from dask_gradcode.cluster.worker.lies import KINDS
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode.losses import Logistic
+from dask_gradcode.rounds import Balancing, Deadline, Everybody
+from helpers import gradcode_keys, logistic_data, wait_until
+
+pytestmark = pytest.mark.cluster
+every_transport = pytest.mark.parametrize("transport", ["stream", "tasks"])
+X, Y = logistic_data(400, 3)
+W = np.array([0.5, -1.0, 0.25])
+
+
+@pytest.fixture
+def cluster(client: Client) -> Iterator[Client]:
+    yield client
+    wait_until(lambda: not gradcode_keys(client))
+
+
+@every_transport
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_lies_is_named_and_changes_nothing(
+    cluster: Client, transport: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lies = Lies(kind, workers=[2], from_round=1)
+    with (
+        place(X, Y, code=FractionalRepetition(4, 1)) as data,
+        ClusterObjective(data, Logistic(), transport=transport) as honest,
+        ClusterObjective(data, Logistic(), transport=transport, verify=1) as objective,
+        inject(cluster, lies),
+        caplog.at_level(logging.WARNING, "dask_gradcode"),
+    ):
+        expected = honest(W)  # its first round is truthful
+        for number in range(3):
+            seen = objective(W)
+            assert_array_equal(seen.gradient, expected.gradient)
+            assert seen.value == expected.value
+            assert seen.record.expelled == ((2,) if number == 1 else ())
+            assert seen.record.lost == ((2,) if number else ())
+        [said] = [record.getMessage() for record in caplog.records if "expelled" in record.message]
+        assert f"Round 1, blocks [2, 3]: role 2 on {data.addresses[2]} is expelled" in said
+
+
+@every_transport
+def test_what_is_not_verified_is_wrong(cluster: Client, transport: str) -> None:
+    """Lies have an effect at all: two tell the same one, and nobody contradicts them."""
+    with (
+        place(X, Y, code=FractionalRepetition(4, 1)) as data,
+        ClusterObjective(data, Logistic(), transport=transport) as objective,
+    ):
+        expected = objective(W).gradient
+        with inject(cluster, Lies("sign", workers=[0, 1])):
+            assert (objective(W).gradient != expected).all()
+        assert_array_equal(objective(W).gradient, expected)
+
+
+@every_transport
+def test_two_of_four_tell_the_same_lie(cluster: Client, transport: str) -> None:
+    with (
+        place(X, Y, code=FractionalRepetition(4, 3)) as data,
+        ClusterObjective(data, Logistic(), transport=transport, verify=2) as objective,
+    ):
+        expected = objective(W).gradient
+        with inject(cluster, Lies("random", workers=[0, 1], together=True)):
+            seen = objective(W)
+        assert_array_equal(seen.gradient, expected)
+
+
+def sparse_rows() -> Any:
+    return random_sparse(900, 60, density=0.05, format="csr", rng=np.random.default_rng(0))
+
+
+def wide_rows() -> Any:
+    return np.random.default_rng(0).normal(size=(24_000, 100))  # several pieces and chunks
+
+
+@pytest.mark.parametrize("rows", [sparse_rows, wide_rows])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sparse_rows_and_many_pieces(cluster: Client, kind: str, rows: Any) -> None:
+    features = rows()
+    n_rows, n_features = features.shape
+    w = np.random.default_rng(1).normal(size=n_features)
+    with (
+        place(features, np.arange(n_rows) % 2, code=FractionalRepetition(4, 1)) as data,
+        ClusterObjective(data, Logistic(), verify=1) as objective,
+    ):
+        expected = objective(w).gradient
+        with inject(cluster, Lies(kind, workers=[1])):
+            seen = objective(w)
+        assert seen.record.expelled == (1,)
+        assert_array_equal(seen.gradient, expected)
+
+
+def test_block_functions_hessians_and_several_points(cluster: Client) -> None:
+    def distance(w: Any, block: Any) -> Any:
+        return float(((block.X - w) ** 2).sum()), 2 * (w - block.X).sum(axis=0)
+
+    with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        for work, call in (
+            (distance, lambda objective: objective(W)),
+            (Logistic(), lambda objective: objective.second_order(W)),
+            (Logistic(), lambda objective: objective.many([W, 2 * W])[1]),
+        ):
+            with ClusterObjective(data, work, verify=1) as objective:
+                expected = call(objective)
+                with inject(cluster, Lies("chunk", workers=[3])):
+                    seen = call(objective)
+                assert seen.record.expelled == (3,)
+                assert_array_equal(seen.gradient, expected.gradient)
+                if seen.hessian is not None:
+                    assert_array_equal(seen.hessian, expected.hessian)
+
+
+def test_what_does_not_fit_is_refused_before_any_work(cluster: Client) -> None:
+    with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        for parameters, match in (
+            ({"verify": 2}, "verify=2 needs 3 workers that can send each message"),
+            ({"verify": -1}, "verify must be a whole number from 0"),
+            ({"verify": 1, "wait": Deadline(1.0)}, "verify=1 needs exact sums"),
+            ({"verify": 1, "plan": Balancing()}, "Leave the plan out, or use Everybody"),
+        ):
+            with pytest.raises(ValueError, match=match):
+                ClusterObjective(data, Logistic(), **parameters)  # type: ignore[arg-type]
+        ClusterObjective(data, Logistic(), verify=1, plan=Everybody()).close()
+    with (
+        place(X, Y, code=CyclicRepetition(4, 1)) as data,
+        pytest.raises(ValueError, match="Use code='fractional' with n_stragglers=1 or more"),
+    ):
+        ClusterObjective(data, Logistic(), verify=1)
