@@ -33,7 +33,7 @@ def inject(client: Client, model: StragglerModel | Throttle | LossyLinks | Lies)
     Or have them send slowly, with a :class:`~dask_gradcode.cluster.Throttle`, or send wrong sums,
     with :class:`~dask_gradcode.cluster.Lies`; or, of codes whose workers exchange what they
     compute, lose what they send each other and the client, with
-    :class:`~dask_gradcode.cluster.LossyLinks`. What such a link loses is not waited for.
+    :class:`~dask_gradcode.stragglers.LossyLinks`. What such a link loses is not waited for.
 
     In each round a worker does nothing for its *delay*, then looks what is wanted of it. As in life
     it cannot be interrupted meanwhile: it works on the newest round once it is back, and that

@@ -25,6 +25,7 @@ from dask_gradcode.rounds import (
     Patience,
     Ready,
     Round,
+    Silent,
     Stuck,
     TooMuchLostError,
     UntilExact,
@@ -131,6 +132,17 @@ def test_without_it_the_round_ends_after_so_long() -> None:
     assert isinstance(round_.outcome, Stuck)
 
 
+def test_a_frozen_worker_is_waited_for_as_long_since_others_wait_for_its_block() -> None:
+    round_ = begun(recover=60.0)
+    round_.handle(Silent(1, "it sends no heartbeat"), now=0.1)
+    assert round_.outcome is None
+    round_.handle(None, now=60.0)
+    assert round_.outcome is None
+    round_.handle(None, now=60.2)
+    assert isinstance(round_.outcome, Stuck)
+    assert 1 in round_.state.lost
+
+
 def test_what_the_lost_worker_had_sent_to_others_is_enough() -> None:
     round_ = begun(recover=60.0)
     round_.handle(Lost(1, "it is dead"), now=0.1)
@@ -201,6 +213,14 @@ def test_rounds_over_lossy_links_are_exact_or_say_that_they_are_not(
         assert seen.record.exact
         assert_allclose(seen.gradient, exact.gradient, rtol=1e-6, atol=1e-6)
         assert max(answer.message for answer in seen.record.answers) < needed * n
+
+
+@pytest.mark.parametrize("complete_only", [False, True])
+def test_a_fit_in_this_process_takes_the_code_as_any_other(complete_only: bool) -> None:
+    code = CooperativeRepetition(5, 2, complete_only=complete_only)
+    blocks, w = blocks_of(5), np.array([0.5, -1.0])
+    exact = InProcessObjective(Uncoded(5), blocks, Squared())(w)
+    assert_allclose(InProcessObjective(code, blocks, Squared())(w).gradient, exact.gradient)
 
 
 def test_the_virtual_clock_refuses_what_it_does_not_know() -> None:
