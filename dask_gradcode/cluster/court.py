@@ -28,19 +28,14 @@ from dask_gradcode.cluster.worker.accounts import (
     look_through,
     show,
     show_ends,
+    show_rows,
     tell,
 )
 from dask_gradcode.rounds.hearing import Inquiry
 from dask_gradcode.typing import Matrix, Vector
-from dask_gradcode.work import (
-    ROWS_OF_DIGEST,
-    Account,
-    Evidence,
-    Step,
-    Work,
-    digests_of_rows,
-    of_order,
-)
+from dask_gradcode.work import Work, of_order
+from dask_gradcode.work.account import ROWS_OF_DIGEST, Account, Evidence, Exhibit, Step
+from dask_gradcode.work.account import digests_of_rows as digests
 from dask_gradcode.work.judging import redo
 
 __all__ = ["Court"]
@@ -76,6 +71,7 @@ class Court:
         self._columns = None if work.per_column is None else data.columns.of(work.per_column)
         self._passages: dict[int, Passage] = {}
         self._uid = uuid.uuid4().hex[:12]
+        self._began_at = dict(data.addresses)
         self._copies = self._look_through()
         self._placed = {block: self._agreed(block) for block in range(data.code.n_blocks)}
 
@@ -92,8 +88,16 @@ class Court:
         return _Questioning(self, round, message)
 
     def round_alike(self, one: int, other: int) -> bool:
-        """Say whether two roles compute by the same libraries and instructions."""
-        ways = [self._copies[role].how for role in (one, other) if role in self._copies]
+        """Say whether two roles compute by the same libraries and instructions.
+
+        Of one that has gone to another worker since the beginning that is not known.
+        """
+        here = self._data.addresses
+        ways = [
+            self._copies[role].how
+            for role in (one, other)
+            if role in self._copies and here[role] == self._began_at[role]
+        ]
         return len(ways) == 2 and ways[0] == ways[1]
 
     def where(self, role: int) -> str:
@@ -123,7 +127,7 @@ class Court:
         sent = self._data.code.messages[message]
         return sent.coefficients[sent.blocks.index(block)]
 
-    def is_placed(self, step: Step, evidence: Evidence) -> bool:
+    def is_placed(self, step: Step, exhibit: Exhibit) -> bool:
         """Say whether rows are those of a step, as they were placed."""
         placed = self._placed[step.block]
         if placed is None:  # nobody has told
@@ -131,8 +135,8 @@ class Court:
         first, stop = 0, len(placed)
         if step.rows is not None:
             first, stop = step.rows[0] // ROWS_OF_DIGEST, -(-step.rows[1] // ROWS_OF_DIGEST)
-        is_there = evidence.first == first * ROWS_OF_DIGEST
-        return is_there and digests_of_rows(evidence.rows) == placed[first:stop]
+        is_there = exhibit.first == first * ROWS_OF_DIGEST
+        return is_there and digests(exhibit.rows) == placed[first:stop]
 
     def ask(
         self,
@@ -263,13 +267,20 @@ class _Questioning:
         self.n_bytes += sum(end.nbytes for ends in lists for end in ends)
         return told
 
-    def is_placed(self, step: Step, evidence: Evidence) -> bool:
-        return self._court.is_placed(step, evidence)
+    def rows(self, role: int, number: int) -> Exhibit | str:
+        told: Exhibit | str = self._ask(show_rows, [role], number)[role]
+        if isinstance(told, Exhibit):
+            self.n_bytes += told.rows.nbytes
+        return told
 
-    def redo(self, role: int, step: Step, evidence: Evidence) -> Vector:
+    def is_placed(self, step: Step, exhibit: Exhibit) -> bool:
+        return self._court.is_placed(step, exhibit)
+
+    def redo(self, role: int, step: Step, evidence: Evidence, exhibit: Exhibit) -> Vector:
         court, round_ = self._court, self._round
         coefficient = court.coefficient(self._message, step.block)
-        return redo(evidence, step, court.work(round_), court.point(round_, role), coefficient)
+        work, w = court.work(round_), court.point(round_, role)
+        return redo(evidence, exhibit, step, work, w, coefficient)
 
     def round_alike(self, one: int, other: int) -> bool:
         return self._court.round_alike(one, other)

@@ -25,7 +25,7 @@ from dask_gradcode.rounds import (
     UntilExact,
     WaitRule,
 )
-from dask_gradcode.rounds.referee import Referee, check_verify
+from dask_gradcode.rounds.referee import Hearing, Referee, check_verify
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
@@ -128,6 +128,7 @@ class ClusterObjective:
         except BaseException:
             self._port.close()
             raise
+        self._referee = referee
         rest = data.block_rows, work, referee
         self._engine = Engine(data.code, self._port, wait, plan, *rest)
         logger.info("%r: messages travel as %s", data, self.transport)
@@ -141,6 +142,11 @@ class ClusterObjective:
     def logs(self) -> Logbook:
         """What happened in the last 64 rounds, and in those that ended in an error or a doubt."""
         return self._engine.logs
+
+    @property
+    def hearings(self) -> list[Hearing]:
+        """Who sent different sums and what was found, where sums are verified; in order."""
+        return [] if self._referee is None else self._referee.hearings
 
     def __enter__(self) -> ClusterObjective:
         return self

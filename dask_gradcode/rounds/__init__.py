@@ -32,6 +32,7 @@ from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 
 __all__ = [
     "Absent",
@@ -46,6 +47,7 @@ __all__ = [
     "Engine",
     "Event",
     "Everybody",
+    "Expelled",
     "Failed",
     "Fastest",
     "Free",
@@ -75,6 +77,7 @@ __all__ = [
     "State",
     "Stuck",
     "TooMuchLostError",
+    "Undecided",
     "Unplaced",
     "UntilExact",
     "WaitRule",

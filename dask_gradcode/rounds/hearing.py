@@ -1,9 +1,9 @@
 """Which of two roles that sent different sums of the same rows is wrong.
 
 Both tell how they came to what they sent: a digest of each state in between. The client takes the
-first step after which they part, has both show it, checks its rows against digests that were taken
-when the data was placed, and computes that one chunk of rows itself. Whoever contradicts what it
-has said before is wrong, too: the payload was said first.
+first step after which they part, has both show it and one its rows, checks these against digests
+that were taken when the data was placed, and computes that one chunk of rows itself. Whoever
+contradicts what it has said before is wrong, too: the payload was said first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Account, Evidence, Step, digest_of, sum_of_ends
+from dask_gradcode.work.account import Account, Evidence, Exhibit, Step, digest_of, sum_of_ends
 from dask_gradcode.work.judging import Finding, compare, first_parting
 
 __all__ = ["Inquiry", "Verdict", "hear"]
@@ -42,15 +42,19 @@ class Inquiry(Protocol):
         """Have roles show one step."""
         ...
 
+    def rows(self, role: int, number: int) -> Exhibit | str:
+        """Have a role show the rows of one step."""
+        ...
+
     def ends(self, roles: Collection[int]) -> Mapping[int, list[Vector] | str]:
         """Have roles show what each piece of the message came to."""
         ...
 
-    def is_placed(self, step: Step, evidence: Evidence) -> bool:
+    def is_placed(self, step: Step, exhibit: Exhibit) -> bool:
         """Say whether rows are those that were placed."""
         ...
 
-    def redo(self, role: int, step: Step, evidence: Evidence) -> Vector:
+    def redo(self, role: int, step: Step, evidence: Evidence, exhibit: Exhibit) -> Vector:
         """Compute a step here, and return the state after it."""
         ...
 
@@ -144,20 +148,29 @@ class _Hearing:
         if self.absent:
             return {}
         step = next(iter(accounts.values())).steps[number]
-        wrong = {}
-        for role, evidence in shown.items():
-            if not _is_of(evidence, accounts[role], number):
-                wrong[role] = "it contradicts its own account"
-            elif not inquiry.is_placed(step, evidence):
+        wrong = {
+            role: "it contradicts its own account"
+            for role, evidence in shown.items()
+            if not _is_of(evidence, accounts[role], number)
+        }
+        exhibit = None
+        for role in shown if not wrong else ():
+            told = inquiry.rows(role, number)
+            if isinstance(told, str):
+                self.absent[role] = told
+            elif inquiry.is_placed(step, told):
+                exhibit = told
+                break
+            else:
                 wrong[role] = f"its rows of block {step.block} are not those that were placed"
-        if wrong:
+        if wrong or exhibit is None:
             return wrong
         here: dict[bytes, Vector] = {}  # by the state before
         findings: dict[int, Finding] = {}
         for role, evidence in shown.items():
             before = digest_of(evidence.before)
             if before not in here:
-                here[before] = inquiry.redo(role, step, evidence)
+                here[before] = inquiry.redo(role, step, evidence, exhibit)
                 self.n_chunks += 1
             findings[role] = compare(here[before], evidence)
         where = f"block {step.block}" + ("" if step.rows is None else ", rows {}:{}")

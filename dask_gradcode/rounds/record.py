@@ -73,6 +73,10 @@ class RoundRecord:
     drift : float
         ``max |drift|``, as the solver sees it: how far an entry of the gradient may be off for
         that. 0 where no older sum stands in.
+    expelled : tuple of int
+        Workers of which it was shown in this round that they had sent a wrong sum.
+    unverified : tuple of int
+        Blocks whose sums too few workers have confirmed.
 
     Notes
     -----

@@ -21,7 +21,7 @@ from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Matrix, Part, Payload, Vector
 from dask_gradcode.work.judging import is_close
 
-__all__ = ["Court", "Dispute", "Referee", "check_verify", "values_of"]
+__all__ = ["Court", "Dispute", "Hearing", "Referee", "check_verify", "values_of"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -42,6 +42,24 @@ class Dispute(NamedTuple):
     message: int
     roles: tuple[int, int]
     claims: tuple[bytes, bytes]
+
+
+class Hearing(NamedTuple):
+    """A dispute, and what was found.
+
+    Parameters
+    ----------
+    round : int
+        The round of the two answers.
+    dispute : Dispute
+        Who differs in what.
+    verdict : Verdict
+        Who is wrong, and what it took to find out.
+    """
+
+    round: int
+    dispute: Dispute
+    verdict: Verdict
 
 
 class Court(Protocol):
@@ -69,7 +87,7 @@ class _Answers(Protocol):
     def dispute(self) -> object: ...
 
 
-class Heard(Protocol):
+class _Round(Protocol):
     """What a referee needs of a round."""
 
     number: int
@@ -149,8 +167,8 @@ class Referee:
         Who is expelled, and why.
     given_up : set of int
         Roles that have been waited for in vain: later rounds do without them at once.
-    verdicts : list of tuple of int, Dispute and Verdict
-        All hearings, with their rounds.
+    hearings : list of Hearing
+        All of them, in order.
     """
 
     def __init__(
@@ -162,7 +180,7 @@ class Referee:
         self._code, self.n_faulty, self._court = code, check_verify(code, n_faulty), court
         self.expelled: dict[int, str] = {}
         self.given_up: set[int] = set()
-        self.verdicts: list[tuple[int, Dispute, Verdict]] = []
+        self.hearings: list[Hearing] = []
 
     def needed(self, message: int) -> int:
         """Return how many have to agree on a message."""
@@ -192,7 +210,7 @@ class Referee:
         """Say whether an event is of somebody who is expelled."""
         return isinstance(event, Arrived | Failed | Ready) and event.role in self.expelled
 
-    def settle(self, told: Heard, current: Heard, now: Callable[[], float]) -> list[Order]:
+    def settle(self, told: _Round, current: _Round, now: Callable[[], float]) -> list[Order]:
         """Hear all who differ in a round; tell that round and the current one what is found.
 
         Parameters
@@ -206,7 +224,7 @@ class Referee:
         while isinstance(dispute := told.answers.dispute, Dispute):
             for event in self._heard(told.number, dispute):
                 orders += told.handle(event, now())
-                if current is not told:
+                if current is not told and isinstance(event, Expelled):
                     orders += current.handle(event, now())
         return orders
 
@@ -214,7 +232,7 @@ class Referee:
         """Hear two who differ; return who is expelled, or absent, or that it is undecided."""
         claims = dict(zip(dispute.roles, dispute.claims, strict=True))
         verdict = hear(self._court.inquire(round, dispute.message), claims)
-        self.verdicts.append((round, dispute, verdict))
+        self.hearings.append(Hearing(round, dispute, verdict))
         blocks = list(self._code.messages[dispute.message].blocks)
         for role, what in verdict.wrong.items():
             self.expelled[role] = f"it is expelled since round {round}: {what}"

@@ -13,7 +13,7 @@ from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers, Witness
 from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Payload
-from dask_gradcode.work import digest_of
+from dask_gradcode.work.account import digest_of
 
 __all__ = ["Verification", "VerifiedAnswers", "answers_by"]
 

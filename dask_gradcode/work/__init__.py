@@ -4,19 +4,6 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 :func:`as_work` makes one thing of the three; from there on nobody asks which it was.
 """
 
-from dask_gradcode.work.account import (
-    ROWS_OF_DIGEST,
-    Account,
-    ChunkedWork,
-    Evidence,
-    Step,
-    account_of,
-    digest_of,
-    digests_of_rows,
-    ends_of,
-    evidence_of,
-    sum_of_ends,
-)
 from dask_gradcode.work.base import Block, SecondOrderWork, Work
 from dask_gradcode.work.climb import Climb, compute_message
 from dask_gradcode.work.crew import ALONE, Crew
@@ -32,15 +19,11 @@ from dask_gradcode.work.wanted import of_order
 
 __all__ = [
     "ALONE",
-    "ROWS_OF_DIGEST",
-    "Account",
     "Block",
     "BlockFunction",
     "Centred",
-    "ChunkedWork",
     "Climb",
     "Crew",
-    "Evidence",
     "Exchanged",
     "FoldLoss",
     "Folds",
@@ -48,20 +31,13 @@ __all__ = [
     "ManyPointsWork",
     "Piece",
     "SecondOrderWork",
-    "Step",
     "Sums",
     "Work",
     "WorkLike",
-    "account_of",
     "as_work",
     "compute_message",
     "compute_payload",
-    "digest_of",
-    "digests_of_rows",
-    "ends_of",
-    "evidence_of",
     "exchanged_sum",
     "of_order",
     "pieces_of",
-    "sum_of_ends",
 ]

@@ -29,12 +29,14 @@ __all__ = [
     "Account",
     "ChunkedWork",
     "Evidence",
+    "Exhibit",
     "Step",
     "account_of",
     "digest_of",
     "digests_of_rows",
     "ends_of",
     "evidence_of",
+    "rows_of",
     "sum_of_ends",
 ]
 
@@ -105,21 +107,31 @@ class Evidence:
     ----------
     before, after : ndarray of shape (n_entries,)
         The state of the piece.
-    rows : Block
-        The rows of the step, and those that share digests with them.
-    first : int
-        The number of the first of these in its block.
     """
 
     before: Vector
     after: Vector
-    rows: Block
-    first: int
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return int(self.before.nbytes + self.after.nbytes) + self.rows.nbytes
+        return int(self.before.nbytes + self.after.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """The rows of a step, and those that share digests with them.
+
+    Parameters
+    ----------
+    rows : Block
+        The rows.
+    first : int
+        The number of the first of them in its block.
+    """
+
+    rows: Block
+    first: int
 
 
 def account_of(pieces: Sequence[Piece], seed: int) -> Account:
@@ -196,12 +208,26 @@ def evidence_of(pieces: Sequence[Piece], number: int) -> Evidence:
             break
         if place == number - 1:
             before = state.copy()
+    return Evidence(before, state.copy())
+
+
+def rows_of(pieces: Sequence[Piece], number: int) -> Exhibit:
+    """Return the rows of one step of the account of a message.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        Those of the account.
+    number : int
+        Which of its steps.
+    """
+    step = next(step for i, (step, _, _) in enumerate(_walk(pieces)) if i == number)
     block = next(one for i, one, _, _ in pieces[step.piece].sums if i == step.block)
     first, last = 0, block.n_rows
     if step.rows is not None:
         first = step.rows[0] // ROWS_OF_DIGEST * ROWS_OF_DIGEST
         last = min(-(-step.rows[1] // ROWS_OF_DIGEST) * ROWS_OF_DIGEST, last)
-    return Evidence(before, state.copy(), block.loaded(slice(first, last)), first)
+    return Exhibit(block.loaded(slice(first, last)), first)
 
 
 def _walk(pieces: Sequence[Piece]) -> Iterator[tuple[Step, Piece, tuple[Block, float, Work]]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dask_gradcode.kernels import never, one_blas_thread
 from dask_gradcode.typing import Vector
-from dask_gradcode.work.account import Account, ChunkedWork, Evidence, Step
+from dask_gradcode.work.account import Account, ChunkedWork, Evidence, Exhibit, Step
 from dask_gradcode.work.base import Work
 
 __all__ = ["ROUNDING", "Finding", "compare", "first_parting", "is_close", "redo"]
@@ -65,13 +65,17 @@ def is_close(one: Vector, other: Vector, scale: float = 0.0) -> bool:
         return bool(np.abs(a - b).max(initial=0.0) <= ROUNDING * largest)
 
 
-def redo(evidence: Evidence, step: Step, work: Work, w: Vector, coefficient: float) -> Vector:
+def redo(
+    evidence: Evidence, exhibit: Exhibit, step: Step, work: Work, w: Vector, coefficient: float
+) -> Vector:
     """Compute one step, and return the state after it.
 
     Parameters
     ----------
     evidence : Evidence
-        The state before it, and its rows.
+        The state before it.
+    exhibit : Exhibit
+        Its rows.
     step : Step
         Which step.
     work : Work
@@ -85,22 +89,24 @@ def redo(evidence: Evidence, step: Step, work: Work, w: Vector, coefficient: flo
     --------
     >>> from dask_gradcode.codes import Uncoded
     >>> from dask_gradcode.losses import Squared
-    >>> from dask_gradcode.work import Block, as_work, evidence_of, pieces_of
+    >>> from dask_gradcode.work import Block, as_work, pieces_of
+    >>> from dask_gradcode.work.account import evidence_of, rows_of
     >>> code, work, w = Uncoded(1), as_work(Squared()), np.ones(1)
     >>> blocks = {0: Block(np.array([[1.0], [3.0]]), np.zeros(2))}
-    >>> evidence = evidence_of(pieces_of(code, code.messages[0], blocks, work, w), 0)
-    >>> found = redo(evidence, Step(piece=0, block=0, part=0, rows=(0, 2)), work, w, 1.0)
+    >>> pieces = pieces_of(code, code.messages[0], blocks, work, w)
+    >>> evidence, rows = evidence_of(pieces, 0), rows_of(pieces, 0)
+    >>> found = redo(evidence, rows, Step(piece=0, block=0, part=0, rows=(0, 2)), work, w, 1.0)
     >>> compare(found, evidence)
     <Finding.EQUAL: 'equal bit for bit'>
     >>> evidence.after[0] += 1.0
     >>> compare(found, evidence)
     <Finding.WRONG: 'wrong'>
     """
-    rows, parts = evidence.rows, work.parts(evidence.rows, w)
+    rows, parts = exhibit.rows, work.parts(exhibit.rows, w)
     if step.rows is None:
         alone = parts[step.part] if len(parts) > step.part else work
     else:
-        start, stop = (row - evidence.first for row in step.rows)
+        start, stop = (row - exhibit.first for row in step.rows)
         rows = rows.loaded(slice(start, stop))
         assert isinstance(work, ChunkedWork)
         alone = work.on(None)

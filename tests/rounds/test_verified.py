@@ -27,17 +27,14 @@ from dask_gradcode.rounds import Arrived, Done, Lost, Patience, Ready, Round, Si
 from dask_gradcode.rounds.referee import Referee, check_verify
 from dask_gradcode.rounds.verified import Verification
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import (
-    Block,
-    Piece,
+from dask_gradcode.work import Block, Piece, Work, as_work, pieces_of
+from dask_gradcode.work.account import (
     Step,
-    Work,
     account_of,
-    as_work,
     digests_of_rows,
     ends_of,
     evidence_of,
-    pieces_of,
+    rows_of,
 )
 from dask_gradcode.work.judging import redo
 from dask_gradcode.work.payload import add_up
@@ -130,13 +127,16 @@ class Asked:
     def ends(self, roles: Collection[int]) -> Any:
         return self._each(roles, ends_of)
 
-    def is_placed(self, step: Step, evidence: Any) -> bool:
-        found = digests_of_rows(evidence.rows)
-        first = evidence.first // 1024
+    def rows(self, role: int, number: int) -> Any:
+        return self._each([role], lambda pieces: rows_of(pieces, number))[role]
+
+    def is_placed(self, step: Step, exhibit: Any) -> bool:
+        found = digests_of_rows(exhibit.rows)
+        first = exhibit.first // 1024
         return found == self.workers.digests[step.block][first : first + len(found)]
 
-    def redo(self, role: int, step: Step, evidence: Any) -> Vector:
-        return redo(evidence, step, self.workers.work, W, 1.0)
+    def redo(self, role: int, step: Step, evidence: Any, exhibit: Any) -> Vector:
+        return redo(evidence, exhibit, step, self.workers.work, W, 1.0)
 
     def round_alike(self, one: int, other: int) -> bool:
         return self.workers.alike(one, other)
@@ -192,7 +192,7 @@ def test_a_sum_is_believed_once_two_agree() -> None:
     assert round_.outcome is None
     answer(round_, workers, 0, 0)
     assert round_.outcome == Done()
-    assert not workers.referee.verdicts  # type: ignore[union-attr]
+    assert not workers.referee.hearings  # type: ignore[union-attr]
     record = round_.record(0.0, 0.0)
     assert (record.expelled, record.unverified) == ((), ())
 
@@ -213,9 +213,9 @@ def test_who_lies_is_expelled_whoever_answers_first(kind: str, n_rows: int, work
         referee = workers.referees(1)
         assert_array_equal(run(workers, referee, 0, order), expected)
         assert list(referee.expelled) == [2]
-        assert sum(verdict.n_chunks for _, _, verdict in referee.verdicts) <= 1
+        assert sum(verdict.n_chunks for _, _, verdict in referee.hearings) <= 1
         assert_array_equal(run(workers, referee, 1, order), expected)  # without it
-        assert len(referee.verdicts) == 1
+        assert len(referee.hearings) == 1
 
 
 def test_two_who_tell_the_same_lie_are_both_expelled_by_a_third() -> None:
@@ -226,7 +226,7 @@ def test_two_who_tell_the_same_lie_are_both_expelled_by_a_third() -> None:
         referee = workers.referees(2)
         assert_array_equal(run(workers, referee, 0, order), expected)
         assert sorted(referee.expelled) == [0, 2]
-        assert sum(verdict.n_chunks for _, _, verdict in referee.verdicts) <= 2
+        assert sum(verdict.n_chunks for _, _, verdict in referee.hearings) <= 2
 
 
 def test_whoever_cannot_account_for_what_it_sent_is_expelled() -> None:
@@ -325,7 +325,7 @@ def test_who_rounds_otherwise_is_compared_within_a_tolerance() -> None:
     referee = workers.referees(1)
     assert (workers.payload(0, 0) != workers.payload(1, 0)).any()
     run(workers, referee, 0, (0, 1))
-    assert not referee.verdicts
+    assert not referee.hearings
     for kind in ("random", "sign", "chunk"):
         workers.lies = [Lies(kind, workers=[1])]
         referee = workers.referees(1)
@@ -392,7 +392,7 @@ def test_no_honest_role_is_expelled_and_who_has_been_heard_lying_is(
         assert_array_equal(run(workers, referee, number, order), expected)
     assert referee.expelled.keys() == liars  # all answers were seen
     by_group: dict[int, int] = {}
-    for _, dispute, verdict in referee.verdicts:
+    for _, dispute, verdict in referee.hearings:
         by_group[dispute.message] = by_group.get(dispute.message, 0) + verdict.n_chunks
     assert all(n <= b for n in by_group.values())
 
@@ -413,7 +413,7 @@ def test_a_thousand_honest_fits_expel_nobody(seed: int) -> None:
         referee = workers.referees(s)
         for number in range(2):
             run(workers, referee, number, rng.permutation(code.n_workers).tolist())
-        assert not referee.verdicts
+        assert not referee.hearings
 
 
 # ---- what cannot be verified

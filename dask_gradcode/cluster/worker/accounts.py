@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,19 +12,19 @@ from dask_gradcode.cluster.worker.delays import truthful
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.message_task import read_job
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import (
+from dask_gradcode.work import Piece, of_order, pieces_of
+from dask_gradcode.work.account import (
     Account,
     Evidence,
-    Piece,
+    Exhibit,
     account_of,
     digests_of_rows,
     ends_of,
     evidence_of,
-    of_order,
-    pieces_of,
+    rows_of,
 )
 
-__all__ = ["Copy", "Question", "look_through", "show", "show_ends", "tell"]
+__all__ = ["Copy", "Question", "look_through", "show", "show_ends", "show_rows", "tell"]
 
 _Told = TypeVar("_Told")
 
@@ -74,7 +75,8 @@ def look_through(shard: Shard, job: bytes, describe: Callable[[], str]) -> Copy:
     def look() -> Copy:
         blocks = shard.seen_by(read_job(job)[1])
         digests = {index: digests_of_rows(block) for index, block in blocks.items()}
-        return Copy(describe(), digests)
+        libc = " ".join(platform.libc_ver())  # some functions of NumPy's are its
+        return Copy(f"{describe()}, {libc}, {platform.machine()}", digests)
 
     return _harmlessly(look)
 
@@ -87,6 +89,11 @@ def tell(shard: Shard, question: Question, w: Vector) -> Account:
 def show(shard: Shard, question: Question, w: Vector, number: int) -> Evidence:
     """Return one step of that."""
     return _harmlessly(lambda: evidence_of(_pieces(shard, question, w), number))
+
+
+def show_rows(shard: Shard, question: Question, w: Vector, number: int) -> Exhibit:
+    """Return the rows of that step."""
+    return _harmlessly(lambda: rows_of(_pieces(shard, question, w), number))
 
 
 def show_ends(shard: Shard, question: Question, w: Vector) -> list[Vector]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, ChunkedWork, Piece, Work
+from dask_gradcode.work import Block, Piece, Work
+from dask_gradcode.work.account import ChunkedWork
 
 __all__ = ["KINDS", "Lies", "Lying", "falsified"]
 

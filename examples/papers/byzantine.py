@@ -1,0 +1,123 @@
+"""Workers that send wrong sums: who is found, when, and what that takes.
+
+    python examples/papers/byzantine.py [--out DIR] [--rows 24000] [--honest 50]
+
+Hofmeister, Massny, Yaakobi and Bitar, "Byzantine-Resilient Gradient Coding through Local Gradient
+Computations" (arXiv 2401.02380): ``b`` faulty workers need ``b + 1`` replicas, where a majority of
+them (DRACO, Chen et al., ICML 2018) needs ``2 b + 1``, if the client may compute a few gradients
+itself. Here it computes no gradient of a block, but one chunk of its rows.
+
+Six worker processes, logistic regression by L-BFGS; ``verify=b`` for b = 1 and 2, and b liars of
+each kind. The table says in which round each was expelled, how many chunks the client computed, how
+many bytes travelled for that, and the largest difference of a coefficient to the honest fit. Then
+as many honest fits as are asked for, on other data each: how many disputes there were.
+
+DIR gets byzantine.json; it is this folder if not given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from distributed import Client, LocalCluster
+from report import write
+
+from dask_gradcode import place
+from dask_gradcode.cluster import ClusterObjective, Lies, Placement, inject
+from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.losses import Logistic
+from dask_gradcode.objective import Penalised
+from dask_gradcode.optimizers import LBFGS
+
+N_WORKERS, N_FEATURES = 6, 100
+LIARS = {
+    "random numbers": {"kind": "random"},
+    "wrong sign": {"kind": "sign"},
+    "one chunk": {"kind": "chunk"},
+    "wrong copy of the rows": {"kind": "copy"},
+    "truthful at first": {"kind": "chunk", "from_round": 5},
+    "the same lie together": {"kind": "random", "together": True},
+}
+
+
+def data_set(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_rows, N_FEATURES)) * 10.0 ** rng.integers(-1, 2, N_FEATURES)
+    y = X @ rng.standard_normal(N_FEATURES) / 10 + rng.logistic(size=n_rows) > 0
+    return X, y.astype(int)
+
+
+def fitted(data: Placement, verify: int) -> tuple[np.ndarray, ClusterObjective]:
+    """Return coefficients, and the objective they were found by."""
+    with ClusterObjective(data, Logistic(), verify=verify) as objective:
+        scale = 1.0 / data.n_samples
+        penalised = Penalised(objective, scale=scale, alpha=1e-4, n_penalised=N_FEATURES)
+        found = LBFGS().minimize(penalised, np.zeros(N_FEATURES), max_iter=40, tol=1e-6)
+    return found.w, objective
+
+
+def with_liars(client: Client, n_rows: int) -> list[dict[str, Any]]:
+    X, y = data_set(n_rows, seed=0)
+    rows = []
+    for b in (1, 2):
+        with place(X, y, code=FractionalRepetition(N_WORKERS, b), client=client) as data:
+            honest, _ = fitted(data, 0)
+            for name, how in LIARS.items():
+                if "together" in how and b == 1:
+                    continue
+                lies = Lies(workers=list(range(b)), **how)  # of one group
+                with inject(client, lies):
+                    coef, objective = fitted(data, b)
+                hearings = objective.hearings
+                expelled = {role: h.round for h in hearings for role in h.verdict.wrong}
+                rows.append(
+                    {
+                        "b": b,
+                        "liars": name,
+                        "expelled in round": " and ".join(map(str, expelled.values())),
+                        "chunks computed": sum(h.verdict.n_chunks for h in hearings),
+                        "kB of interaction": round(sum(h.verdict.n_bytes for h in hearings) / 1e3),
+                        "difference": float(np.abs(coef - honest).max()),
+                        "replicas": b + 1,
+                        "of a majority": 2 * b + 1,
+                    }
+                )
+                assert sorted(expelled) == list(lies.workers)
+    return rows
+
+
+def honest(client: Client, n_fits: int) -> dict[str, int]:
+    """Run honest fits, and count."""
+    n_rounds = n_disputes = 0
+    for seed in range(n_fits):
+        b = 1 + seed % 2
+        X, y = data_set(600, seed)
+        with place(X, y, code=FractionalRepetition(N_WORKERS, b), client=client) as data:
+            _, objective = fitted(data, b)
+            n_rounds += 1 + max(log.number for log in objective.logs)
+            n_disputes += len(objective.hearings)
+    return {"honest fits": n_fits, "rounds": n_rounds, "disputes": n_disputes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
+    parser.add_argument("--rows", type=int, default=24_000)
+    parser.add_argument("--honest", type=int, default=50, metavar="N")
+    options = parser.parse_args()
+    logging.getLogger("dask_gradcode").setLevel(logging.ERROR)  # it tells of every liar
+    with (
+        LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        rows = with_liars(client, options.rows)
+        counted = honest(client, options.honest)
+    write(options.out, "byzantine", {"Fits with liars": rows, "Honest fits": [counted]})
+
+
+if __name__ == "__main__":
+    main()
