@@ -81,7 +81,9 @@ class Inspector:
         self._code = code
         self._size = None if statistic is None else statistic.size
         self._w, self._w_is_finite = w, True
-        self._first: dict[int, tuple[int, _Digest]] = {}  # role, by message
+        # by message the role that sent it first, and the digest, as a plain tuple of numbers, which
+        # is nothing to the garbage collector
+        self._first: dict[int, tuple[int, int, float, float | None]] = {}
 
     def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
         """Return why what a role sent cannot be right, or whom it contradicts.
@@ -112,11 +114,16 @@ class Inspector:
         sent = self._code.messages[message]
         if not digest.finite:
             what = "it sent a message that is not finite"
-            return Doubt((role,), sent.blocks, what) if self._w_is_finite else None
-        other, before = self._first.setdefault(message, (role, digest))
-        if before.agrees(digest):
+            # of a sum over what others have computed nothing follows about who sent it
+            blamed = self._w_is_finite and not self._code.exchanges
+            return Doubt((role,), sent.blocks, what) if blamed else None
+        first = self._first.get(message)
+        if first is None:
+            self._first[message] = role, *digest
             return None
-        return Doubt((other, role), sent.blocks, "they sent different sums of the same rows")
+        if _Digest(*first[1:]).agrees(digest):
+            return None
+        return Doubt((first[0], role), sent.blocks, "they sent different sums of the same rows")
 
     def _fits(self, message: int, payload: Payload, size: int) -> bool:
         """Say whether a payload is as long as its message should be."""

@@ -6,6 +6,8 @@ import os
 import signal
 from typing import Any
 
+import psutil
+
 from dask_gradcode.optimizers import LBFGS
 
 
@@ -21,7 +23,9 @@ class Killing(LBFGS):
             nonlocal n_rounds
             n_rounds += 1
             if n_rounds == 4:
+                process = psutil.Process(self.pid)
                 os.kill(self.pid, signal.SIGKILL)
+                process.wait()  # a short fit could be over before the system has ended it
             return objective(w)
 
         return super().minimize(watched, w0, **options)

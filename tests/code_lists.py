@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dask_gradcode.codes import (
+    CooperativeRepetition,
     CyclicRepetition,
     DeclusteredRepetition,
     FractionalRepetition,
@@ -54,6 +55,11 @@ EVERY: list[GradientCode] = [
     GraphRepetition(9, 3, seed=1),
     GraphRepetition(12, 3),
     GraphRepetition(12, 4),
+    CooperativeRepetition(1, 0, 1),
+    CooperativeRepetition(4, 0),
+    CooperativeRepetition(5, 2, 1),
+    CooperativeRepetition(6, 3, seed=1),
+    CooperativeRepetition(4, 2, 3, complete_only=True),
     SlicedRepetition(3, 0),
     SlicedRepetition(4, 1),
     SlicedRepetition(6, 2),

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from dask_gradcode.cluster.placement.placing import Placing
     from dask_gradcode.cluster.worker.lies import Lies
     from dask_gradcode.cluster.worker.throttle import Throttle
+    from dask_gradcode.stragglers import LossyLinks
 
 __all__ = [
     "ClusterObjective",
     "Estimate",
     "Lies",
+    "LossyLinks",
     "Placement",
     "Placing",
     "Throttle",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = deferred(
         "ClusterObjective": "dask_gradcode.cluster.objective",
         "Estimate": "dask_gradcode.cluster.placement.estimate",
         "Lies": "dask_gradcode.cluster.worker.lies",
+        "LossyLinks": "dask_gradcode.stragglers",
         "Placement": "dask_gradcode.cluster.placement.placement",
         "Placing": "dask_gradcode.cluster.placement.placing",
         "Throttle": "dask_gradcode.cluster.worker.throttle",

@@ -17,7 +17,7 @@ from dask_gradcode.cluster.placement.imports import Imports
 from dask_gradcode.cluster.worker.delays import await_begin, await_end, hold
 from dask_gradcode.cluster.worker.lies import Lies
 from dask_gradcode.cluster.worker.throttle import Throttle
-from dask_gradcode.stragglers import StragglerModel
+from dask_gradcode.stragglers import LossyLinks, StragglerModel
 
 __all__ = ["inject"]
 
@@ -27,11 +27,13 @@ _END_WITHIN = 10.0  # seconds for a clean end, on workers that may be gone
 
 
 @contextmanager
-def inject(client: Client, model: StragglerModel | Throttle | Lies) -> Iterator[None]:
+def inject(client: Client, model: StragglerModel | Throttle | LossyLinks | Lies) -> Iterator[None]:
     """Have the workers of a cluster be as late and as slow as a straggler model says.
 
     Or have them send slowly, with a :class:`~dask_gradcode.cluster.Throttle`, or send wrong sums,
-    with :class:`~dask_gradcode.cluster.Lies`.
+    with :class:`~dask_gradcode.cluster.Lies`; or, of codes whose workers exchange what they
+    compute, lose what they send each other and the client, with
+    :class:`~dask_gradcode.stragglers.LossyLinks`. What such a link loses is not waited for.
 
     In each round a worker does nothing for its *delay*, then looks what is wanted of it. As in life
     it cannot be interrupted meanwhile: it works on the newest round once it is back, and that
@@ -49,9 +51,10 @@ def inject(client: Client, model: StragglerModel | Throttle | Lies) -> Iterator[
     client : distributed.Client
         A synchronous client. All its workers are concerned, whatever uses them: the model's worker
         ``i`` is role ``i`` of the code.
-    model : StragglerModel, Throttle or Lies
+    model : StragglerModel, Throttle, LossyLinks or Lies
         Delays and slowdowns, by the round's number, which begins at 0 with each fit; or how many
-        bytes a worker sends in a second; or who sends what wrong sums.
+        bytes a worker sends in a second; or what is lost, by the round's number; or who sends what
+        wrong sums.
 
     Yields
     ------
@@ -84,9 +87,9 @@ def inject(client: Client, model: StragglerModel | Throttle | Lies) -> Iterator[
     >>> seen.gradient, seen.record.not_needed
     (array([-3.5]), (1,))
     """
-    if not isinstance(model, StragglerModel | Throttle | Lies):
+    if not isinstance(model, StragglerModel | Throttle | LossyLinks | Lies):
         raise TypeError(
-            f"model must be a StragglerModel, a Throttle or Lies, got {model!r}. "
+            f"model must be a StragglerModel, a Throttle, LossyLinks or Lies, got {model!r}. "
             "dask_gradcode.stragglers has several models."
         )
     check_client(client)

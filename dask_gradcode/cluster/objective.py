@@ -268,9 +268,9 @@ class ClusterObjective:
         """Have roles go elsewhere, if they can, whose workers have been slow for long."""
         if self._data.code.divides:
             return  # others do their work
-        before = dict(self._slowness.slow)
-        self._slowness.look(record, self._port.reached(), self._port.now())
-        for role in before.keys() ^ self._slowness.slow.keys():
+        before = set(self._slowness.slow)
+        self._slowness.look(record, self._port.reached, self._port.now())
+        for role in before ^ self._slowness.slow.keys():
             self._data.roles.note_slow(role, self._slowness.slow.get(role))
 
     def _tell_if_complete(self, record: RoundRecord) -> None:

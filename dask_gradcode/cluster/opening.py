@@ -11,7 +11,13 @@ import time
 from dask_gradcode.cluster.client.config import seconds
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.presence import Presence
-from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
+from dask_gradcode.cluster.transport import (
+    ExchangeTransport,
+    StreamTransport,
+    TaskTransport,
+    Transport,
+)
+from dask_gradcode.codes import CooperativeRepetition
 from dask_gradcode.work import Work
 
 __all__ = ["open_transport"]
@@ -41,14 +47,20 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
     Raises
     ------
     ValueError
-        If the name is unknown, or the stream cannot work here: workers are not at ``tcp://``
-        addresses, or this process may not open as many files as there are roles.
+        If the name is unknown, or the stream cannot work here: the code's workers exchange what
+        they compute, or workers are not at ``tcp://`` addresses, or this process may not open as
+        many files as there are roles.
     ConnectionError
         If it is to be the stream, and no worker can be reached within
         ``gradcode.timeouts.connect``.
     """
     if name not in ("auto", "tasks", "stream"):
         raise ValueError(f"transport must be 'auto', 'tasks' or 'stream', got {name!r}.")
+    if data.code.exchanges and name == "stream":
+        raise ValueError(
+            f"The workers of {type(data.code).__name__} send each other what they compute, which "
+            "transport='stream' cannot. Use transport='tasks'."
+        )
     columns = None if work.per_column is None else data.columns.of(work.per_column)
     other = [a for a in data.addresses.values() if not a.startswith("tcp://")]
     if name == "stream" and other:
@@ -56,7 +68,7 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
             f"transport='stream' needs workers at tcp:// addresses, got {other[0]}. "
             "Use transport='tasks'."
         )
-    is_wanted = name == "stream" or (name == "auto" and not other)
+    is_wanted = name == "stream" or (name == "auto" and not (other or data.code.exchanges))
     lacking = _lacking(data.code.n_workers) if is_wanted else None
     if lacking and name == "stream":
         raise ValueError(f"{lacking}, or use transport='tasks'.")
@@ -68,7 +80,10 @@ def open_transport(data: Placement, work: Work, name: str, presence: Presence) -
             return stream
         logger.warning("No worker can be reached from here: messages travel as tasks.")
     fit = f"{data.uid}-{next(_fits)}"
-    tasks = TaskTransport(data.client, fit, data.code, work, columns)
+    if isinstance(data.code, CooperativeRepetition):
+        tasks: TaskTransport = ExchangeTransport(data.client, fit, data.code, work, columns)
+    else:
+        tasks = TaskTransport(data.client, fit, data.code, work, columns)
     presence.bind(tasks)
     return tasks
 

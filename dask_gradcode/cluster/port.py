@@ -48,6 +48,7 @@ from dask_gradcode.rounds import (
     Overdue,
     Patience,
     Round,
+    TooMuchLostError,
     Yield,
 )
 from dask_gradcode.typing import Matrix, Vector
@@ -187,6 +188,8 @@ class ClusterPort:
                 f"gradcode.timeouts.round). Waiting for {where}."
                 + "".join(f"\n  {address}: {why}" for address, why in paused.items())
             )
+        if (state.absent or state.parts) and not (state.errors or state.lost):
+            return TooMuchLostError.of(round.number, state)
         for role, error in state.errors.items():
             error.add_note(f"raised on worker {data.addresses[role]} (role {role})")
             return error

@@ -5,6 +5,7 @@ A new code is one file here, one line below and some in ``tests/code_lists.py``.
 
 from dask_gradcode.codes.auto import make_code
 from dask_gradcode.codes.base import GradientCode
+from dask_gradcode.codes.cooperative import CooperativeRepetition
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.declustered import DeclusteredRepetition
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
@@ -21,6 +22,7 @@ from dask_gradcode.codes.span import SpanDecoder
 from dask_gradcode.codes.uncoded import Uncoded
 
 __all__ = [
+    "CooperativeRepetition",
     "CyclicRepetition",
     "DeclusteredRepetition",
     "Decoder",

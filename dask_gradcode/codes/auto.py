@@ -45,6 +45,8 @@ def name_of(code: GradientCode) -> str:
     """
     if isinstance(code, PartialStragglers):
         return f"partial-{name_of(code.inner)}"
+    if code.mixes:  # by their names there are others
+        return type(code).__name__
     names = (name for name, kind in CODES.items() if type(code) is kind)
     return next(names, type(code).__name__)
 

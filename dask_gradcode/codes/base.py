@@ -107,18 +107,7 @@ class GradientCode(ABC):
         return ()
 
     def parent(self, message: int) -> int | None:
-        """Return the message of which a message is a child.
-
-        Parameters
-        ----------
-        message : int
-            Its index in ``messages``.
-
-        Returns
-        -------
-        int or None
-            None if it is nobody's.
-        """
+        """Return the message of which a message is a child; None if it is nobody's."""
         return None
 
     @property
@@ -138,6 +127,15 @@ class GradientCode(ABC):
     def tolerance(self) -> str:
         """Who may be missing although the sum is exact, in words for the texts of errors."""
         return f"{self.n_stragglers} silent worker(s), whoever they are"
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether workers send sums of what others have computed, too: of blocks they do not hold.
+
+        Then links may lose some of these, so that a message comes without some of its blocks and
+        says so, and workers have more messages than those that they send unasked.
+        """
+        return False
 
     @property
     def resolution(self) -> int:

@@ -70,12 +70,7 @@ class CyclicRepetition(GradientCode):
 
     @cached_property
     def messages(self) -> tuple[Message, ...]:
-        coefficients, held = self._design.coefficients, self._design.held
-        ascending = held.argsort(axis=1)
-        blocks = np.take_along_axis(held, ascending, axis=1).tolist()
-        values = np.take_along_axis(coefficients, ascending, axis=1).tolist()
-        rows = zip(blocks, values, strict=True)
-        return tuple(Message(tuple(row), tuple(value)) for row, value in rows)
+        return self._design.messages
 
     def decoder(self) -> Decoder:
         return _AllButStragglers(self)

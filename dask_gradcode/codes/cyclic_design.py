@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from dask_gradcode.codes.decoding import Judge
 from dask_gradcode.codes.erasures import Erasures
 from dask_gradcode.codes.fractional import divisible_counts
+from dask_gradcode.codes.message import Message
 from dask_gradcode.typing import Matrix
 
 __all__ = ["CyclicDesign", "best_design"]
@@ -45,6 +46,15 @@ class CyclicDesign:
     coefficients: Matrix
     erasures: Erasures
     amplification: float
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The sum of each worker."""
+        ascending = self.held.argsort(axis=1)
+        blocks = np.take_along_axis(self.held, ascending, axis=1).tolist()
+        values = np.take_along_axis(self.coefficients, ascending, axis=1).tolist()
+        rows = zip(blocks, values, strict=True)
+        return tuple(Message(tuple(row), tuple(value)) for row, value in rows)
 
 
 @lru_cache(maxsize=8)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sized
-from dataclasses import dataclass
+from collections.abc import Collection, Sized
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -30,6 +30,9 @@ class Decoding:
         nothing in common; 1 where nothing has arrived. Of slices it is the mean.
     amplification : float
         ``sum_i |weights_i| sum_b |B_ib| / n_blocks``: how much rounding errors grow; 1 is best.
+    covered : ndarray of shape (n_blocks,), optional
+        How often each block is in the sum, where messages may have come without some of their
+        blocks. None: ``weights @ B``.
 
     Examples
     --------
@@ -42,6 +45,7 @@ class Decoding:
     residual: float
     error: float
     amplification: float
+    covered: Vector | None = field(default=None, repr=False)
 
     @property
     def used(self) -> Mask:
@@ -158,6 +162,23 @@ class Decoder(ABC):
         bool
             True once exact decoding is possible. Cheap: asked at every arrival.
         """
+
+    def add_part(self, message: int, blocks: Collection[int]) -> bool:
+        """Note that a message arrived that says itself which of its blocks it is a sum of.
+
+        Parameters
+        ----------
+        message : int
+            Its index in ``code.messages``.
+        blocks : collection of int
+            Those of its blocks that are in the sum; the others were lost on the way to its sender.
+
+        Returns
+        -------
+        bool
+            As for ``add``; always False of decoders that ignore such a message, as this one.
+        """
+        return False
 
     @abstractmethod
     def decode(self) -> Decoding:

@@ -96,6 +96,11 @@ class Slices:
             By ``of``. Of another length, it is returned as it is: it cannot be right.
         size : int
             Of the whole payload.
+
+        Returns
+        -------
+        ndarray or Part
+            A part where less than the whole was sent.
         """
         if self.is_whole or sent.size != self.length(size):
             return sent

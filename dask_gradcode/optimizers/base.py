@@ -67,9 +67,6 @@ class Optimizer(ABC):
     ----------
     needs_exact : bool
         Whether it breaks down on approximate sums, as line searches with curvature do.
-    takes_older : bool
-        Whether it takes sums of older points for some that are missing, and asks for exact ones
-        where it needs them.
     resumes_exactly : bool
         Whether it goes on from a memory through the same iterates, bit for bit.
     order : {1, 2}
@@ -103,6 +100,7 @@ class Optimizer(ABC):
 
     @property
     def takes_older(self) -> bool:
+        """Whether it takes sums of older points, and asks for exact ones where it needs them."""
         return False
 
     @abstractmethod

@@ -8,9 +8,9 @@ from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
 from dask_gradcode.rounds.engine import Engine
 from dask_gradcode.rounds.events import (
+    Absent,
     Arrived,
     Event,
-    Expelled,
     Failed,
     Heard,
     Lost,
@@ -18,7 +18,6 @@ from dask_gradcode.rounds.events import (
     Ready,
     Relocated,
     Silent,
-    Undecided,
     Unplaced,
     Yielded,
 )
@@ -28,13 +27,15 @@ from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
 from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, LetFinish, Planner, Policy
 from dask_gradcode.rounds.port import Port
-from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord
+from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord, TooMuchLostError
 from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 
 __all__ = [
+    "Absent",
     "Answer",
     "Arrived",
     "Ask",
@@ -75,6 +76,7 @@ __all__ = [
     "Stale",
     "State",
     "Stuck",
+    "TooMuchLostError",
     "Undecided",
     "Unplaced",
     "UntilExact",

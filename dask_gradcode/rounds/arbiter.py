@@ -10,6 +10,7 @@ from dask_gradcode.codes import Decoding
 from dask_gradcode.rounds.events import Silent
 from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Waiting
+from dask_gradcode.rounds.reach import could_decode
 from dask_gradcode.rounds.rules import WaitRule
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers
@@ -93,10 +94,13 @@ class Arbiter:
 
     def _is_given_up(self, now: float) -> bool:
         """Say whether nobody is waited for who could return and be enough with the others."""
+        state = self._state
         return (
             self._answers.is_agreed()
-            or _has_failed_for_good(self._state)
-            or self._has_waited(list(self._state.lost.values()), now)
+            # whatever is missing was lost on its way: nobody is gone who could bring it
+            or (bool(state.absent or state.parts) and not (state.lost or state.errors))
+            or _has_failed_for_good(state)
+            or self._has_waited(list(state.lost.values()), now)
         )
 
     def _given_up(self, now: float) -> list[Silent]:
@@ -125,7 +129,7 @@ def _is_enough_without(roles: Collection[int], state: State) -> bool:
         for message in state.code.messages_of[role]:
             if not state.arrived[message] and gone.issuperset(state.able_to_send(message)):
                 possible[message] = False
-    return state.code.can_decode(possible)
+    return could_decode(state, possible, gone)
 
 
 def _has_failed_for_good(state: State) -> bool:

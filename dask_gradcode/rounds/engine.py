@@ -165,10 +165,22 @@ class Engine:
     def run(
         self, w: Vector | Matrix | None = None, order: int = 1, *, exact: bool = False
     ) -> Round:
-        """Run one round until it is done, and return it; ``conclude`` it, or it teaches nothing.
+        """Run one round until it is done; ``conclude`` it, or it teaches nothing.
 
-        Nothing stands in for what is missing where that is wanted, or several points are looked at,
-        or second derivatives.
+        Parameters
+        ----------
+        w : ndarray of shape (n_parameters,) or (n_points, n_parameters), optional
+            The point, or points. None: of rounds in which nothing is computed.
+        order : {1, 2}, default=1
+            Up to which order derivatives are wanted.
+        exact : bool, default=False
+            Whether nothing shall stand in for what is missing; it never does for several points
+            and second derivatives.
+
+        Returns
+        -------
+        Round
+            The round.
         """
         port, exact = self._port, exact or order > 1 or (w is not None and w.ndim > 1)
         statistic = None if w is None else self._statistic(w, order)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Payload
 
 __all__ = [
+    "Absent",
     "Arrived",
+    "Blocks",
     "Event",
-    "Expelled",
     "Failed",
     "Heard",
     "Lost",
@@ -18,10 +20,13 @@ __all__ = [
     "Ready",
     "Relocated",
     "Silent",
-    "Undecided",
     "Unplaced",
     "Yielded",
 ]
+
+
+Blocks = tuple[int, ...] | None
+"""Which of its blocks are in a message, where some are not; None: all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,9 @@ class Arrived:
         Its index in ``code.messages``.
     payload : ndarray of shape (n_entries,) or Part
         The worker's combination of its block values, then of its block gradients.
+    blocks : tuple of int, optional
+        Which of the message's blocks are in it, where others were lost on the way to the worker.
+        None: all.
 
     Examples
     --------
@@ -51,6 +59,31 @@ class Arrived:
     role: int
     message: int
     payload: Payload
+    blocks: Blocks = None
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A message was lost on its way; nobody need wait for it.
+
+    Parameters
+    ----------
+    round : int
+        The number of the round that it answers.
+    role : int
+        The code worker that sent it.
+    message : int
+        Its index in ``code.messages``.
+
+    Examples
+    --------
+    >>> Absent(round=0, role=1, message=1)
+    Absent(round=0, role=1, message=1)
+    """
+
+    round: int
+    role: int
+    message: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,54 +265,12 @@ class Yielded:
     running: int | None
 
 
-@dataclass(frozen=True)
-class Expelled:
-    """A role has sent a wrong sum, which has been shown: it plays no part in the rest of the fit.
-
-    Parameters
-    ----------
-    role : int
-        The code worker.
-    why : str
-        What was wrong.
-
-    Examples
-    --------
-    >>> Expelled(role=1, why="what it computed of block 3 is wrong")
-    Expelled(role=1, why='what it computed of block 3 is wrong')
-    """
-
-    role: int
-    why: str
-
-
-@dataclass(frozen=True)
-class Undecided:
-    """Two roles have sent different sums of the same rows, and it cannot be said who is wrong.
-
-    Parameters
-    ----------
-    message : int
-        Which sum, by its index in ``code.messages``.
-    role, other : int
-        Who has sent it.
-
-    Examples
-    --------
-    >>> Undecided(message=0, role=0, other=1)
-    Undecided(message=0, role=0, other=1)
-    """
-
-    message: int
-    role: int
-    other: int
-
-
 News = Lost | Unplaced | Ready | Relocated
 """What may have changed when a round begins."""
 
 Event = (
     Arrived
+    | Absent
     | Yielded
     | Failed
     | News

@@ -60,15 +60,17 @@ class Ledger:
         """The roles that have been told to yield and have not answered that."""
         return {role for role, told in self._told.items() if told}
 
-    def note(self, order: Order, now: float) -> None:
-        """Note an order that is given."""
-        match order:
-            case Ask(role, messages):
-                self.ask(role, messages, now)
-            case Yield(role):
-                self.tell(role)
-            case Drop(role, messages):
-                self.drop(role, messages)
+    def noted(self, orders: list[Order], now: float) -> list[Order]:
+        """Note orders that are given, and return them."""
+        for order in orders:
+            match order:
+                case Ask(role, messages):
+                    self.ask(role, messages, now)
+                case Yield(role):
+                    self.tell(role)
+                case Drop(role, messages):
+                    self.drop(role, messages)
+        return orders
 
     def ask(self, role: int, messages: Iterable[int], now: float) -> None:
         """Note that a role is asked for messages."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt
-from dask_gradcode.rounds.events import Arrived, Event
+from dask_gradcode.rounds.events import Arrived, Blocks, Event
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.patience import Patience
 from dask_gradcode.rounds.plans import Planner
@@ -26,7 +26,8 @@ REMEMBERED = 64
 """Rounds of which everything is kept."""
 
 
-_What = tuple[int, int, int] | Event | None  # of an answer its round, role and message
+# of an answer its round, role and message, and which blocks are in it
+_What = tuple[int, int, int, Blocks] | Event | None
 _Entry = tuple[float, _What, Sequence[Doubt], Sequence[Order]]  # noted where every step counts
 
 
@@ -42,8 +43,9 @@ class Step(NamedTuple):
         match self.event:
             case None:
                 return self.after("time went by")
-            case Arrived(number, role, message):
-                return self.after(f"Arrived(round={number}, role={role}, message={message})")
+            case Arrived(number, role, message, _, blocks):
+                only = "" if blocks is None else f", blocks={blocks}"
+                return self.after(f"Arrived(round={number}, role={role}, message={message}{only})")
             case other:
                 return self.after(str(other))
 
@@ -107,8 +109,7 @@ class RoundLog:
     def steps(self) -> list[Step]:
         """What happened, in order; the first is the beginning."""
         return [
-            Step(now, Arrived(*what, _NOTHING) if isinstance(what, tuple) else what, doubts, orders)
-            for now, what, doubts, orders in self._entries
+            Step(now, _retold(what), doubts, orders) for now, what, doubts, orders in self._entries
         ]
 
     def begin(self, news: Sequence[Event], now: float, orders: Sequence[Order]) -> None:
@@ -122,7 +123,7 @@ class RoundLog:
         """Add a step, without what an answer carried."""
         what: _What = event
         if isinstance(event, Arrived):
-            what = event.round, event.role, event.message
+            what = event.round, event.role, event.message, event.blocks
         # tuples of numbers are nothing to Python's garbage collector, which would look at each
         # answer of each round that is kept, again and again
         self._entries.append((now, what, doubts or (), orders or ()))
@@ -228,6 +229,13 @@ class Testimony:
 
     def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
         return self._doubts.get((role, message))
+
+
+def _retold(what: _What) -> Event | None:
+    if isinstance(what, tuple):
+        number, role, message, blocks = what
+        return Arrived(number, role, message, _NOTHING, blocks)
+    return what
 
 
 _NOTHING: Vector = np.zeros(0)

@@ -12,7 +12,7 @@ from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Mask, Vector
 
-__all__ = ["InsufficientWorkersError", "RoundRecord"]
+__all__ = ["InsufficientWorkersError", "RoundRecord", "TooMuchLostError"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +61,13 @@ class RoundRecord:
         Workers that were not placed yet when the round ended.
     placed : tuple of int
         Workers that had not been placed yet and could answer from this round on.
+    hurried : tuple of int
+        Workers that were told to yield: to send what they had, and leave the rest to others.
     relocated : tuple of int
         Code workers that from this round on another worker of the cluster plays, without having
         been missed: the one before will leave, say, or had two roles.
-    hurried : tuple of int
-        Workers that were told to yield: to send what they had, and leave the rest to others.
+    absent : tuple of int
+        Messages that were lost on their way to the client.
     age : int
         How many rounds old the oldest sum is that stands in for a missing one; 0 where none does.
     drift : float
@@ -111,6 +113,7 @@ class RoundRecord:
     placed: tuple[int, ...] = ()
     hurried: tuple[int, ...] = ()
     relocated: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
     age: int = 0
     drift: float = 0.0
     expelled: tuple[int, ...] = ()
@@ -152,6 +155,7 @@ class RoundRecord:
             placed=tuple(sorted(state.placed)),
             hurried=tuple(sorted(state.hurried)),
             relocated=tuple(sorted(state.relocated)),
+            absent=tuple(sorted(state.absent)),
             expelled=tuple(sorted(set(expelled))),
             unverified=tuple(sorted(unverified)),
             age=max(
@@ -194,3 +198,37 @@ class InsufficientWorkersError(RuntimeError):
     The code is Uncoded(n_workers=4).
     It tolerates 0 silent worker(s), whoever they are. Use a code with more n_stragglers.
     """
+
+
+class TooMuchLostError(InsufficientWorkersError):
+    """So much was lost on the way in a round that its sum cannot be decoded; no worker is missing.
+
+    The round can be tried again: links may lose less then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask_gradcode.codes import CooperativeRepetition
+    >>> from dask_gradcode.rounds import Absent, Arrived, Round
+    >>> round_ = Round(0, CooperativeRepetition(2, 1, n_transmissions=1))
+    >>> _ = round_.begin([], now=0.0)
+    >>> _ = round_.handle(Arrived(0, 0, 0, np.zeros(2), blocks=(0,)), now=0.1)
+    >>> _ = round_.handle(Absent(0, 1, 1), now=0.1)
+    >>> print(TooMuchLostError.of(round_.number, round_.state))  # doctest: +ELLIPSIS
+    Round 0 cannot be decoded: 1 message(s) were lost on their way, 1 came without some blocks.
+    No worker is missing: the round can be tried again.
+    The code is ...
+    It tolerates ... Use a code with more n_transmissions or n_neighbours.
+    """
+
+    @classmethod
+    def of(cls, number: int, state: State) -> TooMuchLostError:
+        """Return the error of a round that has ended in this state."""
+        code, n_absent, n_parts = state.code, len(state.absent), len(state.parts)
+        return cls(
+            f"Round {number} cannot be decoded: {n_absent} message(s) were lost on their way, "
+            f"{n_parts} came without some blocks.\n"
+            "No worker is missing: the round can be tried again.\n"
+            f"The code is {code!r}.\n"
+            f"It tolerates {code.tolerance}. Use a code with more n_transmissions or n_neighbours."
+        )

@@ -14,9 +14,10 @@ from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.rounds.events import Arrived, Event, Expelled, Failed, Lost, Ready, Undecided
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
 from dask_gradcode.rounds.hearing import Inquiry, Verdict, hear
 from dask_gradcode.rounds.orders import Order
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Matrix, Part, Payload, Vector
 from dask_gradcode.work.judging import is_close
 

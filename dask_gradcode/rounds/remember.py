@@ -108,7 +108,8 @@ class Remember(WaitRule):
 
     def check(self, code: GradientCode) -> None:
         blocks = [block for message in code.messages for block in message.blocks]
-        plain = all(set(message.coefficients) == {1.0} for message in code.messages)
+        ones = all(set(message.coefficients) == {1.0} for message in code.messages)
+        plain = ones and code.resolution == 1
         if not plain or sorted(blocks) != list(range(code.n_blocks)):
             raise ValueError(
                 "Remember needs messages that are plain sums with no block in common, as old ones "

@@ -23,7 +23,7 @@ from math import inf, nan
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
-from dask_gradcode.rounds.events import Arrived, Event, Expelled, Failed, Lost, Undecided, Yielded
+from dask_gradcode.rounds.events import Absent, Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.rounds.log import RoundLog, Testimony
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done, Outcome
@@ -34,6 +34,7 @@ from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.stand_in import ScaledUp, StandIn
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers, Witness
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.rounds.verified import answers_by
 from dask_gradcode.typing import Vector
 
@@ -168,7 +169,7 @@ class Round:
         self._arbiter.begin(now)
         for event in news:
             self._take_note(event, now)
-        orders = self._noted(self._planner.begin(self.state, now), now)
+        orders = self.state.ledger.noted(self._planner.begin(self.state, now), now)
         if not self._is_over(now):
             self._set_look_at(now)
         self.log.begin(news, now, orders)
@@ -198,22 +199,19 @@ class Round:
             news = event if self._is_news(event) else None
             self._take_note(news, now)
             if not self._is_over(now):
-                orders = self._noted(self._planner.react(news, self.state, now), now)
+                orders = self.state.ledger.noted(self._planner.react(news, self.state, now), now)
                 self._set_look_at(now)
         self.log.note(now, event, doubts[n_doubts:], orders)
-        return orders
-
-    def _noted(self, orders: list[Order], now: float) -> list[Order]:
-        for order in orders:
-            self.state.ledger.note(order, now)
         return orders
 
     def _take_note(self, event: Event | None, now: float) -> None:
         if isinstance(event, Arrived):
             self._waiting.hear(now)
-            self.state.receive(event.role, event.message, now)
+            self.state.receive(event.role, event.message, now, event.blocks)
             self.answers.take_in(event.role, event.message, event.payload)
         elif event is not None:
+            if isinstance(event, Absent):
+                self._waiting.hear(now)
             self.state.note(event)
             self.answers.note(event)
 
@@ -228,7 +226,7 @@ class Round:
     def _is_news(self, event: Event | None) -> bool:
         """Say whether an event is no answer to another round, and no second copy of one."""
         match event:
-            case Arrived(number, role, message):
+            case Arrived(number, role, message) | Absent(number, role, message):
                 return number == self.number and not self.state.ledger.has_answered(role, message)
             case Failed(number) | Yielded(number):
                 return number == self.number

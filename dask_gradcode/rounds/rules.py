@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.rounds.memory import Memory
+from dask_gradcode.rounds.reach import could_decode
 from dask_gradcode.rounds.state import State
 
 __all__ = ["Deadline", "Fastest", "UntilExact", "WaitRule"]
@@ -102,10 +103,10 @@ class UntilExact(WaitRule):
         return decoding if good or not state.pending.any() else None
 
     def hopeless(self, state: State) -> bool:
-        # can_decode costs a pass over the messages, so it is asked only after a loss.
-        if state.decodable or not (state.lost or state.errors):
+        # this costs a pass over the messages, so it is asked only after a loss
+        if state.decodable or not (state.lost or state.errors or state.absent or state.parts):
             return False
-        return not state.code.can_decode(state.arrived | state.pending)
+        return not could_decode(state, state.arrived | state.pending)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Fastest(WaitRule):
         if state.n_complete >= self.n_workers:
             return state.decode()
         # only a loss can leave fewer: then all that came, if nothing more can
-        lossy = bool(state.lost or state.errors)
+        lossy = bool(state.lost or state.errors or state.absent)
         over = lossy and state.arrived.any() and not state.pending.any()
         return state.decode() if over else None
 

@@ -49,7 +49,9 @@ class ScaledUp:
         self._rows = np.ones(code.n_blocks) if block_rows is None else block_rows
 
     def complete(self, total: Vector, decoding: Decoding, state: State) -> Vector:
-        covered = self._code.judge.covered(decoding.weights)
+        covered = decoding.covered
+        if covered is None:
+            covered = self._code.judge.covered(decoding.weights)
         whole: Vector = total * (self._rows.sum() / (covered @ self._rows))
         return whole
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from dask_gradcode.codes.forest import above, below
 from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.carried import Busy, Carried, Free, Slow, Stale
 from dask_gradcode.rounds.events import (
+    Absent,
+    Blocks,
     Event,
-    Expelled,
     Failed,
     Heard,
     Lost,
@@ -23,9 +24,12 @@ from dask_gradcode.rounds.events import (
     Yielded,
 )
 from dask_gradcode.rounds.ledger import Ledger
+from dask_gradcode.rounds.verdicts import Expelled
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
+
+_NOBODY: frozenset[int] = frozenset()  # one for all messages
 
 
 class State:
@@ -58,6 +62,10 @@ class State:
         What computing has raised, by role.
     silent : dict of int to Silent
         What is known of the roles that give no sign of life.
+    parts : dict of int to tuple of int
+        Of messages that came without some of their blocks, those that are in them.
+    absent : set of int
+        Messages that were lost on their way.
     unplaced : set of int
         Those of the lost that have never been placed.
     restored : set of int
@@ -99,17 +107,17 @@ class State:
         self.lost: dict[int, str] = {}
         self.errors: dict[int, BaseException] = {}
         self.silent: dict[int, Silent] = {}
-        self.unplaced: set[int] = set()
+        self.parts: dict[int, tuple[int, ...]] = {}
+        self.absent, self.unplaced = set[int](), set[int]()
         self.restored, self.placed, self.relocated = set[int](), set[int](), set[int]()
         self.carried = Carried()
-        self.n_changes = 0
-        self.n_complete = 0
+        self.n_changes = self.n_complete = 0
         self.decodable = False
         self._decoder = code.decoder()
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
         # who may still send a message, where that is not everybody who holds its blocks
-        self._able: dict[int, set[int]] = {}
+        self._able: dict[int, Set[int]] = {}
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -148,19 +156,8 @@ class State:
         return tuple(i for i in range(self.code.n_workers) if i not in heard or owed[i])
 
     def unasked(self, role: int) -> tuple[int, ...]:
-        """Return what a role computes unasked and should be asked for, in order.
-
-        Parameters
-        ----------
-        role : int
-            The role.
-
-        Returns
-        -------
-        tuple of int
-            Messages. What is in the sum already is left out, until the sum is exact: then somebody
-            wants more.
-        """
+        """Return the messages that a role computes unasked and should be asked for, in order."""
+        # what is in the sum is left out, until that is exact: then somebody wants more
         first, asked = self.code.first(role), self.asked.get(role)
         if not self._able and not asked:
             return first  # as at the start of nearly every round
@@ -182,10 +179,11 @@ class State:
 
     # ---- for the round alone
 
-    def receive(self, role: int, message: int, now: float) -> None:
+    def receive(self, role: int, message: int, now: float, blocks: Blocks = None) -> None:
         """Note that a message has come, whatever will be made of it."""
-        if self.silent:
-            self.hear(role)
+        if blocks is not None:
+            self.parts[message] = blocks
+        self.silent.pop(role, None)
         self.ledger.answer(role, message)
         self.answers.append(Answer(role, message, now - self.started))
         self._withdraw(role, message)
@@ -195,6 +193,10 @@ class State:
         match event:
             case Failed(_, role, message, error):
                 self.fail(role, message, error)
+            case Absent(_, role, message):
+                self.ledger.answer(role, message)
+                self._withdraw(role, message)
+                self.absent.add(message)
             case Yielded(_, role, running):
                 self.ledger.cut(role, running)
             case Lost(role, why) | Expelled(role, why):
@@ -210,7 +212,7 @@ class State:
                 if any(self._may_send(role, message) for message in self.code.messages_of[role]):
                     self.silent[role] = event
             case Heard(role):
-                self.hear(role)
+                self.silent.pop(role, None)
             case Busy() | Free() | Slow() | Stale():
                 self.carried.note(event)
 
@@ -223,7 +225,10 @@ class State:
         if message not in self._taken_from:
             self._taken_from[message] = role
             self.arrived[message], self.pending[message] = True, False
-            self.decodable = self._decoder.add(message)
+            if (blocks := self.parts.get(message)) is None:
+                self.decodable = self._decoder.add(message)
+            else:
+                self.decodable |= self._decoder.add_part(message, blocks)
 
     def settle(self, decoding: Decoding) -> None:
         """Enter in the answers which of them a decoding uses."""
@@ -267,17 +272,13 @@ class State:
     def _withdraw(self, role: int, message: int) -> None:
         """Note that a role will send a message no more."""
         able = {other for other in self.able_to_send(message) if other != role}
-        self._able[message] = able
+        self._able[message] = able or _NOBODY
         if not able:
             self.pending[message] = False
 
     def forget(self) -> None:
         """Note that the round has ended, and who may still send what is of no interest."""
         self._able.clear()
-
-    def hear(self, role: int) -> None:
-        """Note that a role gives a sign of life."""
-        self.silent.pop(role, None)
 
     def restore(self, role: int, *, again: bool = True) -> None:
         """Note that a role can be asked for all that is missing of it."""
@@ -288,7 +289,7 @@ class State:
         held, arrived = self.code.messages_of[role], self.arrived
         back = {i for i in held if not (arrived[i] or self._may_send(role, i))}
         for message in back & self._able.keys():
-            self._able[message].add(role)
+            self._able[message] |= {role}
             self.pending[message] = True
         self.ledger.renew(role, back)
         self.n_changes += 1

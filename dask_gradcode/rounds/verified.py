@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt
-from dask_gradcode.rounds.events import Event, Expelled, Lost, Undecided
+from dask_gradcode.rounds.events import Event, Lost
 from dask_gradcode.rounds.referee import Dispute, Referee, values_of
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.trust import Answers, Witness
+from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Payload
 from dask_gradcode.work.account import digest_of
 

@@ -2,7 +2,17 @@
 
 from dask_gradcode.simulation.candidates import Candidate, Choice
 from dask_gradcode.simulation.choice import choose
+from dask_gradcode.simulation.exchange import ExchangeObjective, transmissions_needed
 from dask_gradcode.simulation.objective import SimulatedObjective, simulate
 from dask_gradcode.simulation.recorded import recorded
 
-__all__ = ["Candidate", "Choice", "SimulatedObjective", "choose", "recorded", "simulate"]
+__all__ = [
+    "Candidate",
+    "Choice",
+    "ExchangeObjective",
+    "SimulatedObjective",
+    "choose",
+    "recorded",
+    "simulate",
+    "transmissions_needed",
+]

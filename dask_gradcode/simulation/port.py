@@ -30,7 +30,7 @@ from dask_gradcode.typing import Matrix, Payload, Vector
 __all__ = ["VirtualPort"]
 
 # kinds of what is coming, in the order in which they come
-_ANSWER, _YIELDED, _TOLD, _READY, _FREE = range(5)
+_ANSWER, _SENT, _YIELDED, _TOLD, _READY, _FREE = range(6)
 
 
 class VirtualPort:
@@ -70,6 +70,11 @@ class VirtualPort:
             raise TypeError(
                 f"straggler_model must be a StragglerModel, got {model!r}. "
                 "dask_gradcode.stragglers has several."
+            )
+        if code.exchanges:
+            raise ValueError(
+                f"The workers of {code!r} wait for each other, which the virtual clock does not "
+                "know. ExchangeObjective and transmissions_needed simulate what its links lose."
             )
         self._code, self._model, self._payload = code, model, payload
         self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
@@ -145,12 +150,12 @@ class VirtualPort:
         if message is None:
             sent = self._uplinks.next(role, self._clock)
         else:
+            del self._expected[role, message]
             share = 1.0 / self._code.messages[message].slices.n_slices
             sent = self._uplinks.add(role, message, share, self._clock)
         if sent is not None:
             message, when = sent
-            self._expected[role, message] = when + self._overhead
-            self._push(when + self._overhead, _ANSWER, message, role)
+            self._push(when + self._overhead, _SENT, message, role)
             self._push(when, _FREE, -1, role)
 
     def _push(self, when: float, kind: int, message: int, role: int) -> None:
@@ -202,7 +207,8 @@ class VirtualPort:
             elif kind == _YIELDED:
                 return [Yielded(number, role, None if message < 0 else message)]
             else:
-                del self._expected[role, message]  # which may be told twice, after a drop
+                if kind == _ANSWER:
+                    del self._expected[role, message]  # which may be told twice, after a drop
                 return [Arrived(number, role, message, self._payload(message, *self._w[number]))]
 
     def _is_void(self, coming: tuple[float, int, int, int, int]) -> bool:

@@ -31,6 +31,7 @@ class Uplinks:
         self._seconds = seconds
         self._free_at = [0.0] * len(seconds)
         self._queues: list[deque[tuple[int, float]]] = [deque() for _ in seconds]
+        self._sending = [-1] * len(seconds)  # or what was sent last
 
     def busy_until(self, role: int) -> float:
         """Return when a role will have sent what it is sending."""
@@ -44,7 +45,8 @@ class Uplinks:
         tuple of int and float or None
             What is sent now, and when it is there; None if it has to wait for ``next``.
         """
-        self._queues[role].append((message, share))
+        if message not in (self._sending[role], *(waiting for waiting, _ in self._queues[role])):
+            self._queues[role].append((message, share))  # else it need not be sent again
         return self.next(role, now)
 
     def next(self, role: int, now: float) -> tuple[int, float] | None:
@@ -52,6 +54,7 @@ class Uplinks:
         if now < self._free_at[role] or not self._queues[role]:
             return None
         message, share = self._queues[role].popleft()
+        self._sending[role] = message
         self._free_at[role] = now + share * self._seconds[role]
         return message, self._free_at[role]
 
@@ -63,3 +66,4 @@ class Uplinks:
     def clear(self, role: int) -> None:
         """Give up all that has not been begun."""
         self._queues[role].clear()
+        self._sending[role] = -1

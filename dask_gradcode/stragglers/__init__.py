@@ -9,6 +9,7 @@ from dask_gradcode.stragglers.combined import Combined
 from dask_gradcode.stragglers.drawn import RandomDelay, RandomSlowdown
 from dask_gradcode.stragglers.exponential import ExponentialDelay, ShiftedExponentialDelay
 from dask_gradcode.stragglers.fixed import FixedDelay
+from dask_gradcode.stragglers.links import LossyLinks
 from dask_gradcode.stragglers.markov import MarkovSlowdown
 from dask_gradcode.stragglers.never import NeverAnswers
 from dask_gradcode.stragglers.pareto import ParetoDelay
@@ -19,6 +20,7 @@ __all__ = [
     "Combined",
     "ExponentialDelay",
     "FixedDelay",
+    "LossyLinks",
     "MarkovSlowdown",
     "NeverAnswers",
     "ParetoDelay",

@@ -7,6 +7,7 @@ A user says what shall be summed over rows by a loss, by a function, or by a wor
 from dask_gradcode.work.base import Block, SecondOrderWork, Work
 from dask_gradcode.work.climb import Climb, compute_message
 from dask_gradcode.work.crew import ALONE, Crew
+from dask_gradcode.work.exchanged import Exchanged, exchanged_sum
 from dask_gradcode.work.fold_loss import FoldLoss
 from dask_gradcode.work.folds import Folds
 from dask_gradcode.work.kinds import BlockFunction, Centred, WorkLike, as_work
@@ -23,6 +24,7 @@ __all__ = [
     "Centred",
     "Climb",
     "Crew",
+    "Exchanged",
     "FoldLoss",
     "Folds",
     "LeftOut",
@@ -35,6 +37,7 @@ __all__ = [
     "as_work",
     "compute_message",
     "compute_payload",
+    "exchanged_sum",
     "of_order",
     "pieces_of",
 ]

@@ -12,15 +12,18 @@ messages and of long ones.
 
 With real workers, forked processes that share this machine's cores and compute nothing: processor
 time of the calling thread a message (``Uncoded``, d = 1000), its ratio to that of bare blocking
-sockets (``socket_loop.py``) in turns of the same run, how often it waited in a round (voluntary
-context switches), file descriptors while it is open and after all is closed, how long it takes to
-place, to open with a first round and to close, and the longest round around a kill -9 of one worker
+sockets (``socket_loop.py``) in turns of the same run; what Python's garbage collector takes of it a
+message in 300 further rounds, in microseconds, and the longest collection among them, in
+milliseconds; how often it waited in a round (voluntary context switches), file descriptors while it
+is open and after all is closed, how long it takes to place, to open with a first round and to
+close, and the longest round around a kill -9 of one worker
 (``FractionalRepetition``, s = 1), in median rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -205,6 +208,26 @@ def spent(rounds: Callable[[], Any], count: int) -> tuple[float, float]:
     return seconds / count, (getrusage(RUSAGE_THREAD).ru_nvcsw - waits_before) / count
 
 
+def collected(rounds: Callable[[], Any], count: int) -> tuple[float, float]:
+    """Return the processor time of Python's garbage collector, and of the longest collection."""
+    times: list[float] = []
+
+    def note(phase: str, info: Any) -> None:
+        now = time.thread_time()
+        if phase == "start":
+            times.append(-now)
+        else:
+            times[-1] += now
+
+    gc.callbacks.append(note)
+    try:
+        for _ in range(count):
+            rounds()
+    finally:
+        gc.callbacks.remove(note)
+    return sum(times), max(times, default=0.0)
+
+
 @contextmanager
 def timed(found: dict[str, Any], name: str) -> Iterator[None]:
     start = time.perf_counter()
@@ -232,6 +255,8 @@ def real(n: int) -> dict[str, Any]:
             theirs.append(spent(lambda: bare.round(w), 20))
         bare.close()
         found["message"] = median(seconds for seconds, _ in ours[1:]) / n
+        garbage, found["longest"] = collected(lambda: objective(w), 300)
+        found["garbage"] = garbage / 300 / n
         found["waits"] = median(waits for _, waits in ours[1:])
         found["sockets"] = median(seconds for seconds, _ in theirs[1:]) / n
         with timed(found, "close"):
@@ -267,7 +292,7 @@ def death(client: Any, pids: dict[str, int], X: np.ndarray, y: np.ndarray) -> fl
 
 def with_workers(counts: Sequence[int]) -> list[dict[str, Any]]:
     print(
-        f"\n{'n':>4}{'us/message':>12}{'sockets':>9}{'ratio':>7}{'waits':>7}{'fds':>6}{'left':>6}"
+        f"\n{'n':>4}{'us/message':>12}{'sockets':>9}{'ratio':>7}{'gc':>6}{'ms':>6}{'waits':>7}{'fds':>6}{'left':>6}"
         f"{'start':>9}{'place':>9}{'open':>9}{'close':>9}{'death':>8}"
     )
     rows = []
@@ -276,7 +301,8 @@ def with_workers(counts: Sequence[int]) -> list[dict[str, Any]]:
         times = (f"{row[name]:>7.2f} s" for name in ("start", "place", "open", "close"))
         print(
             f"{n:>4}{row['message'] * 1e6:>12.1f}{row['sockets'] * 1e6:>9.1f}"
-            f"{row['message'] / row['sockets']:>7.2f}{row['waits']:>7.1f}{row['descriptors']:>6}"
+            f"{row['message'] / row['sockets']:>7.2f}{row['garbage'] * 1e6:>6.1f}"
+            f"{row['longest'] * 1e3:>6.1f}{row['waits']:>7.1f}{row['descriptors']:>6}"
             f"{row['left']:>6}",
             *times,
             f"{row['death']:>6.1f}",

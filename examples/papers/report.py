@@ -39,7 +39,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) > 1e-12 else "0"
+    return str(value)
 
 
 def write(out: Path, name: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

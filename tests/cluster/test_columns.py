@@ -18,13 +18,14 @@ from scipy.sparse import csr_array, random_array
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.cluster.data.columns import WORTH_CUTTING, Columns, compact
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode.cluster.transport.passage import Passage
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, SlicedRepetition
 from dask_gradcode.losses import Huber, Layout, Logistic, Loss, Multinomial
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.several import Several, abreast
 from dask_gradcode.typing import Part, Vector
-from dask_gradcode.work import Block
+from dask_gradcode.work import Block, as_work
 
 RNG = np.random.default_rng(0)
 
@@ -244,3 +245,18 @@ def test_the_ones_of_one_hot_rows_are_on_no_worker_but_for_block_functions(clien
             assert_array_equal(found.gradient, expected.gradient)
         with ClusterObjective(data, doubled) as objective:
             assert_array_equal(objective(w).gradient, 2.0 * X.sum(axis=0))
+
+
+@pytest.mark.parametrize("columns", [None, Columns(4, {0: np.array([1, 3], dtype=np.int32)})])
+def test_a_late_answer_is_taken_as_its_own_round_has_payloads(columns: Columns | None) -> None:
+    code, passage = SlicedRepetition(2, 1), Passage(as_work(Logistic()), columns)
+    passage.begin(7, np.zeros(4), 1)
+    passage.begin(8, np.zeros(4), 2)
+    for number, size in ((7, Statistic(4).size), (8, Statistic(4, order=2).size)):
+        seen = Statistic(4 if columns is None else 2, order=number - 6)
+        sent = code.messages[1].slices.of(np.arange(float(seen.size)))
+        payload = passage.received(number, 0, sent, code.messages[1].slices)
+        assert isinstance(payload, Part)
+        assert payload.size == size
+    unknown = np.zeros(2)  # of a round that nobody remembers
+    assert passage.received(3, 0, unknown, code.messages[1].slices) is unknown

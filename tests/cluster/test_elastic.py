@@ -167,8 +167,10 @@ def test_who_is_scaled_away_hands_its_role_over() -> None:
         rounds.until(lambda: len(set(data.addresses.values())) == 3 and not data.lost)
         rounds.until(lambda: all(map(rounds.used, range(4))))
         (gone,) = (role for role, address in data.addresses.items() if address != before[role])
-        # a machine that stands still for three seconds is the only reason to lose it
-        assert rounds.relocated() == [gone] or rounds.lost() == {gone}
+        # on a busy machine it may be lost for a moment: its worker serves on for three seconds
+        restored = [role for record in rounds.records for role in record.restored]
+        assert set(rounds.relocated() + restored) == {gone}
+        assert rounds.lost() <= {gone}
 
 
 @pytest.mark.parametrize(("retires", "n_looks"), [(False, 3), (True, 3), (False, 10**9)])
@@ -192,7 +194,9 @@ def test_some_of_the_workers_are_enough_to_begin_and_who_joins_takes_a_role(
     few = 3 if code is PAIRS else 4
     code = code if code is PAIRS else DeclusteredRepetition(6, 1, n_leaves=4)
     with dask.config.set({"gradcode.timeouts.workers": "0s"}), local_cluster(few) as client:
-        with pytest.warns(UserWarning, match=f"There are {few} workers .* 1 may be silent"):
+        with pytest.warns(
+            UserWarning, match=rf"There are {few} workers .* 1 worker\(s\) may be silent"
+        ):
             data = place(X, Y, code=code)
         with data, ClusterObjective(data, Logistic()) as objective:
             data.wait(timeout=60)

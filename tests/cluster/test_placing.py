@@ -61,6 +61,19 @@ def test_what_is_left_goes_by_the_pace_of_its_stage() -> None:
     ]
 
 
+def test_that_workers_are_waited_for_is_told_again_and_again_without_a_guess() -> None:
+    clock, told = Clock(), list[Placing]()
+    with telling(0, told.append, "place", clock) as tell:
+        for seconds, n_there in ((0, 3), (1, 3), (2, 4), (2, 4)):
+            clock.now = 100.0 + seconds
+            tell("workers there", n_there, 4)
+    assert [(placing.done, placing.seconds, placing.rest) for placing in told] == [
+        (3, 0.0, ""),
+        (3, 1.0, ""),
+        (4, 2.0, ""),
+    ]
+
+
 def test_a_line_a_second_at_most_and_one_when_a_stage_is_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -109,6 +109,13 @@ def test_a_role_shares_a_worker_only_where_there_is_room_for_both() -> None:
     assert Choice(code, where, able, nbytes).shared(0) is None  # "a" has all its blocks already
 
 
+def test_who_can_take_nothing_gives_to_one_who_has_nothing() -> None:
+    where = {0: "a", 1: "b", 2: "c", 3: "a"}  # a has no memory left, say
+    able = {address: worker() for address in "bcd"}
+    assert Choice(FractionalRepetition(4, 1), where, able, {}).evened({0, 1, 2, 3}) == (0, "d")
+    assert Choice(FractionalRepetition(4, 1), where, {}, {}).evened({0, 1, 2, 3}) is None
+
+
 @given(code=st.sampled_from(FEW), data=st.data())
 def test_evening_out_ends_with_nobody_two_roles_ahead(
     code: GradientCode, data: st.DataObject

@@ -23,7 +23,7 @@ class Looks:
         answered = [at for at in arrived_at if at == at]
         seen = record(0, arrived_at, **{"seconds": max(answered), **changes})
         begun = dict.fromkeys(range(4), 7.0) if asked is None else asked
-        self.slowness.look(seen, begun, self._now)
+        self.slowness.look(seen, lambda: begun, self._now)
         return set(self.slowness.slow)
 
 

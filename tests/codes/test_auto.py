@@ -111,6 +111,11 @@ def test_small_data_have_few_leaves(size: Size, n_leaves: int) -> None:
     assert found == DeclusteredRepetition(8, 1, n_leaves=n_leaves)
 
 
+def test_a_code_that_no_name_stands_for_has_that_of_its_class() -> None:
+    assert name_of(SlicedRepetition(6, 1)) == "sliced"
+    assert name_of(SlicedRepetition(6, 1, n_slices=2)) == "SlicedRepetition"
+
+
 def test_every_name_that_choose_prints_is_taken() -> None:
     candidates = choose(FixedDelay(1.0), 6, work=1.0, max_stragglers=2, upload=0.1).candidates
     assert {candidate.family for candidate in candidates} == set(CODES)

@@ -44,7 +44,8 @@ def test_on_the_bipartite_graph_as_much_is_missed_as_published() -> None:
     rival = SlicedRepetition(42, 4, n_slices=2)
     assert rival.load == pytest.approx(GRAPHS[0].load, rel=0.05)
     assert max(errors(rival, 4, 50)) < 1e-20
-    assert np.mean(errors(rival, 10, 1500)) == pytest.approx(0.034, abs=0.03)
+    # it has 42 blocks, 84 slices, where the paper counts 42
+    assert np.mean(errors(rival, 10, 3000)) / 2 == pytest.approx(0.034, abs=0.015)
 
 
 @given(code=st.sampled_from(GRAPHS), data=st.data())

@@ -53,7 +53,7 @@ def ran(printed: str, tags: tuple[str, ...] = ()) -> Any:
 
 def test_the_readme_lists_every_notebook() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert len(NOTEBOOKS) == 5
+    assert len(NOTEBOOKS) == 7
     assert [
         path.name for path in NOTEBOOKS if f"(examples/notebooks/{path.name})" not in readme
     ] == []

@@ -18,6 +18,8 @@ from dask_gradcode.codes import (
     GradientCode,
     GraphRepetition,
     PartialStragglers,
+    SlicedDesign,
+    SlicedRepetition,
     Uncoded,
 )
 from dask_gradcode.losses import Logistic
@@ -211,7 +213,13 @@ def test_it_does_without_timers_where_nothing_is_remembered() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [CyclicRepetition(4, 1), DeclusteredRepetition(4, 1), GraphRepetition(6, 3)],
+    [
+        CyclicRepetition(4, 1),
+        DeclusteredRepetition(4, 1),
+        GraphRepetition(6, 3),
+        SlicedRepetition(4, 1),
+        SlicedDesign(3, (0,)),
+    ],
     ids=repr,
 )
 def test_codes_of_other_sums_are_refused(code: GradientCode) -> None:

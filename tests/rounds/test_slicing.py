@@ -212,15 +212,6 @@ def test_who_comes_back_is_asked_for_what_nobody_else_is() -> None:
     fit.end()
 
 
-def test_where_nobody_may_be_hurried_only_what_is_lost_is_asked_of_others() -> None:
-    fit = Fit(plan=Everybody())
-    fit.begin()
-    for role in (0, 1, 3, 4, 5):
-        fit.sends(role, 1.0)
-    assert fit.round.look_at is None
-    assert fit.tell(50.0, None) == []
-
-
 def test_who_was_late_is_not_believed_in_until_it_is_in_time_again() -> None:
     fit = Fit()
     fit.play(late=[2])

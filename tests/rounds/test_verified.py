@@ -199,7 +199,9 @@ def test_a_sum_is_believed_once_two_agree() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_rows", [40, 30_000], ids=["one piece", "several pieces"])
-@pytest.mark.parametrize("work", [LOGISTIC, as_work(lambda w, block: (block.X.sum(), w))], ids=repr)
+@pytest.mark.parametrize(
+    "work", [LOGISTIC, as_work(lambda w, block: (block.X.sum(), w))], ids=["loss", "function"]
+)
 def test_who_lies_is_expelled_whoever_answers_first(kind: str, n_rows: int, work: Work) -> None:
     if work is not LOGISTIC:
         n_rows //= 10

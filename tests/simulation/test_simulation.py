@@ -69,9 +69,7 @@ def event_queue(
         doing[worker] = "compute", newest, place
         if place < len(code.first(worker)):
             ticket[worker] += 1
-            is_known = code.shares_sending and place > 0  # the sum of which this is a slice
-            pace = 0.0 if is_known else work * slowdowns[newest][worker]
-            took = pace * share[code.first(worker)[place]]
+            took = work * slowdowns[newest][worker] * share[code.first(worker)[place]]
             heapq.heappush(queue, (now + took, worker, ticket[worker]))
         else:
             doing[worker] = "idle", newest, 0
@@ -102,7 +100,7 @@ def event_queue(
     return times
 
 
-@every_code
+@pytest.mark.parametrize("code", [code for code in FEW if not code.shares_sending], ids=repr)
 @given(data=st.data())
 def test_rounds_take_as_long_as_worker_by_worker(code: GradientCode, data: st.DataObject) -> None:
     seconds = st.one_of(st.just(0.0), st.floats(0.001, 9.0))

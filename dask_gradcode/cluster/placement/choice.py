@@ -49,10 +49,9 @@ class Choice:
     ) -> None:
         self._code, self._able, self._nbytes = code, able, nbytes
         self._where, self._sites = dict(where), sites_of(able)
-        self._on: dict[str, set[int]] = {address: set() for address in able}
+        self._on: dict[str, set[int]] = {address: set() for address in (*able, *where.values())}
         for role, address in where.items():
-            if address in self._on:
-                self._on[address].add(role)
+            self._on[address].add(role)
 
     def put(self, role: int, address: str) -> None:
         """Note that a role is to be on a worker, and on no other."""
@@ -66,27 +65,29 @@ class Choice:
 
         What has gone wrong on a worker may go well on another: avoided are those, if it can be.
         """
-        spare = [address for address, roles in self._on.items() if not roles]
+        spare = [address for address in self._able if not self._on[address]]
         return self._best(role, [a for a in spare if a not in avoided] or spare)
 
     def shared(self, role: int) -> str | None:
         """Return a worker that has others beside, None if there is none with room, or of use."""
-        return self._best(role, [a for a in self._on if self._is_of_use(role, a)])
+        return self._best(role, [a for a in self._able if self._is_of_use(role, a)])
 
     def evened(self, movable: Collection[int]) -> tuple[int, str] | None:
         """Return a role that a worker with fewer should take from one with more, and who takes it.
+
+        Also one that may take none itself, as it has too little memory left, gives some away.
 
         Parameters
         ----------
         movable : collection of int
             The roles that may be moved.
         """
-        fewest = min(map(len, self._on.values()), default=0)
+        fewest = min((len(self._on[address]) for address in self._able), default=0)
         for roles in sorted(self._on.values(), key=len, reverse=True):
             if len(roles) < fewest + 2:
                 return None
             for role in sorted(roles.intersection(movable)):
-                takers = [a for a, others in self._on.items() if len(others) == fewest]
+                takers = [a for a in self._able if len(self._on[a]) == fewest]
                 taker = self._best(role, [a for a in takers if self._is_of_use(role, a)])
                 if taker is not None:
                     return role, taker

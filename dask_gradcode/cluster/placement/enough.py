@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 from distributed import Client
 
@@ -13,6 +15,7 @@ from dask_gradcode.cluster.client.session import workers_of
 from dask_gradcode.cluster.placement.casting import MOST, cast, n_dispensable
 from dask_gradcode.cluster.placement.homes import spread
 from dask_gradcode.cluster.placement.imports import Imports
+from dask_gradcode.cluster.placement.placing import WORKERS_THERE, Tell
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds import InsufficientWorkersError
 
@@ -20,19 +23,32 @@ __all__ = ["await_workers", "check_rows", "check_workers", "ready_workers", "war
 
 logger = logging.getLogger("dask_gradcode")
 
+_TELL_EVERY = 1.0  # seconds
 
-def await_workers(client: Client, n_workers: int) -> None:
-    """Wait for workers that are only starting, anew after a death or for an adaptive cluster."""
-    if len(workers_of(client)) >= n_workers:
+
+def await_workers(
+    client: Client, code: str | GradientCode, n_workers: int | None, tell: Tell
+) -> None:
+    """Wait for workers that are only starting, anew after a death or for an adaptive cluster.
+
+    Whether it can be done with those that are there in the end is for the caller to say.
+    """
+    n_workers = code.n_workers if isinstance(code, GradientCode) else n_workers or 1
+    n_there = len(workers_of(client))
+    if n_there >= n_workers:
         return
     logger.warning("Waiting for workers: %d are needed.", n_workers)
     wanted = client.submit(int, pure=False)  # an adaptive cluster starts none that have no work
+    end = time.monotonic() + max(0.1, seconds("gradcode.timeouts.workers"))
     try:
-        client.wait_for_workers(n_workers, timeout=max(0.1, seconds("gradcode.timeouts.workers")))
-    except TimeoutError:
-        pass  # whether it can be done with those that are there is for the caller to say
+        while n_there < n_workers and (left := end - time.monotonic()) > 0.0:
+            tell(WORKERS_THERE, n_there, n_workers)
+            with suppress(TimeoutError):
+                client.wait_for_workers(n_workers, timeout=min(_TELL_EVERY, left))
+            n_there = len(workers_of(client))
     finally:
         wanted.release()
+    tell(WORKERS_THERE, n_there, n_workers)
 
 
 def check_workers(client: Client, addresses: Sequence[str], code: GradientCode) -> None:
@@ -52,8 +68,8 @@ def check_workers(client: Client, addresses: Sequence[str], code: GradientCode) 
         )
     if code.n_stragglers and not n_dispensable(code, cast(code, addresses, workers_of(client))):
         raise InsufficientWorkersError(
-            f"The code needs {n} workers, {where}. If some played two roles each, the sum would be "
-            f"lost with one of these: {code!r} tolerates {code.tolerance}. {wait}, or use "
+            f"The code needs {n} workers, {where}. If some played two roles each, no sum could be "
+            f"decoded without one of these: {code!r} tolerates {code.tolerance}. {wait}, or use "
             f"n_workers={here}, or more n_stragglers."
         )
 
@@ -65,9 +81,9 @@ def warn_of_few(code: GradientCode, seats: Sequence[str]) -> None:
         return
     n_silent = n_dispensable(code, seats)
     text = (
-        f"There are {n_here} workers for the {code.n_workers} roles of {code!r}, so that "
-        f"{code.n_workers - n_here} of them play two, and rounds may take twice as long. Of these "
-        f"workers {n_silent or 'none'} may be silent, whoever they are. Workers that join take "
+        f"There are {n_here} workers for the {code.n_workers} roles of {code!r}: "
+        f"{code.n_workers - n_here} worker(s) play two roles, and rounds may take twice as long. "
+        f"{n_silent or 'No'} worker(s) may be silent, whoever they are. Workers that join take "
         "roles over."
     )
     logger.warning(text)

@@ -193,7 +193,7 @@ def place_data(
     with span("place"), ExitStack() as stack, telling(verbose, callback, estimator) as tell:
         given = {"X": X, "y": y, "sample_weight": sample_weight}
         lent = stack.enter_context(session(client, given))
-        await_workers(lent, code.n_workers if isinstance(code, GradientCode) else n_workers or 1)
+        await_workers(lent, code, n_workers, tell)
         imports = Imports(lent)
         stack.callback(imports.release)
         addresses, starting = ready_workers(lent, imports)
@@ -241,7 +241,7 @@ def _placement(
 def _tell(tell: Tell, builder: Builder, roles: Roles) -> None:
     """Tell how much has been written, and how many roles are placed once all has."""
     done, total = builder.written
-    if done < total:
+    if done < total and roles.lost:
         tell("pieces written", done, total)
     else:
         n = len(roles.addresses)

@@ -11,9 +11,12 @@ from typing import Any
 
 from dask_gradcode.verbose import bar, check_verbose, say
 
-__all__ = ["Placing", "Tell", "telling"]
+__all__ = ["WORKERS_THERE", "Placing", "Tell", "telling"]
 
 _LINE_EVERY = 1.0  # seconds, however many chunks there are
+
+WORKERS_THERE = "workers there"
+"""The stage in which it is waited for workers that are missing, if any are."""
 
 Tell = Callable[[str, int, int], None]
 """Is told the stage, how much of it is done, and how much there is in all."""
@@ -25,16 +28,17 @@ class Placing:
 
     Parameters
     ----------
-    stage : {"chunks checked", "pieces written", "roles placed"}
-        What is counted. Chunks are computed and checked first; then they go to the roles' workers,
-        who write the pieces of them to their disks if that is where blocks are kept.
+    stage : {"workers there", "chunks checked", "pieces written", "roles placed"}
+        What is counted. If the cluster has too few workers, they are waited for. Chunks are
+        computed and checked first; then they go to the roles' workers, who write the pieces of them
+        to their disks if that is where blocks are kept.
     done, total : int
         How many of how many.
     seconds : float
         Since placing began.
     left : float or None
         Seconds that the rest of this stage will take if it goes on as it went so far; None before
-        any of it is done.
+        any of it is done, and of workers, of which nobody knows when they come.
 
     Examples
     --------
@@ -117,13 +121,14 @@ class _Stages:
         self._newest: tuple[str, int, int] = "", 0, 0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if (stage, done, total) == self._newest or not self._listeners:
+        waits = stage == WORKERS_THERE and done < total
+        if ((stage, done, total) == self._newest and not waits) or not self._listeners:
             return
         now = self._now()
         if stage != self._newest[0]:
             self._since = now
         self._newest = stage, done, total
-        left = (now - self._since) / done * (total - done) if done else None
+        left = (now - self._since) / done * (total - done) if done and not waits else None
         placing = Placing(stage, done, total, now - self._began, left)
         for listener in self._listeners:
             listener(placing)

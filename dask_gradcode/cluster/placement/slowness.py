@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median_low
 
 from dask_gradcode.rounds import RoundRecord
@@ -39,7 +39,7 @@ class Slowness:
     >>> slowness = Slowness()
     >>> history = simulate(Uncoded(4), FixedDelay(3.0, workers=[1]), n_rounds=5)
     >>> for now, record in enumerate(history):
-    ...     slowness.look(record, dict.fromkeys(range(4), 0.0), now=10.0 * now)
+    ...     slowness.look(record, lambda: dict.fromkeys(range(4), 0.0), now=10.0 * now)
     >>> slowness.slow
     {1: 'it takes 13.0 times as long as others'}
     """
@@ -49,21 +49,23 @@ class Slowness:
         self._in_a_row: dict[int, int] = {}
         self._look_at = 0.0
 
-    def look(self, record: RoundRecord, asked: Mapping[int, float], now: float) -> None:
+    def look(
+        self, record: RoundRecord, reached: Callable[[], Mapping[int, float]], now: float
+    ) -> None:
         """Look at a round that has just ended, if it is time to.
 
         Parameters
         ----------
         record : RoundRecord
             The round.
-        asked : mapping of int to float
-            When each role was asked in it, in seconds.
+        reached : callable
+            Returns when each role was asked in it, in seconds.
         now : float
             On any clock.
         """
         for role in (*record.relocated, *record.restored, *record.lost):
             self._clear(role)  # what is known is of another worker
-        if now < self._look_at or not asked:
+        if now < self._look_at or not (asked := reached()):
             return
         self._look_at = now + EVERY
         began = min(asked.values())

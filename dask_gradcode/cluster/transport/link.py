@@ -72,7 +72,7 @@ class Link:
             index: code.messages[index] for index in code.messages_of[role]
         }
         self._job = pack(Kind.JOB, -1, -1, dumps(Job(code, self._messages, work)))
-        self._frames: list[Any] = []  # of the newest round that has asked it
+        self._frames: list[Any] = []  # of the newest round that has asked it, without connection
         self._answered: set[int] = set()  # of this round
         self._round = -1
         self.sock: socket.socket | None = None
@@ -85,6 +85,7 @@ class Link:
         self.outbox.add(self._job)
         for frame in self._frames:
             self.outbox.add(frame)
+        self._frames.clear()
         self.flush()
 
     def forget(self, round: int) -> None:
@@ -94,15 +95,17 @@ class Link:
 
     def begin(self, frame: Any) -> None:
         """Send the frame that begins the round, in place of all that is not yet on its way."""
-        self._frames = [frame]
-        if self.sock is not None:
-            self.outbox.replace(self._frames)
+        if self.sock is None:
+            self._frames = [frame]
+        else:
+            self.outbox.replace([frame])
             self.flush()
 
     def add(self, frame: Any) -> None:
         """Send one more frame of the round."""
-        self._frames.append(frame)
-        if self.sock is not None:
+        if self.sock is None:
+            self._frames.append(frame)
+        else:
             self.outbox.add(frame)
             self.flush()
 

@@ -23,14 +23,16 @@ from dask_gradcode.rounds import Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work
 
-__all__ = ["TaskTransport"]
+__all__ = ["TaskTransport", "Ticket"]
 
 MAX_UNANSWERED = 4
 """Rounds a role may leave unanswered before it gets no new ``w`` until it answers an old one."""
 
 
 @dataclass(frozen=True)
-class _Ticket:
+class Ticket:
+    """What a task answers: a message of a role in a round."""
+
     round: int
     role: int
     message: int
@@ -41,7 +43,7 @@ class _Role:
     number: int  # of the attachment, in keys: tasks let go by an older one may not have ended yet
     shard: Future[Any]
     address: str
-    asked: dict[int, tuple[_Ticket, Future[Any]]] = field(default_factory=dict)  # by message
+    asked: dict[int, tuple[Ticket, Future[Any]]] = field(default_factory=dict)  # by message
     unanswered: int = 0  # rounds in a row
     waiting: Sequence[int] = ()  # messages of the current round, to be asked once it answers
     # what stays on the worker as more slices of it may be asked for, by round and blocks
@@ -169,11 +171,11 @@ class TaskTransport:
         return self._passage.round
 
     def _submit(self, role: int, messages: Sequence[int]) -> None:
-        tickets = [_Ticket(self._round, role, message) for message in messages]
+        tickets = [Ticket(self._round, role, message) for message in messages]
         with large_arguments():
             self._mailbox.expect({ticket: self._send(ticket) for ticket in tickets})
 
-    def _send(self, ticket: _Ticket) -> Future[Any]:
+    def _send(self, ticket: Ticket) -> Future[Any]:
         state, message = self._roles[ticket.role], self._code.messages[ticket.message]
         if message.slices.is_whole or not message.slices.is_plain:
             future = self._compute("message", ticket, message)
@@ -186,7 +188,7 @@ class TaskTransport:
         state.asked[ticket.message] = ticket, future
         return future
 
-    def _compute(self, what: str, ticket: _Ticket, message: Message) -> Future[Any]:
+    def _compute(self, what: str, ticket: Ticket, message: Message) -> Future[Any]:
         """Have a role compute a message."""
         shard, passage = self._roles[ticket.role].shard, self._passage
         sent = None if self._code.children(ticket.message) else message
@@ -195,7 +197,7 @@ class TaskTransport:
         )
         return self._task(what, ticket, answer, shard, order, passage.part(ticket.role))
 
-    def _task(self, what: str, ticket: _Ticket, function: Any, *args: Any) -> Future[Any]:
+    def _task(self, what: str, ticket: Ticket, function: Any, *args: Any) -> Future[Any]:
         """Submit a task to the worker of a role."""
         state = self._roles[ticket.role]
         which = ticket.round, state.number, ticket.role, ticket.message
@@ -217,7 +219,7 @@ class TaskTransport:
 
     def _open(self, letter: Letter) -> list[Event]:
         ticket = letter.ticket
-        assert isinstance(ticket, _Ticket)
+        assert isinstance(ticket, Ticket)
         state = self._roles.get(ticket.role)
         if state is None or state.asked.get(ticket.message, (None,))[0] != ticket:
             return []
@@ -234,9 +236,13 @@ class TaskTransport:
             return [Failed(ticket.round, ticket.role, ticket.message, letter.error)]
         if letter.result is None:  # it gave up stale work
             return []
+        return [self._answered(ticket, letter.result)]
+
+    def _answered(self, ticket: Ticket, result: Any) -> Event:
+        """Return what the result of a message's task is to a round."""
         slices = self._code.messages[ticket.message].slices
-        payload = self._passage.received(ticket.round, ticket.role, letter.result, slices)
-        return [Arrived(ticket.round, ticket.role, ticket.message, payload)]
+        payload = self._passage.received(ticket.round, ticket.role, result, slices)
+        return Arrived(ticket.round, ticket.role, ticket.message, payload)
 
     def _lost(self, address: str) -> list[Event]:
         gone = [role for role, state in self._roles.items() if state.address == address]

@@ -7,17 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from math import prod
+from typing import Any
 
 from distributed import get_worker, secede
 
 from dask_gradcode.cluster.worker.lies import Lies, Lying, falsified
 from dask_gradcode.cluster.worker.released import Released
 from dask_gradcode.cluster.worker.throttle import Bucket, Throttle
-from dask_gradcode.stragglers import StragglerModel
+from dask_gradcode.stragglers import LossyLinks, StragglerModel
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Piece
 
-__all__ = ["Uplink", "await_begin", "await_end", "hold", "paced", "truthful", "upload"]
+__all__ = [
+    "Uplink",
+    "await_begin",
+    "await_end",
+    "hold",
+    "lossy_links",
+    "paced",
+    "truthful",
+    "upload",
+]
 
 _WITHIN = 30.0  # seconds in which a model begins, or ends
 _LOOK_EVERY = 0.001  # seconds in which a slow worker notices that it is told to stop
@@ -25,7 +35,7 @@ _LOOK_EVERY = 0.001  # seconds in which a slow worker notices that it is told to
 _Slowdown = Callable[[], float]
 
 # by worker and token; threads are workers, too
-_active: dict[tuple[str, str], _Injection | Bucket | Lying] = {}
+_active: dict[tuple[str, str], _Injected] = {}
 _changed = threading.Condition()
 
 
@@ -56,6 +66,31 @@ class _Injection:
                 self._rounds[who] = round, factor
                 self._over.wait(min(seconds, threading.TIMEOUT_MAX))
         return lambda: 1.0 if self._over.is_set() else factor
+
+
+class _Lossy:
+    """Links that lose something, for as long as that is to last."""
+
+    def __init__(self, links: LossyLinks) -> None:
+        self.links, self._over = links, threading.Event()
+
+    def end(self) -> None:
+        """Let everything pass from now on; from any thread."""
+        self._over.set()
+
+    def wait(self) -> None:
+        """Wait for the end."""
+        self._over.wait()
+
+
+_Injected = _Injection | Bucket | _Lossy | Lying
+
+
+def lossy_links() -> list[LossyLinks]:
+    """Return the lossy links that are injected on this worker."""
+    if not _active:
+        return []
+    return [injection.links for injection in _here() if isinstance(injection, _Lossy)]
 
 
 def paced(
@@ -100,7 +135,7 @@ def paced(
     return None if slowly.wait() else payload  # what came last takes its time, too
 
 
-def _here() -> list[_Injection | Bucket | Lying]:
+def _here() -> list[_Injected]:
     """Return what is injected on this worker."""
     address = get_worker().address
     return [injection for (worker, _), injection in list(_active.items()) if worker == address]
@@ -182,14 +217,7 @@ def hold(model: bytes, token: str) -> None:
     The model is pickled: it may be the user's own, and is imported here, not in the event loop.
     """
     injected, key = pickle.loads(model), (get_worker().address, token)
-    injection: _Injection | Bucket | Lying
-    match injected:
-        case Throttle():
-            injection = Bucket(injected)
-        case Lies():
-            injection = Lying(injected)
-        case _:
-            injection = _Injection(injected)
+    injection = _injection(injected)
     with Released.told(injection.end):
         secede()
         _set(key, injection)
@@ -199,7 +227,18 @@ def hold(model: bytes, token: str) -> None:
             _set(key, None)
 
 
-def _set(key: tuple[str, str], injection: _Injection | Bucket | Lying | None) -> None:
+def _injection(model: Any) -> _Injected:
+    match model:
+        case Throttle():
+            return Bucket(model)
+        case LossyLinks():
+            return _Lossy(model)
+        case Lies():
+            return Lying(model)
+    return _Injection(model)
+
+
+def _set(key: tuple[str, str], injection: _Injected | None) -> None:
     with _changed:
         if injection is None:
             del _active[key]

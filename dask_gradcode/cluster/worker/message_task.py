@@ -16,7 +16,7 @@ from dask_gradcode.cluster.worker.crews import crew_of_worker
 from dask_gradcode.cluster.worker.delays import paced, truthful, upload
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.released import Released
-from dask_gradcode.cluster.worker.sending import sent_of
+from dask_gradcode.cluster.worker.sending import of_all_columns, sent_of
 from dask_gradcode.codes import GradientCode, Message, Slices
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
@@ -83,7 +83,11 @@ def _compute(shard: Shard, order: MessageOrder, w: Vector) -> Vector | None:
             round_,
             code.n_workers,
         )
-    if payload is None or not order.is_sent:
+    if payload is None:
+        return None
+    if code.exchanges:  # other workers, which add it to others, have other columns
+        return of_all_columns(payload, shard, work, w)
+    if not order.is_sent:
         return payload
     if order.message is not None:
         payload = sent_of(order.message, payload, shard, work, w)

@@ -10,7 +10,7 @@ from dask_gradcode.codes import Message
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Work
 
-__all__ = ["sent_of"]
+__all__ = ["of_all_columns", "sent_of"]
 
 
 def sent_of(message: Message, payload: Vector, shard: Shard, work: Work, w: Vector) -> Vector:
@@ -36,11 +36,12 @@ def sent_of(message: Message, payload: Vector, shard: Shard, work: Work, w: Vect
         columns, as other workers do that have others.
     """
     if not message.slices.is_plain:
-        payload = _of_all_columns(payload, shard, work, w)
+        payload = of_all_columns(payload, shard, work, w)
     return message.slices.of(payload)
 
 
-def _of_all_columns(payload: Vector, shard: Shard, work: Work, w: Vector) -> Vector:
+def of_all_columns(payload: Vector, shard: Shard, work: Work, w: Vector) -> Vector:
+    """Return a sum of the shard's columns as one of all columns."""
     columns, width = shard.columns, work.per_column
     if columns is None or width is None:
         return payload

@@ -9,7 +9,7 @@ from math import inf
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.orders import Ask, Order
 from dask_gradcode.rounds.plans.assignment import shortest
-from dask_gradcode.rounds.plans.base import Planner, Policy
+from dask_gradcode.rounds.plans.base import Planner, Policy, asking
 from dask_gradcode.rounds.plans.dues import AT_LEAST
 from dask_gradcode.rounds.plans.hedging import Hedging
 from dask_gradcode.rounds.plans.helping import Helping
@@ -87,7 +87,7 @@ class Balanced(Helping):
         for block, worker in enumerate(self._workers):
             if worker in ready:
                 blocks.setdefault(worker, []).append(block)
-        return [Ask(role, self._blocks.merged(blocks[role])) for role in sorted(blocks)]
+        return [asking(role, self._blocks.merged(blocks[role])) for role in sorted(blocks)]
 
     def _try_idle(self, orders: Sequence[Order], state: State, now: float) -> list[Ask]:
         """Ask those who are asked for nothing for a block, which others compute as well."""

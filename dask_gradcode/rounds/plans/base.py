@@ -13,7 +13,7 @@ from dask_gradcode.rounds.orders import Ask, Order
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
 
-__all__ = ["Planner", "Policy", "ask"]
+__all__ = ["Planner", "Policy", "ask", "asking"]
 
 _CONTAINERS = deque, list, dict, set
 
@@ -103,7 +103,8 @@ class Policy(ABC):
 
 def ask(roles: Iterable[int], state: State) -> list[Order]:
     """Return the orders that ask roles, one after the other, for all that they could send."""
-    return [_asked(role, messages) for role in roles if (messages := state.unasked(role))]
+    return [asking(role, messages) for role in roles if (messages := state.unasked(role))]
 
 
-_asked = lru_cache(maxsize=1 << 14)(Ask)  # the same in nearly every round, and kept in logs
+asking = lru_cache(maxsize=1 << 14)(Ask)
+"""Returns the order of a role and messages: one object if it is the same in each round."""

@@ -8,6 +8,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.plans.base import Planner, Policy, ask
 from dask_gradcode.rounds.plans.helping import Helping
+from dask_gradcode.rounds.plans.repeating import Repeating
 from dask_gradcode.rounds.plans.slicing import Slicing
 from dask_gradcode.rounds.state import State
 
@@ -17,6 +18,9 @@ __all__ = ["Everybody"]
 @dataclass(frozen=True)
 class Everybody(Policy):
     """Ask everybody at once, for all that the code gives them: what the paper does.
+
+    Where workers share the sending, slices of late ones are asked of others: that costs them no
+    computing.
 
     Examples
     --------
@@ -28,8 +32,10 @@ class Everybody(Policy):
     """
 
     def start(self, code: GradientCode) -> Planner:
+        if code.exchanges:
+            return Repeating()
         if code.shares_sending:
-            return Slicing(code, hurry=False)
+            return Slicing(code)
         return Helping(code, hurry=False) if code.divides else _AskAll()
 
 

@@ -14,6 +14,7 @@ from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.plans.base import Planner, Policy, ask
 from dask_gradcode.rounds.plans.dues import PATIENCE
 from dask_gradcode.rounds.plans.helping import Helping
+from dask_gradcode.rounds.plans.repeating import Repeating
 from dask_gradcode.rounds.plans.slicing import Slicing
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.state import State
@@ -61,6 +62,8 @@ class Hedging(Policy):
     """
 
     def start(self, code: GradientCode) -> Planner:
+        if code.exchanges:
+            return Repeating()
         if code.shares_sending:
             return Slicing(code)
         return Helping(code) if code.divides else _Hedging()

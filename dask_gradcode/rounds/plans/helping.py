@@ -32,7 +32,7 @@ from dask_gradcode.rounds.events import (
     Yielded,
 )
 from dask_gradcode.rounds.orders import Ask, Order, Yield
-from dask_gradcode.rounds.plans.base import Planner
+from dask_gradcode.rounds.plans.base import Planner, asking
 from dask_gradcode.rounds.plans.dues import AT_LEAST, PATIENCE
 from dask_gradcode.rounds.plans.giving import Giving, Slow
 from dask_gradcode.rounds.record import RoundRecord
@@ -87,7 +87,7 @@ class Helping(Giving):
     def _ask_first(self, state: State) -> list[Ask]:
         """Return who is asked for what at the beginning."""
         first = ((role, state.unasked(role)) for role in state.ready())
-        return [Ask(role, messages) for role, messages in first if messages]
+        return [asking(role, messages) for role, messages in first if messages]
 
     def _lasting(self, role: int, n_blocks: int) -> float:
         """Return how long so many blocks should take a role, in any unit until speeds are known."""

@@ -42,12 +42,10 @@ class Slicing(Planner):
     ----------
     code : GradientCode
         Messages with the same senders are slices of one sum.
-    hurry : bool, default=True
-        Whether others are asked for the slices of whoever is late. If not, only for what is lost.
     """
 
-    def __init__(self, code: GradientCode, hurry: bool = True) -> None:
-        self._code, self._hurry = code, hurry
+    def __init__(self, code: GradientCode) -> None:
+        self._code = code
         self._n_rounds = 0
         self._slow: set[int] = set()  # who was late when the last round ended
         self._start_anew(0.0)
@@ -94,15 +92,14 @@ class Slicing(Planner):
                 changed = (event.role,)
         elif event is not None:
             changed = self._note(event)
-        if self._hurry:
-            changed = {*changed, *self._late_by(now)}
+        changed = {*changed, *self._late_by(now)}
         for role, messages in self._shared_out(changed, state).items():
             orders.append(Ask(role, tuple(messages)))
             usual = min(self._half, now - self._began)
             times = max(1.0, len(messages) / len(self._code.first(role)))
             self._again.set(role, now + GUESSED * times * usual + A_WHILE)
         due = min(self._groups.next, self._again.next)
-        self.look_at = due if self._hurry and due < inf else None
+        self.look_at = due if due < inf else None
         return orders
 
     def end(self, record: RoundRecord) -> None:

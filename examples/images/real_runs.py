@@ -1,9 +1,10 @@
-"""Draws what the rounds of a real run do while one of their four workers is frozen.
+"""Draws two real runs on four worker processes of this machine.
 
-    python examples/images/frozen_round.py
+    python examples/images/real_runs.py
 
-The same rounds run uncoded and coded. In both a worker is stopped (SIGSTOP) for half a second and
-then goes on. Writes ``frozen_round.svg`` beside this file.
+``frozen_round.svg``: the same rounds uncoded and coded, while a worker is stopped (SIGSTOP) for
+half a second. ``killed.svg``: the history of a fit in the middle of which a worker is killed
+(SIGKILL). Both are written beside this file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +22,16 @@ import matplotlib as mpl
 import numpy as np
 from distributed import Client, LocalCluster
 
-from dask_gradcode import place
+from dask_gradcode import CodedLogisticRegression, place
 from dask_gradcode.cluster import ClusterObjective
 from dask_gradcode.codes import DeclusteredRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Logistic
+from dask_gradcode.optimizers import GradientDescent
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
 
+HERE = Path(__file__).parent
 FROM, UNTIL, END = 0.3, 0.8, 1.1  # seconds: the worker is frozen; the picture ends
 BLUE, ORANGE, GREY = "#2f7dc4", "#e8890c", "#808890"
 
@@ -62,8 +66,6 @@ def run(client: Client, code: GradientCode, X: np.ndarray, y: np.ndarray) -> lis
 
 
 def draw(axis: plt.Axes, rounds: Sequence[Seen], title: str) -> None:
-    axis.axvspan(FROM, UNTIL, ymin=0.5, ymax=0.75, color=ORANGE, alpha=0.25, linewidth=0)
-    axis.text((FROM + UNTIL) / 2, 1.05, "frozen", color=ORANGE, ha="center", va="center")
     for number, one in enumerate(rounds):
         for role, at in one.answered.items():
             axis.barh(
@@ -75,6 +77,8 @@ def draw(axis: plt.Axes, rounds: Sequence[Seen], title: str) -> None:
                 alpha=0.95 if number % 2 else 0.55,
                 linewidth=0,
             )
+    axis.barh(1, UNTIL - FROM, left=FROM, height=0.62, color=ORANGE, linewidth=0)
+    axis.text((FROM + UNTIL) / 2, 0.97, "frozen", color="white", ha="center", va="center")
     during = sum(FROM < one.ended < UNTIL for one in rounds)
     axis.set_title(f"{title}: {during} rounds meanwhile", loc="left", color=GREY, fontsize=12)
     axis.set_yticks(range(4), [f"worker {3 - k}" for k in range(4)])
@@ -83,6 +87,22 @@ def draw(axis: plt.Axes, rounds: Sequence[Seen], title: str) -> None:
     axis.tick_params(colors=GREY, length=0)
     for side in axis.spines.values():
         side.set_visible(False)
+
+
+def fit(client: Client, X: np.ndarray, y: np.ndarray) -> None:
+    with place(X, y, code="declustered", n_stragglers=1, client=client) as data:
+        data.wait(60)
+        pid = client.run(os.getpid, workers=[data.addresses[1]])[data.addresses[1]]
+        threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+        solver = GradientDescent()  # of many rounds
+        model = CodedLogisticRegression(solver=solver, max_iter=120, tol=1e-12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is not to converge
+            model.fit(data)
+    print(model.history_)
+    axes = model.history_.plot()
+    figure = np.ravel(axes)[0].figure
+    figure.savefig(HERE / "killed.svg", transparent=True)
 
 
 def main() -> None:
@@ -99,9 +119,10 @@ def main() -> None:
             (axes[1], "coded, one worker may be silent", DeclusteredRepetition(4, 1)),
         ):
             draw(axis, run(client, code, X, y), title)
+        fit(client, X, y)
     axes[1].set_xlabel("seconds", color=GREY)
     figure.tight_layout()
-    figure.savefig(Path(__file__).with_suffix(".svg"), transparent=True)
+    figure.savefig(HERE / "frozen_round.svg", transparent=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""The experiments of papers: what they compute without a cluster, and what they have written."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = ROOT / "examples" / "papers"
+
+
+@pytest.fixture(scope="module")
+def experiments() -> Iterator[dict[str, Any]]:
+    sys.path.insert(0, str(HERE))
+    try:
+        yield {name: import_module(name) for name in ("agc", "sliced_graph", "report")}
+    finally:
+        sys.path.remove(str(HERE))
+
+
+def test_of_slices_workers_send_just_their_part(experiments: dict[str, Any]) -> None:
+    for row in experiments["agc"].simulated(r=3, n_rounds=6, n=12):
+        part = str(Fraction(1, 3 - row["s'"]))
+        assert (row["least sent"], row["most sent"]) == (part, part)
+
+
+def test_what_graphs_miss_is_what_was_published(experiments: dict[str, Any]) -> None:
+    rows = list(experiments["sliced_graph"].bipartite(20))
+    random = [row for row in rows if row["published, of 40"] is not None]
+    assert [row["published, of 40"] for row in random] == [0.0, 0.2, 1.5]
+    for row in random:
+        assert row["graph, of 40"] == pytest.approx(row["published, of 40"], abs=0.25)
+        assert row["groups, of 42"] <= row["graph, of 40"] + 1e-9
+    for row in rows[len(random) :]:
+        assert row["groups, of 42"] > row["graph, of 40"]
+
+
+def test_tables_are_printed_and_kept(experiments: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{"code": "a", "error": 0.123456}, {"code": "b", "error": None}]
+    experiments["report"].write(tmp_path, "found", {"Errors": rows})
+    assert json.loads((tmp_path / "found.json").read_text())["Errors"] == rows
+    assert "| a    | 0.1235 |" in experiments["report"].table(rows)
+
+
+def test_the_guide_tells_what_was_measured() -> None:
+    kept = json.loads((HERE / "agc.json").read_text())["12 processes"]
+    page = (ROOT / "examples" / "guide" / "slices.md").read_text()
+    told = re.findall(
+        r"^\|.*\| (\d\.\d\d) s \| (\d\.\d\d) s \| (\d\.\d\d) s \|$", page, re.MULTILINE
+    )
+    columns = "bound at that rate (s)", "round (s)", "round, links not slow (s)"
+    assert told == [tuple(f"{row[name]:.2f}" for name in columns) for row in kept]
