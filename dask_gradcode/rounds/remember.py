@@ -137,7 +137,8 @@ class Remember(WaitRule):
             for answer in state.answers
             if answer.role in asked and answer.role not in slow
         ]
-        if len(took) < len(awaited):
+        wanted = {m for role in awaited for m in state.owed(role) if not state.arrived[m]}
+        if not took or np.count_nonzero(state.arrived) < len(wanted):
             return inf
         usual = median_low(took)
         time = usual + max((self.factor - 1.0) * usual, _AT_LEAST)

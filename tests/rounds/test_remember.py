@@ -204,6 +204,18 @@ def test_a_replay_decides_as_the_round_did() -> None:
     assert [s.orders for s in again.log.steps] == [s.orders for s in told.round.log.steps]
 
 
+def test_replicas_of_one_missing_sum_count_once() -> None:
+    """Role 1 is not asked any more when it is free, as role 0 has sent what it would send."""
+    code = FractionalRepetition(4, 1)
+    round_ = Round(20, code, Remember(), LetFinish().start(code))
+    round_.begin([Stale(0, 0, 1), Stale(2, 1, 1), Busy(1)], 100.0)
+    round_.handle(Arrived(20, 0, 0, np.zeros(2)), 101.0)
+    assert round_.handle(Free(1), 101.1) == []
+    assert round_.look_at == pytest.approx(101.5)
+    round_.handle(None, 101.6)
+    assert round_.outcome == Done()
+
+
 def test_it_does_without_timers_where_nothing_is_remembered() -> None:
     told = Told()
     told.answer(0, 1.0)
