@@ -332,7 +332,9 @@ def test_a_model_that_does_not_fit_the_code_is_an_error_of_the_round(client: Cli
 @pytest.mark.parametrize("model", [0.5, None, FixedDelay])
 def test_what_is_no_model_is_refused(client: Client, model: Any) -> None:
     with (
-        pytest.raises(TypeError, match="model must be a StragglerModel, a Throttle, LossyLinks or Lies, got"),
+        pytest.raises(
+            TypeError, match="model must be a StragglerModel, a Throttle, LossyLinks or Lies, got"
+        ),
         inject(client, model),
     ):
         raise AssertionError("not reached")
