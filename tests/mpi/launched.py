@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +95,13 @@ class Launched:
 
     def with_argument(self, argument: str) -> list[psutil.Process]:
         """Return its Python processes that have an argument on their command line."""
-        return [
-            process
-            for process in self.members()
-            if argument in process.cmdline() and "python" in Path(process.cmdline()[0]).name
-        ]
+        found = []
+        for process in self.members():
+            with suppress(psutil.NoSuchProcess):  # it has ended since, or is a zombie
+                line = process.cmdline()
+                if argument in line and "python" in Path(line[0]).name:
+                    found.append(process)
+        return found
 
     def _owns(self, process: psutil.Process) -> bool:
         try:
