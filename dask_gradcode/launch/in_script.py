@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import dask.config
@@ -19,7 +19,7 @@ import dask.config
 from dask_gradcode.launch.interfaces import any_port, loopback, outward_interface
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Nanny
 
 __all__ = ["mpi_client"]
 
@@ -83,7 +83,8 @@ def mpi_client(
 
     Notes
     -----
-    When a rank has not ended within `grace`, because it is frozen, the job is aborted at the end of
+    At the end of the block each nanny ends its worker, and kills one that is frozen. When a rank
+    itself has not ended within `grace`, because it is frozen, the job is aborted at the end of
     the script, with its exit code: that of an error or ``sys.exit`` in the block, 1 for an error
     after it, else 0.
 
@@ -182,10 +183,9 @@ def _be_quiet() -> None:
 
 def _shut_down(client: Client, comm: Any, grace: float) -> set[int]:
     """End the cluster, and return the ranks that have not ended in time."""
-    closing = threading.Thread(target=client.shutdown, daemon=True)
-    closing.start()
     deadline = time.monotonic() + grace
-    closing.join(grace)
+    _in_at_most(grace / 5, _end_workers, client)  # a frozen rank never answers
+    _in_at_most(deadline - time.monotonic(), client.shutdown)
     missing = set(range(comm.size)) - {SCRIPT}
     while missing and time.monotonic() < deadline:
         for rank in [r for r in missing if comm.iprobe(source=r, tag=FAREWELL_TAG)]:
@@ -193,6 +193,22 @@ def _shut_down(client: Client, comm: Any, grace: float) -> set[int]:
             missing.discard(rank)
         time.sleep(0.02)
     return missing
+
+
+def _in_at_most(seconds: float, call: Callable[..., object], *args: object) -> None:
+    thread = threading.Thread(target=call, args=args, daemon=True)
+    thread.start()
+    thread.join(seconds)
+
+
+def _end_workers(client: Client) -> None:
+    """Have each nanny end its worker, whom a shutdown asks itself: a frozen one never hears it."""
+    with suppress(Exception):  # of a rank that is gone, or frozen until the client is closed
+        client.run(_close, nanny=True, wait=False, on_error="ignore")
+
+
+async def _close(dask_worker: Nanny) -> None:
+    await dask_worker.close(timeout=2)  # seconds that a worker has to end before it is killed
 
 
 def _abort(comm: Any, missing: set[int], code: int) -> None:
