@@ -246,7 +246,8 @@ class WrongSumsError(RuntimeError):
     Round 7: at least one of the sums is wrong that came from role 0, role 1; which one cannot be \
 told.
     The code is CyclicRepetition(n_workers=4, n_stragglers=1, seed=0): any 3 answers are enough, \
-one more shows that something is wrong, and to tell which of them is wrong takes two more.
+one more shows that something is wrong, and to tell which takes 2 more than are enough for each \
+that is wrong.
     Use a larger n_stragglers, so that more answers can come, or code='fractional' with verify=1, \
 by which it is always told.
     """
@@ -258,8 +259,8 @@ by which it is always told.
             f"Round {number}: at least one of the sums is wrong that came from {', '.join(who)}; "
             "which one cannot be told.\n"
             f"The code is {code!r}: any {code.n_workers - code.n_stragglers} answers are enough, "
-            "one more shows that something is wrong, and to tell which of them is wrong takes two "
-            "more.\n"
+            "one more shows that something is wrong, and to tell which takes 2 more than are "
+            "enough for each that is wrong.\n"
             "Use a larger n_stragglers, so that more answers can come, or code='fractional' with "
             "verify=1, by which it is always told."
         )
