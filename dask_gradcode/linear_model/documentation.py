@@ -189,7 +189,7 @@ def documented(estimator: _Class) -> _Class:
             ("<coding parameters>", _CODING),
             ("<solver parameters>", solver),
             ("<fit parameters>", _WARM_START + _SEED + _PROGRESS + _TRANSPORT + _VERIFY + _CLIENT),
-            ("<running parameters>", _SEED + _TRANSPORT + _CLIENT),
+            ("<running parameters>", _SEED + _TRANSPORT + _VERIFY + _CLIENT),
             ("<regression attributes>", _REGRESSION),
             ("<attributes of targets>", _TARGETS),
             ("<fit attributes>", _ATTRIBUTES),
