@@ -9,42 +9,20 @@ from contextlib import contextmanager
 
 from numpy.typing import ArrayLike
 
-from dask_gradcode.cluster.court import Court
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.placement.slowness import Slowness
 from dask_gradcode.cluster.port import ClusterPort
-from dask_gradcode.codes import GradientCode
+from dask_gradcode.cluster.refereeing import check_verifying, referee_of
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.rounds import (
-    Engine,
-    Everybody,
-    Logbook,
-    Policy,
-    RoundRecord,
-    UntilExact,
-    WaitRule,
-)
-from dask_gradcode.rounds.referee import Hearing, Referee, check_verify
+from dask_gradcode.rounds import Engine, Logbook, Policy, RoundRecord, UntilExact, WaitRule
+from dask_gradcode.rounds.referee import Hearing, Referee
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
 __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
-
-
-def _checked(verify: int, code: GradientCode, wait: WaitRule, plan: Policy | None) -> int:
-    """Return how many faulty workers are to be found, or raise if that cannot be done."""
-    verify = check_verify(code, verify)
-    if verify and not isinstance(wait, UntilExact):
-        raise ValueError(f"verify={verify} needs exact sums, which wait={wait!r} does not give.")
-    if verify and not isinstance(plan, Everybody | None):
-        raise ValueError(
-            f"verify={verify} needs several answers to each sum, and {plan!r} asks for one. "
-            "Leave the plan out, or use Everybody()."
-        )
-    return verify
 
 
 class ClusterObjective:
@@ -68,7 +46,7 @@ class ClusterObjective:
         is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
-    verify : int, default=0
+    verify : int or "syndrome", default=0
         How many of the workers that hold a block may be faulty, and send wrong sums. If ``b``, a
         sum is believed once ``b + 1`` of them agree on it, so that a round costs ``b + 1`` times
         the work of one. Of two that differ the one that is wrong is found out by computing one
@@ -78,6 +56,11 @@ class ClusterObjective:
         are more may be silent), exact sums, and everybody asked. A sum that too few are left to
         confirm is waited for as long as ``gradcode.timeouts.recover`` says, then taken, and its
         blocks are in the record's ``unverified``.
+
+        ``"syndrome"`` is for :class:`~dask_gradcode.codes.CyclicRepetition`, where no two workers
+        send the same: a sum is believed once one answer more than decoding needs has come, and all
+        agree within rounding. If they do not, all who live are waited for, as two answers more than
+        needed tell which one is wrong: it is expelled. Where that cannot be told, the call raises.
 
     Raises
     ------
@@ -112,19 +95,19 @@ class ClusterObjective:
         wait: WaitRule | None = None,
         plan: Policy | None = None,
         transport: str = "auto",
-        verify: int = 0,
+        verify: int | str = 0,
     ) -> None:
         data.check_open()
         wait = wait or UntilExact()
         wait.check(data.code)
-        verify = _checked(verify, data.code, wait, plan)
+        check_verifying(verify, data.code, wait, plan)
         self._data, self._told = data, set[Doubt]()
         self._is_first, self._slowness = True, Slowness()
         self._incomplete = False  # the first round began without some of the roles
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
         try:
-            referee = Referee(data.code, verify, Court(data, work, verify)) if verify else None
+            referee = referee_of(data, work, verify)
         except BaseException:
             self._port.close()
             raise
@@ -146,7 +129,7 @@ class ClusterObjective:
     @property
     def hearings(self) -> list[Hearing]:
         """Who sent different sums and what was found, where sums are verified; in order."""
-        return [] if self._referee is None else self._referee.hearings
+        return self._referee.hearings if isinstance(self._referee, Referee) else []
 
     def __enter__(self) -> ClusterObjective:
         return self
@@ -168,6 +151,8 @@ class ClusterObjective:
             If too many workers are dead, or frozen for longer than ``gradcode.timeouts.recover``.
         TimeoutError
             If living workers do not answer within ``gradcode.timeouts.round``.
+        WrongSumsError
+            With ``verify="syndrome"``: some have sent wrong sums, and it cannot be told who.
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """

@@ -39,6 +39,7 @@ from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.cluster.transport import Transport
 from dask_gradcode.rounds import (
     Ask,
+    Contradicted,
     Drop,
     Event,
     InsufficientWorkersError,
@@ -49,6 +50,7 @@ from dask_gradcode.rounds import (
     Patience,
     Round,
     TooMuchLostError,
+    WrongSumsError,
     Yield,
 )
 from dask_gradcode.typing import Matrix, Vector
@@ -188,6 +190,9 @@ class ClusterPort:
                 f"gradcode.timeouts.round). Waiting for {where}."
                 + "".join(f"\n  {address}: {why}" for address, why in paused.items())
             )
+        if isinstance(round.outcome, Contradicted):
+            who = [f"role {role} on {data.addresses[role]}" for role in round.outcome.roles]
+            return WrongSumsError.of(round.number, data.code, who)
         if (state.absent or state.parts) and not (state.errors or state.lost):
             return TooMuchLostError.of(round.number, state)
         for role, error in state.errors.items():

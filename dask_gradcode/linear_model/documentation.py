@@ -101,7 +101,7 @@ _TRANSPORT = """\
 """
 
 _VERIFY = """\
-    verify : int, default=0
+    verify : int or "syndrome", default=0
         How many of the workers that hold the same rows may be faulty, and send wrong sums: silent
         corruption. If ``b``, a sum is believed once ``b + 1`` workers agree on it, and of two that
         differ the one that is wrong is expelled for the rest of the fit; ``history_.events`` and
@@ -109,7 +109,10 @@ _VERIFY = """\
         may name, and is by ``"auto"``) with ``n_stragglers`` of ``b`` or more, and exact sums; only
         ``n_stragglers - b`` workers may then be silent without being waited for. A sum that nobody
         is left to confirm is taken after ``gradcode.timeouts.recover``, and is *unverified* in
-        ``history_.events``.
+        ``history_.events``. ``"syndrome"`` is for cyclic repetition, which ``"auto"`` then is, with
+        ``n_stragglers=2`` if that is not given: one answer more than decoding needs shows that some
+        sum is wrong, two more show which, and its worker is expelled; ``WrongSumsError`` is raised
+        where that cannot be told.
 """
 
 _CLIENT = """\
@@ -186,7 +189,7 @@ def documented(estimator: _Class) -> _Class:
             ("<coding parameters>", _CODING),
             ("<solver parameters>", solver),
             ("<fit parameters>", _WARM_START + _SEED + _PROGRESS + _TRANSPORT + _VERIFY + _CLIENT),
-            ("<running parameters>", _SEED + _TRANSPORT + _CLIENT),
+            ("<running parameters>", _SEED + _TRANSPORT + _VERIFY + _CLIENT),
             ("<regression attributes>", _REGRESSION),
             ("<attributes of targets>", _TARGETS),
             ("<fit attributes>", _ATTRIBUTES),

@@ -88,7 +88,7 @@ class TakesAnyInput(BaseEstimator):
     _numbers_only: ClassVar[bool] = False
     """Whether targets must be numbers, as those of a regression."""
     verbose: Any = 0  # of an estimator that has no such parameter
-    verify: int = 0
+    verify: int | str = 0
 
     def _problem(self, targets: Targets) -> Problem:
         """Return what to minimise, or raise for targets that cannot be used."""

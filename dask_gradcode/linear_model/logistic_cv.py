@@ -28,6 +28,7 @@ from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.folded import FoldedClassifier
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.parameters import SOLVERS
+from dask_gradcode.linear_model.verifying import check_coding
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution, in_step
 from dask_gradcode.rounds import UntilExact
@@ -39,7 +40,7 @@ __all__ = ["CodedLogisticRegressionCV"]
 
 _SHARED = (
     *("code", "n_stragglers", "n_workers", "fit_intercept", "max_iter", "tol", "random_state"),
-    *("verbose", "transport"),
+    *("verbose", "transport", "verify"),
 )
 
 _TOLD = ("C_", "Cs_", "l1_ratio_", "l1_ratios_", "scores_", "coefs_paths_")
@@ -166,6 +167,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         n_workers: int | None = None,
         random_state: Any = None,
         transport: str = "auto",
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         self.Cs = Cs
@@ -184,6 +186,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         self.n_workers = n_workers
         self.random_state = random_state
         self.transport = transport
+        self.verify = verify
         self.client = client
 
     def _trainer(self, X: Any, y: Any) -> Callable[[Any, Any, Any], Solution | None]:
@@ -230,6 +233,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         """Return the solver and the strengths, or raise for parameters that cannot be used."""
         self._validate_params()
         self._check_given(X, y)
+        check_coding(self, UntilExact())
         check_verbose(self.verbose)
         if self._is_placed(X):
             raise ValueError(

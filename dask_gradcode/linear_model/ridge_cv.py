@@ -33,6 +33,7 @@ from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import refuse_infinite
 from dask_gradcode.linear_model.regressor import CodedRegressor
 from dask_gradcode.linear_model.several import n_targets_of
+from dask_gradcode.linear_model.verifying import check_coding
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution
 from dask_gradcode.payloads import Statistic
@@ -46,8 +47,7 @@ __all__ = ["CodedRidgeCV"]
 _MOST_NUMBERS = Statistic(4095, order=2).size
 """In a message: 64 MiB, as for other models of one round."""
 
-
-_SHARED = ("code", "n_stragglers", "n_workers", "fit_intercept", "random_state", "transport")
+_ALL = ("code", "n_stragglers", "n_workers", "fit_intercept", "random_state", "transport", "verify")
 """Parameters of all estimators: the others' are about iterations, of which there are none."""
 
 
@@ -116,7 +116,7 @@ class CodedRidgeCV(LeastSquares):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **{name: LeastSquares._parameter_constraints[name] for name in _SHARED},
+        **{name: LeastSquares._parameter_constraints[name] for name in _ALL},
         "alphas": ["array-like", Interval(Real, 0, None, closed="neither")],
         "scoring": [str, callable, None],
         "cv": ["cv_object"],
@@ -136,6 +136,7 @@ class CodedRidgeCV(LeastSquares):
         n_workers: int | None = None,
         random_state: Any = None,
         transport: str = "auto",
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         self.alphas = alphas
@@ -147,6 +148,7 @@ class CodedRidgeCV(LeastSquares):
         self.n_workers = n_workers
         self.random_state = random_state
         self.transport = transport
+        self.verify = verify
         self.client = client
 
     def to_sklearn(self) -> RidgeCV:
@@ -258,12 +260,13 @@ class CodedRidgeCV(LeastSquares):
         search = "CodedRidge(), {'alpha': alphas}"
         refuse_other_scores(self.scoring, SCORES, "functions of sums", search, type(self).__name__)
         self._check_given(X, y)
+        check_coding(self, wait := UntilExact())
         if n_targets_of(y) > 1:
             raise ValueError(
                 f"{type(self).__name__} takes one target, got y of shape {np.shape(y)}. Fit a "
                 "model of each column; CodedRidge fits all at one strength."
             )
-        return self._solver(), UntilExact()
+        return self._solver(), wait
 
     def _solver(self) -> Optimizer:
         return Cholesky()

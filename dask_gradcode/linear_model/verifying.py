@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask_gradcode.codes import FractionalRepetition, GradientCode
+from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
 from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.rounds import UntilExact, WaitRule
 from dask_gradcode.rounds.referee import check_verify
+from dask_gradcode.rounds.syndrome import SYNDROME, check_syndrome
 
 __all__ = ["check_coding", "coding"]
 
@@ -15,20 +16,24 @@ __all__ = ["check_coding", "coding"]
 def coding(model: Any) -> dict[str, Any]:
     """Return a code and how many silent workers it tolerates, as an estimator wants to place data.
 
-    Where it verifies, ``"auto"`` is fractional repetition with as many replicas as that needs.
+    Where it verifies, ``"auto"`` is fractional repetition with as many replicas as that needs; by
+    the syndrome it is cyclic repetition, of which one wrong sum can be located.
 
     Examples
     --------
     >>> from dask_gradcode import CodedLogisticRegression
     >>> coding(CodedLogisticRegression(verify=2))
     {'code': 'fractional', 'n_stragglers': 2}
+    >>> coding(CodedLogisticRegression(verify="syndrome"))
+    {'code': 'cyclic', 'n_stragglers': 2}
     >>> coding(CodedLogisticRegression(n_stragglers=1))
     {'code': 'auto', 'n_stragglers': 1}
     """
     code, n_stragglers = model.code, model.n_stragglers
     if model.verify and isinstance(code, str):
-        code = "fractional" if code == AUTO else code
-        n_stragglers = model.verify if n_stragglers is None else n_stragglers
+        usual, n_usual = ("cyclic", 2) if model.verify == SYNDROME else ("fractional", model.verify)
+        code = usual if code == AUTO else code
+        n_stragglers = n_usual if n_stragglers is None else n_stragglers
     return {"code": code, "n_stragglers": n_stragglers}
 
 
@@ -38,18 +43,33 @@ def check_coding(model: Any, wait: WaitRule) -> None:
     if not verify:
         return
     if not isinstance(wait, UntilExact):
-        raise ValueError(f"verify={verify} needs exact sums, which wait={wait!r} does not give.")
+        raise ValueError(f"verify={verify!r} needs exact sums, which wait={wait!r} does not give.")
     code, n_stragglers = wanted["code"], wanted["n_stragglers"]
-    if isinstance(code, GradientCode):
+    if verify == SYNDROME:
+        _check_cyclic(code, n_stragglers)
+    elif isinstance(code, GradientCode):
         check_verify(code, verify)
     elif CODES[code] is not FractionalRepetition:
         raise ValueError(
             f"verify={verify} needs a code by which several workers send the same messages, which "
-            f"code={code!r} is not. Use code='fractional', or verify=0."
+            f"code={code!r} is not. Use code='fractional', or verify=0"
+            + ("; verify='syndrome' is for code='cyclic'." if code == "cyclic" else ".")
         )
     elif n_stragglers < verify:
         raise ValueError(
             f"verify={verify} needs {verify + 1} workers that hold the same rows, and "
             f"n_stragglers={n_stragglers} gives {n_stragglers + 1}. "
             f"Use n_stragglers={verify} or more, or verify={n_stragglers}."
+        )
+
+
+def _check_cyclic(code: Any, n_stragglers: int) -> None:
+    """Raise ValueError if the sums of a code have no syndrome."""
+    if isinstance(code, GradientCode):
+        check_syndrome(code)
+    elif CODES[code] is not CyclicRepetition or n_stragglers < 1:
+        raise ValueError(
+            f"verify='{SYNDROME}' needs a cyclic code with more answers than decoding needs, got "
+            f"code={code!r} and n_stragglers={n_stragglers}. Use code='cyclic' with n_stragglers=2 "
+            "or more, or verify=1 with code='fractional'."
         )

@@ -23,11 +23,16 @@ from dask_gradcode.rounds.events import (
 )
 from dask_gradcode.rounds.log import Logbook, RoundLog
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
-from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
+from dask_gradcode.rounds.outcomes import Contradicted, Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
 from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, LetFinish, Planner, Policy
 from dask_gradcode.rounds.port import Port
-from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord, TooMuchLostError
+from dask_gradcode.rounds.record import (
+    InsufficientWorkersError,
+    RoundRecord,
+    TooMuchLostError,
+    WrongSumsError,
+)
 from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
@@ -41,6 +46,7 @@ __all__ = [
     "Ask",
     "Balancing",
     "Busy",
+    "Contradicted",
     "Deadline",
     "Done",
     "Drop",
@@ -81,6 +87,7 @@ __all__ = [
     "Unplaced",
     "UntilExact",
     "WaitRule",
+    "WrongSumsError",
     "Yield",
     "Yielded",
 ]

@@ -74,6 +74,8 @@ class Arbiter:
         state = self._state
         if self._answers.dispute is not None:
             return None  # two are to be heard first
+        if self._answers.contradiction is not None:
+            return self._answers.contradiction
         self.decoding = self._rule.settle(state, now)
         if self.decoding is not None:
             return _DONE

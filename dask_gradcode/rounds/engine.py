@@ -32,8 +32,8 @@ from dask_gradcode.rounds.referee import Referee
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.stand_in import ScaledUp
-from dask_gradcode.rounds.trust import Witness
-from dask_gradcode.rounds.verified import Verification
+from dask_gradcode.rounds.syndrome import SyndromeReferee
+from dask_gradcode.rounds.verified import witness_by
 from dask_gradcode.several import Several, abreast, n_points_of
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Work, of_order
@@ -59,8 +59,9 @@ class Engine:
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     work : Work, optional
         Says what payloads contain. None: a value and a gradient.
-    referee : Referee, optional
-        Says on which sums how many have to agree. None: the first answer is believed.
+    referee : Referee or SyndromeReferee, optional
+        Says on which sums how many have to agree, or whether all do. None: the first answer is
+        believed.
 
     Attributes
     ----------
@@ -98,7 +99,7 @@ class Engine:
         policy: Policy | None = None,
         block_rows: Vector | None = None,
         work: Work | None = None,
-        referee: Referee | None = None,
+        referee: Referee | SyndromeReferee | None = None,
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
@@ -191,7 +192,7 @@ class Engine:
             self._planner,
             port.patience(),
             self._stand_in,
-            self._witness(Inspector(self._code, w, statistic)),
+            witness_by(self._referee, Inspector(self._code, w, statistic), self._n_rounds),
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
@@ -214,9 +215,6 @@ class Engine:
         self._recent[round_.number] = round_
         self._recent.pop(round_.number - REMEMBERED, None)
         return round_
-
-    def _witness(self, inspector: Inspector) -> Witness:
-        return inspector if self._referee is None else Verification(inspector, self._referee)
 
     def _send(self, orders: list[Order]) -> None:
         if orders:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
-from dask_gradcode.codes import GradientCode
+from dask_gradcode.codes import CyclicRepetition, GradientCode
 from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
 from dask_gradcode.rounds.hearing import Inquiry, Verdict, hear
 from dask_gradcode.rounds.orders import Order
@@ -125,16 +125,18 @@ def check_verify(code: GradientCode, verify: Any) -> int:
     Traceback (most recent call last):
     ValueError: verify=1 needs 2 workers that can send each message, so that they can be compared; \
 of CyclicRepetition(n_workers=4, n_stragglers=1, seed=0) some messages have 1.
-    Use code='fractional' with n_stragglers=1 or more, or verify=0.
+    Use code='fractional' with n_stragglers=1 or more, or verify=0; 'syndrome' is for cyclic codes.
     """
     is_number = isinstance(verify, Integral) and not isinstance(verify, bool)
     if not is_number or verify < 0:
         raise ValueError(
-            f"verify must be a whole number from 0, of faulty workers, got {verify!r}."
+            "verify must be a whole number from 0, of faulty workers, or 'syndrome', got "
+            f"{verify!r}."
         )
     if verify == 0:
         return 0
-    way_out = f"Use code='fractional' with n_stragglers={verify} or more, or verify=0."
+    way_out = f"Use code='fractional' with n_stragglers={verify} or more, or verify=0"
+    way_out += "; 'syndrome' is for cyclic codes." if isinstance(code, CyclicRepetition) else "."
     if code.divides or code.resolution > 1:
         raise ValueError(
             f"verify={verify} needs messages that several workers compute in full; those of "

@@ -135,11 +135,13 @@ class Fastest(WaitRule):
 
     def settle(self, state: State, now: float) -> Decoding | None:
         if state.n_complete >= self.n_workers:
-            return state.decode()
+            return _something(state)
         # only a loss can leave fewer: then all that came, if nothing more can
         lossy = bool(state.lost or state.errors or state.absent)
-        over = lossy and state.arrived.any() and not state.pending.any()
-        return state.decode() if over else None
+        return _something(state) if lossy and not state.pending.any() else None
+
+    def hopeless(self, state: State) -> bool:
+        return not state.pending.any() and _something(state) is None
 
     def check(self, code: GradientCode) -> None:
         whole = isinstance(self.n_workers, Integral) and not isinstance(self.n_workers, bool)
@@ -175,7 +177,18 @@ class Deadline(WaitRule):
 
     def settle(self, state: State, now: float) -> Decoding | None:
         over = now >= self.until(state.started) or not state.pending.any()
-        return state.decode() if state.decodable or (over and state.arrived.any()) else None
+        return _something(state) if state.decodable or over else None
+
+    def hopeless(self, state: State) -> bool:
+        return not state.pending.any() and _something(state) is None
 
     def until(self, started: float) -> float:
         return started + self.seconds
+
+
+def _something(state: State) -> Decoding | None:
+    """Return the best decoding of what has arrived; None if that tells nothing."""
+    if not state.arrived.any():
+        return None
+    decoding = state.decode()
+    return decoding if decoding.used.any() else None

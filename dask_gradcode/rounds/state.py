@@ -84,6 +84,8 @@ class State:
         How many roles have sent all that they compute unasked, and nothing that cannot be right.
     decodable : bool
         Whether the exact sum can be decoded from what has arrived.
+    at_least : int
+        How many messages are waited for at least.
 
     Examples
     --------
@@ -98,8 +100,7 @@ class State:
     def __init__(self, code: GradientCode) -> None:
         n_messages = len(code.messages)
         self.code = code
-        self.started = 0.0
-        self.ledger = Ledger()
+        self.started, self.ledger = 0.0, Ledger()
         self.asked, self.hurried = self.ledger.asked, self.ledger.hurried
         self.answers: list[Answer] = []
         self.arrived: Mask = np.zeros(n_messages, dtype=bool)
@@ -111,7 +112,7 @@ class State:
         self.absent, self.unplaced = set[int](), set[int]()
         self.restored, self.placed, self.relocated = set[int](), set[int](), set[int]()
         self.carried = Carried()
-        self.n_changes = self.n_complete = 0
+        self.n_changes = self.n_complete = self.at_least = 0
         self.decodable = False
         self._decoder = code.decoder()
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
@@ -177,7 +178,7 @@ class State:
     def _may_send(self, role: int, message: int) -> bool:
         return bool(self.pending[message]) and role in self.able_to_send(message)
 
-    # ---- for the round alone
+    # ---- for the round and its answers
 
     def receive(self, role: int, message: int, now: float, blocks: Blocks = None) -> None:
         """Note that a message has come, whatever will be made of it."""
@@ -263,6 +264,10 @@ class State:
                 self._withdraw(role, message)
         self.lost[role] = why
         self.n_changes += 1
+
+    def hold(self, message: int) -> None:
+        """Note that a message that has come may yet be added."""
+        self.pending[message] = not self.arrived[message]
 
     def believe(self, role: int) -> None:
         """Note that what a role has sent is taken for right after all."""

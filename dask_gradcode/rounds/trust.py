@@ -11,6 +11,7 @@ from dask_gradcode.codes.forest import above, below
 from dask_gradcode.codes.summing import Sum
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.events import Event
+from dask_gradcode.rounds.outcomes import Contradicted
 from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Payload, Vector
 
@@ -48,6 +49,8 @@ class Answers:
         The roles that were expelled in this round, as they sent a wrong sum.
     unverified : set of int
         The blocks whose sums were to be verified, and are not.
+    contradiction : Contradicted or None
+        How the round ends where something that was sent is wrong, and it cannot be told what.
     """
 
     def __init__(self, code: GradientCode, state: State, witness: Witness) -> None:
@@ -57,6 +60,7 @@ class Answers:
         self.doubts: list[Doubt] = []
         self.expelled: list[int] = []
         self.unverified: set[int] = set()
+        self.contradiction: Contradicted | None = None
 
     def take_in(self, role: int, message: int, payload: Payload) -> None:
         """Add a message, or put it aside."""

@@ -21,6 +21,7 @@ from dask_gradcode.history import History
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.simulation.candidates import Candidate, Choice
 from dask_gradcode.simulation.objective import simulate
+from dask_gradcode.simulation.port import refuse_exchanges
 from dask_gradcode.simulation.recorded import recorded
 from dask_gradcode.stragglers import StragglerModel
 
@@ -78,7 +79,8 @@ def choose(
     Raises
     ------
     ValueError
-        If a parameter is missing or out of range.
+        If a parameter is missing or out of range, or a code is cooperative: its workers wait for
+        each other, which the virtual clock does not know.
     TypeError
         If ``stragglers`` or one of ``codes`` is none.
 
@@ -101,6 +103,7 @@ def choose(
     for code in own:
         if not isinstance(code, GradientCode):
             raise TypeError(f"codes must be GradientCodes, got {code!r}.")
+        refuse_exchanges(code)
     whole = isinstance(max_stragglers, Integral) and not isinstance(max_stragglers, bool)
     if not whole or max_stragglers < 0:
         raise ValueError(f"max_stragglers must be an int >= 0, got {max_stragglers!r}.")

@@ -27,7 +27,7 @@ from dask_gradcode.simulation.uplinks import Uplinks
 from dask_gradcode.stragglers import StragglerModel
 from dask_gradcode.typing import Matrix, Payload, Vector
 
-__all__ = ["VirtualPort"]
+__all__ = ["VirtualPort", "refuse_exchanges"]
 
 # kinds of what is coming, in the order in which they come
 _ANSWER, _SENT, _YIELDED, _TOLD, _READY, _FREE = range(6)
@@ -71,11 +71,7 @@ class VirtualPort:
                 f"straggler_model must be a StragglerModel, got {model!r}. "
                 "dask_gradcode.stragglers has several."
             )
-        if code.exchanges:
-            raise ValueError(
-                f"The workers of {code!r} wait for each other, which the virtual clock does not "
-                "know. ExchangeObjective and transmissions_needed simulate what its links lose."
-            )
+        refuse_exchanges(code)
         self._code, self._model, self._payload = code, model, payload
         self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
         self._uplinks = _links(upload, code)
@@ -231,6 +227,17 @@ class VirtualPort:
             f"Round {round.number} never ends: worker(s) {silent} never answer.\n"
             f"The code is {self._code!r}.\nIt tolerates {self._code.tolerance}. Use a code with "
             "more n_stragglers."
+        )
+
+
+def refuse_exchanges(code: GradientCode) -> None:
+    """Raise ValueError of a code whose workers send each other what they compute."""
+    if code.exchanges:
+        raise ValueError(
+            f"The workers of {code!r} wait for each other, which the virtual clock does not know. "
+            "Each block is needed, so that a round takes as long as one of "
+            f"Uncoded({code.n_workers}), and what the exchange takes. ExchangeObjective, "
+            "transmissions_needed and blocks_recovered simulate what its links lose."
         )
 
 
