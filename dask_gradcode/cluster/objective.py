@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from dask_gradcode.cluster.auditing import Auditing
 from dask_gradcode.cluster.court import Court
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.placement.slowness import Slowness
 from dask_gradcode.cluster.port import ClusterPort
-from dask_gradcode.codes import GradientCode
-from dask_gradcode.inspection import Doubt
+from dask_gradcode.cluster.recounting import MANY, SECOND_ORDER, VALUE
+from dask_gradcode.cluster.telling import Telling
+from dask_gradcode.cluster.verifying import check_verifying
+from dask_gradcode.history.changes import Change
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.rounds import (
     Engine,
-    Everybody,
     Logbook,
     Policy,
     RoundRecord,
     UntilExact,
     WaitRule,
 )
-from dask_gradcode.rounds.referee import Hearing, Referee, check_verify
+from dask_gradcode.rounds.audit import is_audit
+from dask_gradcode.rounds.referee import Hearing, Referee
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
@@ -33,18 +37,7 @@ __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
 
-
-def _checked(verify: int, code: GradientCode, wait: WaitRule, plan: Policy | None) -> int:
-    """Return how many faulty workers are to be found, or raise if that cannot be done."""
-    verify = check_verify(code, verify)
-    if verify and not isinstance(wait, UntilExact):
-        raise ValueError(f"verify={verify} needs exact sums, which wait={wait!r} does not give.")
-    if verify and not isinstance(plan, Everybody | None):
-        raise ValueError(
-            f"verify={verify} needs several answers to each sum, and {plan!r} asks for one. "
-            "Leave the plan out, or use Everybody()."
-        )
-    return verify
+Result = TypeVar("Result")
 
 
 class ClusterObjective:
@@ -68,7 +61,7 @@ class ClusterObjective:
         is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
-    verify : int, default=0
+    verify : int or "audit", default=0
         How many of the workers that hold a block may be faulty, and send wrong sums. If ``b``, a
         sum is believed once ``b + 1`` of them agree on it, so that a round costs ``b + 1`` times
         the work of one. Of two that differ the one that is wrong is found out by computing one
@@ -77,7 +70,15 @@ class ClusterObjective:
         (:class:`~dask_gradcode.codes.FractionalRepetition` with ``n_stragglers >= b``; as many as
         are more may be silent), exact sums, and everybody asked. A sum that too few are left to
         confirm is waited for as long as ``gradcode.timeouts.recover`` says, then taken, and its
-        blocks are in the record's ``unverified``.
+        blocks are in the record's ``unverified``. ``"audit"``: sums are believed as they come, and
+        beside the rounds others compute again what one worker after another has sent. Whoever is
+        found wrong is expelled, and a call then raises
+        :class:`~dask_gradcode.rounds.TakenBackError`: call the objective through ``audited``.
+
+    Attributes
+    ----------
+    is_repeating : bool
+        Whether the last call was answered as it had been before: see ``audited``.
 
     Raises
     ------
@@ -112,24 +113,28 @@ class ClusterObjective:
         wait: WaitRule | None = None,
         plan: Policy | None = None,
         transport: str = "auto",
-        verify: int = 0,
+        verify: int | str = 0,
     ) -> None:
         data.check_open()
         wait = wait or UntilExact()
         wait.check(data.code)
-        verify = _checked(verify, data.code, wait, plan)
-        self._data, self._told = data, set[Doubt]()
-        self._is_first, self._slowness = True, Slowness()
-        self._incomplete = False  # the first round began without some of the roles
+        n_faulty = check_verifying(verify, data.code, wait, plan)
+        self._data, self._telling, self._slowness = data, Telling(data), Slowness()
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
+        self._audit: Auditing | None = None
+        self._referee: Referee | None = None
         try:
-            referee = Referee(data.code, verify, Court(data, work, verify)) if verify else None
+            if is_audit(verify):
+                self._audit = Auditing(data, work)
+                self._referee = self._audit.recounting.referee
+            elif n_faulty:
+                self._referee = Referee(data.code, n_faulty, Court(data, work, n_faulty))
         except BaseException:
             self._port.close()
             raise
-        self._referee = referee
-        rest = data.block_rows, work, referee
+        books = None if self._audit is None else self._audit.recounting.books
+        rest = data.block_rows, work, self._referee, books
         self._engine = Engine(data.code, self._port, wait, plan, *rest)
         logger.info("%r: messages travel as %s", data, self.transport)
 
@@ -148,6 +153,15 @@ class ClusterObjective:
         """Who sent different sums and what was found, where sums are verified; in order."""
         return [] if self._referee is None else self._referee.hearings
 
+    @property
+    def found(self) -> Sequence[Change]:
+        """Who was expelled, and which rounds were taken back, where sums are audited."""
+        return [] if self._audit is None else self._audit.found
+
+    @property
+    def is_repeating(self) -> bool:
+        return self._audit is not None and self._audit.journal.is_repeating
+
     def __enter__(self) -> ClusterObjective:
         return self
 
@@ -156,6 +170,8 @@ class ClusterObjective:
 
     def close(self) -> None:
         """Release everything on the workers but the placed data."""
+        if self._audit is not None:
+            self._audit.close()
         self._port.close()
 
     @one_blas_thread()  # OpenBLAS's others would spin on between messages, and slow workers here
@@ -171,19 +187,19 @@ class ClusterObjective:
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """
-        [seen] = self._run(lambda: [self._engine(w)])
+        [seen] = self._run(VALUE, w, lambda: [self._engine(w)])
         return seen
 
     @one_blas_thread()
     def exactly(self, w: Vector) -> Evaluation:
         """Run one round that is exact, also where older sums stand in for others."""
-        [seen] = self._run(lambda: [self._engine.exactly(w)])
+        [seen] = self._run(VALUE, w, lambda: [self._engine.exactly(w)])
         return seen
 
     @one_blas_thread()
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round, for a Hessian, too; raises TypeError if the work has none."""
-        [seen] = self._run(lambda: [self._engine.second_order(w)])
+        [seen] = self._run(SECOND_ORDER, w, lambda: [self._engine.second_order(w)])
         return seen
 
     @one_blas_thread()
@@ -209,19 +225,47 @@ class ClusterObjective:
         Exception
             As for a call.
         """
-        return self._run(lambda: self._engine.many(W))
+        return self._run(MANY, W, lambda: self._engine.many(W))
 
-    def _run(self, evaluate: Callable[[], list[Evaluation]]) -> list[Evaluation]:
+    def audited(self, run: Callable[[], Result], where: Callable[[Result], Vector]) -> Result:
+        """Run a fit; where its sums are audited, until all that it was told was right.
+
+        Parameters
+        ----------
+        run : callable
+            Calls the objective, and returns where that has led. It is called again, from the
+            beginning, when something that it was told was wrong; as long as it comes by the same
+            way it is told the same by this process.
+        where : callable
+            Returns the point at which a result of ``run`` is: what workers have sent for that, and
+            for the last point, is all computed again.
+        """
+        if self._audit is None:
+            return run()
+        return self._audit.audited(run, where, self.drain)
+
+    def _run(
+        self, kind: str, point: ArrayLike, evaluate: Callable[[], list[Evaluation]]
+    ) -> list[Evaluation]:
         self._data.check_open()
-        if self._is_first:
-            self._warn_if_incomplete()
+        at = np.asarray(point, dtype=np.float64)
+        if self._audit is not None and (known := self._audit.begin(kind, at)) is not None:
+            return known
+        self._telling.begin()
+        first = self._engine.n_rounds
         with self._interrupts():
             seen = evaluate()
         for one in seen:
-            self._tell_if_complete(one.record)
+            self._telling.end(one.record)
         self._tell()
         self._note_slowness(seen[-1].record)
+        if self._audit is not None:
+            self._audit.end(kind, at, seen, range(first, self._engine.n_rounds))
         return seen
+
+    def _tell(self) -> None:
+        self._telling.doubt(self._engine.doubts)
+        self._engine.doubts.clear()
 
     def drain(self, timeout: float = 0.0) -> None:
         """Enter the answers that have come since the last round in the records of their rounds.
@@ -247,23 +291,6 @@ class ClusterObjective:
             self._port.interrupted()
             raise
 
-    def _warn_if_incomplete(self) -> None:
-        """Warn that a fit begins below the tolerance that was asked for."""
-        self._is_first = False
-        self._data.roles.tend()
-        lost = self._data.lost
-        if not lost:
-            return
-        self._incomplete = True
-        which = "; ".join(f"role {role}: {why}" for role, why in sorted(lost.items()))
-        text = (
-            f"Rounds begin before all roles are placed ({which}). The code tolerates "
-            f"{self._data.code.tolerance}; until all are placed it tolerates fewer. "
-            "history_.events says from which round on it is complete."
-        )
-        logger.warning(text)
-        warnings.warn(text, stacklevel=5)  # of whoever called for the round
-
     def _note_slowness(self, record: RoundRecord) -> None:
         """Have roles go elsewhere, if they can, whose workers have been slow for long."""
         if self._data.code.divides:
@@ -272,28 +299,3 @@ class ClusterObjective:
         self._slowness.look(record, self._port.reached, self._port.now())
         for role in before ^ self._slowness.slow.keys():
             self._data.roles.note_slow(role, self._slowness.slow.get(role))
-
-    def _tell_if_complete(self, record: RoundRecord) -> None:
-        """Say once that all roles are placed, after a beginning without some of them."""
-        if self._incomplete and not (record.unplaced or record.lost):
-            self._incomplete = False
-            logger.warning(
-                "Round %d: all roles are placed; tolerated from now on: %s",
-                record.round,
-                self._data.code.tolerance,
-            )
-
-    def _tell(self) -> None:
-        """Warn once of each thing that a worker has sent and that cannot be right."""
-        for number, doubt in self._engine.doubts:
-            if doubt in self._told:
-                continue
-            self._told.add(doubt)
-            where = " and ".join(
-                f"role {role} on {self._data.addresses[role]}" for role in doubt.roles
-            )
-            text = f"Round {number}, blocks {list(doubt.blocks)}, {where}: {doubt.what}."
-            logger.warning(text)
-            if len(doubt.roles) > 1:
-                warnings.warn(f"{text} One of them may be faulty.", stacklevel=3)
-        self._engine.doubts.clear()

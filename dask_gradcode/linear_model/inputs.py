@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from numbers import Integral
@@ -22,6 +22,7 @@ from dask_gradcode.codes import GradientCode, Uncoded
 from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments, project
+from dask_gradcode.history import Change
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import describe_data
 from dask_gradcode.linear_model.verifying import coding
@@ -59,6 +60,8 @@ class Sum:
         What is taken from columns in Hessians.
     of : callable
         Returns the sum of another work over the same rows, as long as the fit lasts.
+    found : sequence of Change
+        Who was expelled by an audit, and what was taken back, also later.
     """
 
     objective: Objective
@@ -70,6 +73,7 @@ class Sum:
     logs: Logbook
     about: Vector | None
     of: Callable[[WorkLike], Objective]
+    found: Sequence[Change] = ()
 
 
 def is_dask(array: Any) -> bool:
@@ -88,7 +92,7 @@ class TakesAnyInput(BaseEstimator):
     _numbers_only: ClassVar[bool] = False
     """Whether targets must be numbers, as those of a regression."""
     verbose: Any = 0  # of an estimator that has no such parameter
-    verify: int = 0
+    verify: int | str = 0
 
     def _problem(self, targets: Targets) -> Problem:
         """Return what to minimise, or raise for targets that cannot be used."""
@@ -144,6 +148,7 @@ class TakesAnyInput(BaseEstimator):
             objective.logs,
             about,
             of,
+            objective.found,
         )
 
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:

@@ -83,7 +83,7 @@ class CodedLinearRegression(LeastSquares):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
-        verify: int = 0,
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         CodedEstimator.__init__(  # other regressors have a penalty

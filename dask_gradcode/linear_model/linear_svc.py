@@ -109,7 +109,7 @@ class CodedLinearSVC(CodedClassifier):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
-        verify: int = 0,
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         super().__init__(

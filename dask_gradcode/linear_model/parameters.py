@@ -13,6 +13,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov, NewtonCholesky, Optimizer
 from dask_gradcode.rounds import WaitRule
+from dask_gradcode.rounds.audit import AUDIT
 
 __all__ = ["SECOND_ORDER_SOLVERS", "SOLVERS", "CodingParameters"]
 
@@ -44,7 +45,7 @@ class CodingParameters(BaseEstimator):
         "checkpoint": [str, HasMethods(["__fspath__"]), None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "transport": [StrOptions({"auto", "tasks", "stream"})],
-        "verify": [Interval(Integral, 0, None, closed="left")],
+        "verify": [Interval(Integral, 0, None, closed="left"), StrOptions({AUDIT})],
     }
 
     def __init__(
@@ -64,7 +65,7 @@ class CodingParameters(BaseEstimator):
         checkpoint: Any,
         checkpoint_every: int,
         transport: str,
-        verify: int = 0,
+        verify: int | str = 0,
         client: Any,
     ) -> None:
         self.code = code

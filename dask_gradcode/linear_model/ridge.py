@@ -88,7 +88,7 @@ class CodedRidge(LeastSquares):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
-        verify: int = 0,
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         super().__init__(

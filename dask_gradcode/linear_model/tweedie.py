@@ -93,7 +93,7 @@ class CodedTweedieRegressor(CodedGeneralisedRegressor):
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         transport: str = "auto",
-        verify: int = 0,
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         super().__init__(

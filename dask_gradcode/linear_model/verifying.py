@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask_gradcode.codes import FractionalRepetition, GradientCode
+from dask_gradcode.codes import DeclusteredRepetition, FractionalRepetition, GradientCode
 from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.rounds.audit import check_audit, is_audit
 from dask_gradcode.rounds.referee import check_verify
 
 __all__ = ["check_coding", "coding"]
@@ -16,6 +17,7 @@ def coding(model: Any) -> dict[str, Any]:
     """Return a code and how many silent workers it tolerates, as an estimator wants to place data.
 
     Where it verifies, ``"auto"`` is fractional repetition with as many replicas as that needs.
+    Where it audits, it is declustered repetition: also of few rows, and for any number of workers.
 
     Examples
     --------
@@ -26,6 +28,8 @@ def coding(model: Any) -> dict[str, Any]:
     {'code': 'auto', 'n_stragglers': 1}
     """
     code, n_stragglers = model.code, model.n_stragglers
+    if is_audit(model.verify):
+        return {"code": "declustered" if code == AUTO else code, "n_stragglers": n_stragglers}
     if model.verify and isinstance(code, str):
         code = "fractional" if code == AUTO else code
         n_stragglers = model.verify if n_stragglers is None else n_stragglers
@@ -38,8 +42,11 @@ def check_coding(model: Any, wait: WaitRule) -> None:
     if not verify:
         return
     if not isinstance(wait, UntilExact):
-        raise ValueError(f"verify={verify} needs exact sums, which wait={wait!r} does not give.")
+        raise ValueError(f"verify={verify!r} needs exact sums, which wait={wait!r} does not give.")
     code, n_stragglers = wanted["code"], wanted["n_stragglers"]
+    if is_audit(verify):
+        _check_audited(code, n_stragglers)
+        return
     if isinstance(code, GradientCode):
         check_verify(code, verify)
     elif CODES[code] is not FractionalRepetition:
@@ -52,4 +59,21 @@ def check_coding(model: Any, wait: WaitRule) -> None:
             f"verify={verify} needs {verify + 1} workers that hold the same rows, and "
             f"n_stragglers={n_stragglers} gives {n_stragglers + 1}. "
             f"Use n_stragglers={verify} or more, or verify={n_stragglers}."
+        )
+
+
+def _check_audited(code: str | GradientCode, n_stragglers: int | None) -> None:
+    """Raise ValueError if nobody could compute again what a worker sends."""
+    if isinstance(code, GradientCode):
+        check_audit(code)
+    elif CODES[code] not in (DeclusteredRepetition, FractionalRepetition):
+        raise ValueError(
+            "verify='audit' needs a code by which others can compute what a worker sends, or all "
+            f"parts of it, which code={code!r} is not. Use code='auto', 'declustered' or "
+            "'fractional', or verify=0."
+        )
+    elif n_stragglers == 0:
+        raise ValueError(
+            "verify='audit' needs 2 workers that hold the same rows, and n_stragglers=0 gives 1. "
+            "Use n_stragglers=1 or more, or verify=0."
         )

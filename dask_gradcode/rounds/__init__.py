@@ -21,6 +21,7 @@ from dask_gradcode.rounds.events import (
     Unplaced,
     Yielded,
 )
+from dask_gradcode.rounds.journal import TakenBackError
 from dask_gradcode.rounds.log import Logbook, RoundLog
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
@@ -76,6 +77,7 @@ __all__ = [
     "Stale",
     "State",
     "Stuck",
+    "TakenBackError",
     "TooMuchLostError",
     "Undecided",
     "Unplaced",

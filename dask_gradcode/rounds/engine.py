@@ -19,6 +19,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
+from dask_gradcode.rounds.books import Books
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
 from dask_gradcode.rounds.events import Arrived, Event, Ready
 from dask_gradcode.rounds.lateness import Lateness
@@ -60,7 +61,10 @@ class Engine:
     work : Work, optional
         Says what payloads contain. None: a value and a gradient.
     referee : Referee, optional
-        Says on which sums how many have to agree. None: the first answer is believed.
+        Says on which sums how many have to agree, and who is expelled. None, or one who has none
+        agree: the first answer is believed.
+    books : Books, optional
+        Note what is sent, to be audited.
 
     Attributes
     ----------
@@ -99,12 +103,14 @@ class Engine:
         block_rows: Vector | None = None,
         work: Work | None = None,
         referee: Referee | None = None,
+        books: Books | None = None,
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
         self._memory = self._wait.memory(code)
         self._stand_in = self._memory or ScaledUp(code, block_rows)
-        self._work, self._referee = work, referee
+        self._work, self._referee, self._books = work, referee, books
+        self._compares = referee is not None and referee.n_faulty > 0
         self._planner = (policy or self._usual_policy()).start(code)
         self._lateness = Lateness(code)
         self._n_rounds = 0
@@ -116,9 +122,14 @@ class Engine:
     def _usual_policy(self) -> Policy:
         if self._memory is not None:
             return LetFinish()
-        if self._referee is not None:  # it takes the answers of several
+        if self._compares:  # it takes the answers of several
             return Everybody()
         return Balancing() if self._wait.exact else Everybody()
+
+    @property
+    def n_rounds(self) -> int:
+        """How many rounds have begun."""
+        return self._n_rounds
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round and return value and gradient.
@@ -191,7 +202,7 @@ class Engine:
             self._planner,
             port.patience(),
             self._stand_in,
-            self._witness(Inspector(self._code, w, statistic)),
+            self._witness(self._n_rounds, Inspector(self._code, w, statistic)),
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
@@ -202,7 +213,7 @@ class Engine:
         self._back.clear()
         if self._referee is not None:
             news = self._referee.begin(round_.number, point, order, news)
-            round_.log.verified = True
+            round_.log.verified = self._compares
         orders = round_.begin(news, port.now())
         while round_.outcome is None:
             self._send(orders)
@@ -215,8 +226,12 @@ class Engine:
         self._recent.pop(round_.number - REMEMBERED, None)
         return round_
 
-    def _witness(self, inspector: Inspector) -> Witness:
-        return inspector if self._referee is None else Verification(inspector, self._referee)
+    def _witness(self, number: int, inspector: Inspector) -> Witness:
+        if self._books is not None:
+            return self._books.witness(number, inspector)
+        if self._referee is not None and self._compares:
+            return Verification(inspector, self._referee)
+        return inspector
 
     def _send(self, orders: list[Order]) -> None:
         if orders:
