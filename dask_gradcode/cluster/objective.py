@@ -8,19 +8,20 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
+from dask.utils import parse_bytes
 from numpy.typing import ArrayLike
 
-from dask_gradcode.cluster.auditing import Auditing
+from dask_gradcode.cluster.bench import Bench
+from dask_gradcode.cluster.client.config import setting
 from dask_gradcode.cluster.court import Court
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.placement.slowness import Slowness
 from dask_gradcode.cluster.port import ClusterPort
-from dask_gradcode.cluster.recounting import MANY, SECOND_ORDER, VALUE
 from dask_gradcode.cluster.telling import Telling
 from dask_gradcode.cluster.verifying import check_verifying
-from dask_gradcode.history.changes import Change
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.rounds import (
+    Discovery,
     Engine,
     Logbook,
     Policy,
@@ -29,6 +30,8 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.rounds.audit import is_audit
+from dask_gradcode.rounds.auditing import Auditing
+from dask_gradcode.rounds.recounting import MANY, SECOND_ORDER, VALUE
 from dask_gradcode.rounds.referee import Hearing, Referee
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
@@ -126,7 +129,8 @@ class ClusterObjective:
         self._referee: Referee | None = None
         try:
             if is_audit(verify):
-                self._audit = Auditing(data, work)
+                limit = parse_bytes(setting("gradcode.audit.memory"))
+                self._audit = Auditing(data.code, Bench(data, work), limit)
                 self._referee = self._audit.recounting.referee
             elif n_faulty:
                 self._referee = Referee(data.code, n_faulty, Court(data, work, n_faulty))
@@ -154,7 +158,7 @@ class ClusterObjective:
         return [] if self._referee is None else self._referee.hearings
 
     @property
-    def found(self) -> Sequence[Change]:
+    def found(self) -> Sequence[Discovery]:
         """Who was expelled, and which rounds were taken back, where sums are audited."""
         return [] if self._audit is None else self._audit.found
 
@@ -240,9 +244,7 @@ class ClusterObjective:
             Returns the point at which a result of ``run`` is: what workers have sent for that, and
             for the last point, is all computed again.
         """
-        if self._audit is None:
-            return run()
-        return self._audit.audited(run, where, self.drain)
+        return run() if self._audit is None else self._audit.audited(run, where, self.drain)
 
     def _run(
         self, kind: str, point: ArrayLike, evaluate: Callable[[], list[Evaluation]]
@@ -257,15 +259,11 @@ class ClusterObjective:
             seen = evaluate()
         for one in seen:
             self._telling.end(one.record)
-        self._tell()
+        self._telling.doubt(self._engine.doubts)
         self._note_slowness(seen[-1].record)
         if self._audit is not None:
             self._audit.end(kind, at, seen, range(first, self._engine.n_rounds))
         return seen
-
-    def _tell(self) -> None:
-        self._telling.doubt(self._engine.doubts)
-        self._engine.doubts.clear()
 
     def drain(self, timeout: float = 0.0) -> None:
         """Enter the answers that have come since the last round in the records of their rounds.
@@ -278,7 +276,7 @@ class ClusterObjective:
         self._data.check_open()
         with self._interrupts():
             self._engine.drain(timeout)
-        self._tell()
+        self._telling.doubt(self._engine.doubts)
 
     @contextmanager
     def _interrupts(self) -> Iterator[None]:

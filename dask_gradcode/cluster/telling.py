@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection
 
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.inspection import Doubt
@@ -58,8 +57,8 @@ class Telling:
                 self._data.code.tolerance,
             )
 
-    def doubt(self, doubts: Collection[tuple[int, Doubt]]) -> None:
-        """Warn of what workers have sent and that cannot be right."""
+    def doubt(self, doubts: list[tuple[int, Doubt]]) -> None:
+        """Warn of what workers have sent and that cannot be right, and clear the list."""
         for number, doubt in doubts:
             if doubt in self._told:
                 continue
@@ -70,4 +69,5 @@ class Telling:
             text = f"Round {number}, blocks {list(doubt.blocks)}, {where}: {doubt.what}."
             logger.warning(text)
             if len(doubt.roles) > 1:
-                warnings.warn(f"{text} One of them may be faulty.", stacklevel=4)
+                warnings.warn(f"{text} One of them may be faulty.", stacklevel=3)
+        doubts.clear()

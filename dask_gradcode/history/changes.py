@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.rounds import Discovery, RoundRecord
 
 __all__ = ["Change", "changes", "merged"]
 
@@ -94,24 +94,28 @@ def changes(
     return found
 
 
-def merged(seen: Sequence[Change], found: Sequence[Change]) -> list[Change]:
+def merged(seen: Sequence[Change], found: Sequence[Discovery]) -> list[Change]:
     """Return what was seen in rounds and what was found of them later, in the order of rounds.
 
     Parameters
     ----------
     seen : sequence of Change
         Of the rounds. Whoever is expelled is lost in them from then on, which is not told twice.
-    found : sequence of Change
+    found : sequence of Discovery
         By an audit.
 
     Examples
     --------
-    >>> merged([Change(4, 1, "lost", 0.0)], [Change(3, 1, "expelled", 0.0)])
+    >>> from dask_gradcode.rounds import Discovery
+    >>> merged([Change(4, 1, "lost", 0.0)], [Discovery(3, 1, "expelled")])
     [Change(round=3, worker=1, what='expelled', cost=0.0, blocks=(), rounds=())]
     """
-    expelled = {change.worker for change in found if change.what == "expelled"}
+    expelled = {one.role for one in found if one.what == "expelled"}
+    later = [
+        Change(one.round, one.role, one.what, one.seconds, one.blocks, one.rounds) for one in found
+    ]
     others = [one for one in seen if one.what != "lost" or one.worker not in expelled]
-    return sorted([*found, *others], key=lambda change: change.round)
+    return sorted([*later, *others], key=lambda change: change.round)
 
 
 def _began_without_some(first: RoundRecord) -> bool:

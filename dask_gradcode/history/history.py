@@ -11,7 +11,7 @@ import numpy as np
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.history.changes import Change, changes, merged
 from dask_gradcode.history.work import Move, computed, moves, speeds
-from dask_gradcode.rounds import RoundLog, RoundRecord
+from dask_gradcode.rounds import Discovery, RoundLog, RoundRecord
 from dask_gradcode.typing import Matrix
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class History:
     logs : sequence of RoundLog
         What happened in the last 64 rounds and in those that ended in an error or a doubt, event by
         event; not pickled.
-    found : sequence of Change
+    found : sequence of Discovery
         Who was expelled by an audit, and which rounds were taken back.
 
     Examples
@@ -49,7 +49,7 @@ class History:
     transport: str
     records: list[RoundRecord] = field(default_factory=list)
     logs: Sequence[RoundLog] = ()
-    found: Sequence[Change] = ()
+    found: Sequence[Discovery] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "logs"}
@@ -179,8 +179,8 @@ class History:
 
         And who was expelled, as it had sent a wrong sum, with its blocks, and which blocks' sums
         could not be verified, where that was wanted, and which rounds were taken back. And who was
-        relocated: went over to another worker of the cluster without being missed. And, where the first round began without some
-        of the workers, from when on all were there.
+        relocated: went over to another worker of the cluster without being missed. And, where the
+        first round began without some of the workers, from when on all were there.
 
         Examples
         --------

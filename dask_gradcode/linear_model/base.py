@@ -22,11 +22,12 @@ from dask_gradcode.linear_model.callbacks import (
     Stopped,
     with_callbacks,
 )
-from dask_gradcode.linear_model.inputs import Sum, TakesAnyInput
+from dask_gradcode.linear_model.inputs import TakesAnyInput
 from dask_gradcode.linear_model.parameters import CodingParameters
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import advice, complaint, reporter
+from dask_gradcode.linear_model.sum import Sum
 from dask_gradcode.linear_model.verifying import check_coding
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution

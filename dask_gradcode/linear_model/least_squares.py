@@ -15,7 +15,7 @@ from dask_gradcode.containers import check_containers
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.linear_model.inputs import Sum, is_dask
+from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.one_round import Cholesky, CoordinateDescent
 from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
@@ -29,6 +29,7 @@ from dask_gradcode.linear_model.several import (
     n_targets_of,
     of_target,
 )
+from dask_gradcode.linear_model.sum import Sum
 from dask_gradcode.losses import Layout, Squared
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import LBFGS, Optimizer, Solution

@@ -33,7 +33,7 @@ from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
-from dask_gradcode.rounds.verdicts import Expelled, Undecided
+from dask_gradcode.rounds.verdicts import Discovery, Expelled, Undecided
 
 __all__ = [
     "Absent",
@@ -43,6 +43,7 @@ __all__ = [
     "Balancing",
     "Busy",
     "Deadline",
+    "Discovery",
     "Done",
     "Drop",
     "Engine",

@@ -1,25 +1,23 @@
-"""What workers have sent, computed again by others that hold the same rows: by Dask tasks."""
+"""What workers have sent, computed again by others that hold the same rows."""
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from dask_gradcode.cluster.asking import Asked
-from dask_gradcode.cluster.client.waiting import LOOK_EVERY
-from dask_gradcode.cluster.court import Court
-from dask_gradcode.cluster.placement.placement import Placement
-from dask_gradcode.cluster.worker.accounts import Question, compute_again
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.forest import Forest
 from dask_gradcode.rounds.audit import share_out
+from dask_gradcode.rounds.referee import Court
 from dask_gradcode.typing import Part, Payload, Vector
 
-__all__ = ["Again", "Answered", "Recount", "again", "whole_sum"]
+__all__ = ["Again", "Answered", "Bench", "Pending", "Recount", "Told", "Wanted", "whole_sum"]
+
+Told = Mapping[int, Payload] | str
+"""Payloads by message; a text says why there are none."""
 
 
 class Answered(NamedTuple):
@@ -28,6 +26,56 @@ class Answered(NamedTuple):
     round: int
     role: int
     message: int
+
+
+class Wanted(NamedTuple):
+    """Messages of a round that a role is to compute again."""
+
+    round: int
+    role: int
+    messages: Sequence[int]
+
+
+class Pending(Protocol):
+    """What roles have been asked to compute."""
+
+    def look(self, timeout: float = 0.0) -> bool:
+        """Take in what has come, after waiting so many seconds for something; True if all has."""
+        ...
+
+    def told(self, ticket: Any) -> Told:
+        """Return what has come, or why it has not."""
+        ...
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        ...
+
+
+class Bench(Court, Protocol):
+    """A court that also has roles compute again what others have sent.
+
+    Attributes
+    ----------
+    wide : bool
+        Whether those who hold the same rows may see different columns of them: what they send for
+        a round is then alike within rounding only.
+    """
+
+    wide: bool
+
+    @property
+    def addresses(self) -> Mapping[int, str]:
+        """Which worker plays each role."""
+        ...
+
+    def present(self) -> Collection[int]:
+        """Return the roles that can be asked."""
+        ...
+
+    def again(self, wanted: Mapping[Any, Wanted], recall: Callable[[int], None]) -> Pending:
+        """Have roles compute messages again, by ticket; ``recall`` has a round begin again."""
+        ...
 
 
 class Again(NamedTuple):
@@ -58,12 +106,12 @@ class Recount:
 
     Parameters
     ----------
-    data : Placement
-        The data.
-    court : Court
-        Knows the points.
+    code : GradientCode
+        How the sum is coded.
+    bench : Bench
+        Asks roles.
     recall : callable
-        ``recall(round)`` has the court know a round's point again.
+        ``recall(round)`` has the bench know a round's point again.
     answers : sequence of Answered
         What is to be computed again.
     able : callable
@@ -73,118 +121,61 @@ class Recount:
 
     Attributes
     ----------
-    lacking : list of Answered
-        Those that nobody can compute again.
-    n_blocks : int
-        How many blocks are computed.
+    n_answers, n_blocks : int
+        How many answers are computed again, and of how many blocks they are.
     """
 
     def __init__(
         self,
-        data: Placement,
-        court: Court,
+        code: GradientCode,
+        bench: Bench,
         recall: Callable[[int], None],
         answers: Sequence[Answered],
         able: Callable[[Answered], Sequence[int]],
         late: Collection[int],
     ) -> None:
-        self._code, self._court = data.code, court
         self._shares: dict[Answered, dict[int, int]] = {}
-        self.lacking: list[Answered] = []
-        self.n_blocks, load = 0, Counter[int]()
+        load = Counter[int]()
         for answer in answers:
-            share = share_out(data.code, answer.message, able(answer), load, late)
+            share = share_out(code, answer.message, able(answer), load, late)
             if share is None:
-                self.lacking.append(answer)
                 continue
             self._shares[answer] = share
             for part, role in share.items():
-                load[role] += len(data.code.messages[part].blocks)
-        self.n_blocks = sum(load.values())
-        self._recall = recall
-        roles = {
-            (answer, part): role
+                load[role] += len(code.messages[part].blocks)
+        self.n_answers, self.n_blocks = len(self._shares), sum(load.values())
+        wanted = {
+            (answer, part): Wanted(answer.round, role, [part])
             for answer, share in self._shares.items()
             for part, role in share.items()
         }
-        self._asked = Asked(
-            data, compute_again, roles, lambda ticket: self._args(ticket, roles[ticket])
-        )
-
-    def _args(self, ticket: tuple[Answered, int], role: int) -> tuple[Question, Vector, list[int]]:
-        answer, part = ticket
-        self._recall(answer.round)
-        question = self._court.question(answer.round, part, 0)
-        assert question is not None
-        return question, self._court.point(answer.round, role), [part]
+        self._pending = bench.again(wanted, recall)
 
     def look(self, timeout: float = 0.0) -> bool:
         """Take in what has come, after waiting so many seconds for something; True if all has."""
-        return self._asked.look(timeout)
+        return self._pending.look(timeout)
 
     def wait(self) -> None:
         """Wait for all who can answer."""
-        while not self.look(LOOK_EVERY):
+        while not self.look(1.0):
             pass
 
-    def cancel(self) -> None:
+    def close(self) -> None:
         """Wait for nothing more."""
-        self._asked.close()
+        self._pending.close()
 
     def told(self) -> list[Again]:
         """Return what has come, and wait for nothing more."""
-        self._asked.close()
+        self.close()
         return [self._again(answer, share) for answer, share in self._shares.items()]
 
     def _again(self, answer: Answered, share: Mapping[int, int]) -> Again:
         parts: dict[int, Payload] = {}
-        self._recall(answer.round)
-        for part, role in share.items():
-            told = self._asked.told.get((answer, part))
-            if isinstance(told, list):
-                parts[part] = self._court.received(answer.round, role, told[0])
+        for part in share:
+            told = self._pending.told((answer, part))
+            if not isinstance(told, str):
+                parts.update(told)
         return Again(answer, share, parts)
-
-
-def again(
-    data: Placement, court: Court, round: int, messages: Mapping[int, Sequence[int]]
-) -> dict[int, dict[int, Payload] | str]:
-    """Have roles compute messages of a round that the court knows; a text says why one has not.
-
-    Parameters
-    ----------
-    data : Placement
-        The data.
-    court : Court
-        Knows the round's point.
-    round : int
-        Which round.
-    messages : mapping of int to sequence of int
-        Which messages, by role.
-    """
-    seed = uuid.uuid4().int % 2**32
-    question = court.question(round, 0, seed)
-    assert question is not None
-    asked = Asked(
-        data,
-        compute_again,
-        {role: role for role in messages},
-        lambda role: (question, court.point(round, role), messages[role]),
-    )
-    try:
-        while not asked.look(LOOK_EVERY):
-            pass
-    finally:
-        asked.close()
-    found: dict[int, dict[int, Payload] | str] = {}
-    for role, wanted in messages.items():
-        told = asked.told[role]
-        if isinstance(told, str):
-            found[role] = told
-            continue
-        payloads = (court.received(round, role, payload) for payload in told)
-        found[role] = dict(zip(wanted, payloads, strict=True))
-    return found
 
 
 def whole_sum(code: GradientCode, message: int, parts: Mapping[int, Payload]) -> Payload:
@@ -198,6 +189,13 @@ def whole_sum(code: GradientCode, message: int, parts: Mapping[int, Payload]) ->
         Which message.
     parts : mapping of int to ndarray or Part
         Their payloads.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import DeclusteredRepetition
+    >>> code = DeclusteredRepetition(2, 1, n_leaves=2)
+    >>> whole_sum(code, 0, {1: np.array([1.0]), 2: np.array([2.0])})
+    array([3.])
     """
     if message in parts:
         return parts[message]

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dask_gradcode.cluster.court import Court
-from dask_gradcode.cluster.placement.placement import Placement
-from dask_gradcode.cluster.recount import Again, Answered, Recount, whole_sum
-from dask_gradcode.cluster.trial import Mismatch
-from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.batches import batches
 from dask_gradcode.rounds.books import Books
 from dask_gradcode.rounds.journal import Journal
+from dask_gradcode.rounds.record import RoundRecord
+from dask_gradcode.rounds.recount import Again, Answered, Bench, Recount, whole_sum
 from dask_gradcode.rounds.referee import Referee
-from dask_gradcode.work import Work
+from dask_gradcode.rounds.trial import Mismatch
 
 __all__ = ["MANY", "SECOND_ORDER", "VALUE", "Recounting"]
 
@@ -28,10 +26,10 @@ class Recounting:
 
     Parameters
     ----------
-    data : Placement
-        The data.
-    work : Work
-        What is computed on each block.
+    code : GradientCode
+        How the sum is coded.
+    bench : Bench
+        Asks roles.
     journal : Journal
         Knows the points of rounds.
     rng : numpy.random.Generator
@@ -39,42 +37,31 @@ class Recounting:
 
     Attributes
     ----------
-    court : Court
-        Asks roles how they came to a sum.
+    bench : Bench
+        Asks roles.
     referee : Referee
         Knows who is expelled.
     books : Books
         What was sent.
-    wide : bool
-        Whether those who hold the same rows may see different columns of them. Sums are then
-        compared within rounding.
     n_checks, n_blocks : int
         How many answers were computed again, and of how many blocks they are.
-
-    Raises
-    ------
-    RuntimeError
-        If workers hold different copies of the same rows.
     """
 
     def __init__(
-        self, data: Placement, work: Work, journal: Journal, rng: np.random.Generator
+        self, code: GradientCode, bench: Bench, journal: Journal, rng: np.random.Generator
     ) -> None:
-        self._data, self._code, self._journal, self._rng = data, data.code, journal, rng
-        cut = work.per_column is not None and any(c is not None for c in data.columns.each())
-        self.wide = cut and data.code.divides
-        self.court = Court(data, work, 1, n_asked=1, wide=self.wide)
-        self.referee = Referee(data.code, 0, self.court)
-        self.addresses: dict[int, str] = dict(data.addresses)
+        self._code, self.bench, self._journal, self._rng = code, bench, journal, rng
+        self.referee = Referee(code, 0, bench)
+        self._addresses: dict[int, str] = dict(bench.addresses)
         secret = rng.integers(2**32, size=4).tolist()
-        self.books = Books(secret, self.bitwise, lambda role: self.addresses.get(role, ""))
+        self.books = Books(secret, self.bitwise, lambda role: self._addresses.get(role, ""))
         self._away: set[int] = set()
         self._late: set[int] = set()
         self.n_checks = self.n_blocks = 0
 
     def begin(self) -> None:
         """Note where roles are, before a round."""
-        self.addresses = dict(self._data.addresses)
+        self._addresses = dict(self.bench.addresses)
 
     def note(self, record: RoundRecord) -> None:
         """Note what a round has used, and who was away."""
@@ -84,18 +71,18 @@ class Recounting:
         self._late = set(record.late)
 
     def recall(self, round: int) -> None:
-        """Have the court know the point of a round."""
+        """Have the bench know the point of a round."""
         point, kind, place = self._journal.point(round)
         if kind == MANY:
             batch = batches(point)[place]
             point = batch if len(batch) > 1 else batch[0]
-        self.court.begin(round, point, 2 if kind == SECOND_ORDER else 1)
+        self.bench.begin(round, point, 2 if kind == SECOND_ORDER else 1)
 
     def recount(self, answers: Sequence[Answered]) -> Recount:
         """Have answers computed again."""
-        how = self.court, self.recall, answers, self._able, self._late
-        recount = Recount(self._data, *how)
-        self.n_checks += len(answers) - len(recount.lacking)
+        how = self.bench, self.recall, answers, self._able, self._late
+        recount = Recount(self._code, *how)
+        self.n_checks += recount.n_answers
         self.n_blocks += recount.n_blocks
         return recount
 
@@ -105,7 +92,7 @@ class Recounting:
         try:
             recount.wait()
         finally:
-            recount.cancel()
+            recount.close()
         return recount.told()
 
     def _able(self, answer: Answered) -> list[int]:
@@ -113,9 +100,9 @@ class Recounting:
 
         They are there, on another worker, and not expelled.
         """
-        sender, here = self.books.claimed(*answer).sender, self._data.addresses
+        sender, here = self.books.claimed(*answer).sender, self.bench.addresses
         away = {answer.role, *self._away, *self.referee.expelled}
-        order = self._rng.permutation(sorted(self._data.shards.keys() - away)).tolist()
+        order = self._rng.permutation(sorted(set(self.bench.present()) - away)).tolist()
         return [role for role in order if here[role] != sender]
 
     def mismatch(self, one: Again) -> Mismatch | None:
@@ -134,14 +121,14 @@ class Recounting:
             self.books.clear(*answer)
             return None
         others = {
-            part: (role, self.books.claim(one.parts[part], self._data.addresses[role]))
+            part: (role, self.books.claim(one.parts[part], self.bench.addresses[role]))
             for part, role in one.auditors.items()
         }
         return Mismatch(answer, others)
 
     def bitwise(self, one: int, other: int) -> bool:
         """Say whether two roles compute the same bits."""
-        return not self.wide and self.court.round_alike(one, other)
+        return not self.bench.wide and self.bench.round_alike(one, other)
 
     def unchecked(self, rounds: Sequence[int]) -> list[Answered]:
         """Return what some rounds have used and nobody has computed again."""

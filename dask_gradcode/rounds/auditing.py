@@ -9,22 +9,19 @@ fit all of the last round is checked, so that nobody lies at the end who is not 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
-from dask.utils import parse_bytes
 
-from dask_gradcode.cluster.client.config import setting
-from dask_gradcode.cluster.placement.placement import Placement
-from dask_gradcode.cluster.recount import Again, Answered, Recount
-from dask_gradcode.cluster.recounting import Recounting
-from dask_gradcode.cluster.trial import Mismatch, Trial
-from dask_gradcode.history.changes import Change
+from dask_gradcode.codes import GradientCode
 from dask_gradcode.rounds.audit import Rotation
 from dask_gradcode.rounds.journal import Journal, TakenBackError
+from dask_gradcode.rounds.recount import Again, Answered, Bench, Recount
+from dask_gradcode.rounds.recounting import Recounting
+from dask_gradcode.rounds.trial import Mismatch, Trial
+from dask_gradcode.rounds.verdicts import Discovery
 from dask_gradcode.typing import Evaluation, Matrix, Vector
-from dask_gradcode.work import Work
 
 __all__ = ["Auditing"]
 
@@ -41,10 +38,12 @@ class Auditing:
 
     Parameters
     ----------
-    data : Placement
-        The data.
-    work : Work
-        What is computed on each block.
+    code : GradientCode
+        How the sum is coded.
+    bench : Bench
+        Asks roles.
+    limit : float
+        Bytes of what the objective has said that are kept in memory; the rest goes to a file.
     seed : int, optional
         Of who is audited when, by whom. None: nobody can foresee it.
 
@@ -54,24 +53,21 @@ class Auditing:
         Has answers computed again, and keeps what was sent and who is expelled.
     journal : Journal
         What the objective has said.
-    found : list of Change
+    found : list of Discovery
         Who was expelled, what was taken back, and what could not be checked at the end.
-
-    Raises
-    ------
-    RuntimeError
-        If workers hold different copies of the same rows.
     """
 
-    def __init__(self, data: Placement, work: Work, seed: int | None = None) -> None:
-        self._data, rng = data, np.random.default_rng(seed)
-        self.journal = Journal(parse_bytes(setting("gradcode.audit.memory")))
-        self.recounting = Recounting(data, work, self.journal, rng)
+    def __init__(
+        self, code: GradientCode, bench: Bench, limit: float, seed: int | None = None
+    ) -> None:
+        self._code, self._bench, rng = code, bench, np.random.default_rng(seed)
+        self.journal = Journal(limit)
+        self.recounting = Recounting(code, bench, self.journal, rng)
         self._books, self._referee = self.recounting.books, self.recounting.referee
-        self._rotation = Rotation(data.code.n_workers, rng)
+        self._rotation = Rotation(code.n_workers, rng)
         self._check: Recount | None = None
         self._seconds: dict[int, float] = {}
-        self.found: list[Change] = []
+        self.found: list[Discovery] = []
 
     def close(self) -> None:
         """Wait for nothing more."""
@@ -120,16 +116,24 @@ class Auditing:
         self.journal.clear()
         while True:
             try:
-                result = run()
+                result = self._checked(run)
                 drain()
-                self._finish(where(result))
+                self._finish(self.journal.at(where(result)))
             except TakenBackError as error:
                 logger.info("The fit begins again, by the same way up to round %d.", error.round)
             else:
                 return result
 
-    def _finish(self, w: Vector) -> None:
-        """Check all of the last round, and of the one at the end of a fit.
+    def _checked(self, run: Callable[[], Result]) -> Result:
+        """Run a fit; what it stumbles over may be a lie, which comes first then."""
+        try:
+            return run()
+        except (ArithmeticError, ValueError, Warning):  # singular matrices, too
+            self._finish(())
+            raise
+
+    def _finish(self, end: Iterable[int]) -> None:
+        """Check all of the last round, and of those at the end of a fit.
 
         Raises
         ------
@@ -139,7 +143,7 @@ class Auditing:
         if self._check is not None:
             self._check.wait()
         self.look()
-        rounds = sorted({*self.journal.newest(), *self.journal.at(w)})
+        rounds = sorted({*self.journal.newest(), *end})
         left = self.recounting.unchecked(rounds)
         while left:
             self._weigh(self.recounting.recounted(left))
@@ -161,7 +165,7 @@ class Auditing:
 
     def _give_up(self) -> None:
         if self._check is not None:
-            self._check.cancel()
+            self._check.close()
             self._check = None
 
     def _weigh(self, told: Sequence[Again]) -> None:
@@ -185,18 +189,17 @@ class Auditing:
 
     def _try(self, mismatch: Mismatch) -> None:
         """Find out who is wrong, and take back what follows from it."""
-        answer, recounting = mismatch.answer, self.recounting
-        recounting.recall(answer.round)
-        exact = not recounting.wide
-        ruling = Trial(self._data, recounting.court, self._books, mismatch, exact=exact).run()
+        answer, books = mismatch.answer, self._books
+        self.recounting.recall(answer.round)
+        ruling = Trial(self._code, self._bench, self.recounting.recall, books, mismatch).run()
         verdict, lies = ruling.verdict, list[int]()
         if ruling.dispute is not None and not verdict.absent:
             self._referee.enter(answer.round, ruling.dispute, verdict)
         for role in verdict.wrong:
             known = answer.round if role == answer.role else None
-            found = self._lies(self._data.addresses[role], known)
-            blocks = self._data.code.blocks_of(role)
-            self.found.append(Change(self._newest, role, "expelled", 0.0, blocks, tuple(found)))
+            found = self._lies(self._bench.addresses[role], known)
+            blocks = self._code.blocks_of(role)
+            self.found.append(Discovery(self._newest, role, "expelled", blocks, tuple(found)))
             lies += found
         if ruling.departed is not None:
             logger.warning(
@@ -241,7 +244,7 @@ class Auditing:
     def _take_back(self, first: int) -> None:
         rounds = tuple(range(first, self._newest + 1))
         seconds = sum(self._seconds.get(number, 0.0) for number in rounds)
-        self.found.append(Change(self._newest, None, "taken back", seconds, (), rounds))
+        self.found.append(Discovery(self._newest, None, "taken back", (), rounds, seconds))
         self._give_up()
         self._books.forget(first)
         self.journal.rewind(first)
@@ -259,8 +262,8 @@ class Auditing:
 
     def _tell_of(self, left: Sequence[Answered]) -> None:
         """Tell that answers to the last round could not be checked."""
-        blocks = sorted({b for one in left for b in self._data.code.messages[one.message].blocks})
-        self.found.append(Change(self._newest, None, "unverified", 0.0, tuple(blocks)))
+        blocks = sorted({b for one in left for b in self._code.messages[one.message].blocks})
+        self.found.append(Discovery(self._newest, None, "unverified", tuple(blocks)))
         logger.warning(
             "Round %d, blocks %s: nobody was left to compute again what was sent.",
             *(left[0].round, blocks),
