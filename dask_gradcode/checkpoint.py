@@ -194,6 +194,12 @@ class Checkpoint:
             return
         self.n_iter = n_iter
 
+    def discard(self) -> None:
+        """Forget the state in the directory, as it is of no use: something in it is wrong."""
+        self.n_iter = None
+        for file in (self.path / _INDEX, *self.path.glob("state-*.npz")):
+            file.unlink(missing_ok=True)
+
     def _warn(self, error: OSError) -> None:
         newest = "nothing" if self.n_iter is None else f"iteration {self.n_iter}"
         warnings.warn(

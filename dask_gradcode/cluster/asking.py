@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from distributed import Future
@@ -16,7 +16,90 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.client.waiting import LOOK_EVERY
 from dask_gradcode.cluster.placement.placement import Placement
 
-__all__ = ["ask"]
+__all__ = ["Asked", "ask"]
+
+
+class Asked:
+    """Tasks that have been begun on the shards of roles, and what has come of them.
+
+    Whoever is gone is not waited for, whoever is frozen or paused for
+    ``gradcode.timeouts.recover``, and whoever only does not answer for ``gradcode.timeouts.round``.
+
+    Parameters
+    ----------
+    data : Placement
+        The data.
+    function : callable
+        ``function(shard, *arguments)``.
+    roles : mapping of ticket to int
+        On whose shard each task runs.
+    args : callable
+        The arguments by the ticket.
+
+    Attributes
+    ----------
+    told : dict
+        Results by ticket; a text in the place of one says why there is none.
+    """
+
+    def __init__(
+        self,
+        data: Placement,
+        function: Callable[..., Any],
+        roles: Mapping[Any, int],
+        args: Callable[[Any], tuple[Any, ...]],
+    ) -> None:
+        self._data, self._roles, self._began = data, roles, time.monotonic()
+        shards, addresses, uid = data.shards, data.addresses, uuid.uuid4().hex[:12]
+        self.told: dict[Hashable, Any] = {
+            ticket: "it is not placed" for ticket, role in roles.items() if role not in shards
+        }
+        self._where: dict[Hashable, str] = {}
+        self._mailbox, self._looked_at = Mailbox(data.client), self._began
+        with large_arguments():
+            self._futures: dict[Hashable, Future[Any]] = {}
+            for number, (ticket, role) in enumerate(roles.items()):
+                if ticket in self.told:
+                    continue
+                self._where[ticket] = addresses[role]
+                self._futures[ticket] = data.client.submit(
+                    function,
+                    shards[role],
+                    *args(ticket),
+                    key=task_key("account", uid, number),
+                    workers=[addresses[role]],
+                    allow_other_workers=False,
+                    pure=False,
+                )
+        self._mailbox.expect(self._futures)
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._began
+
+    def look(self, timeout: float = 0.0) -> bool:
+        """Take in what has come, after waiting so many seconds for something; True if all has."""
+        if not self._left():
+            return True
+        for letter in self._mailbox.take(timeout):
+            failed = letter.error is not None
+            self.told[letter.ticket] = repr(letter.error) if failed else letter.result
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_EVERY:
+            self._looked_at = now
+            left = {ticket: self._where[ticket] for ticket in self._left()}
+            self.told |= _absent(self._data, left, self.waited)
+        return not self._left()
+
+    def _left(self) -> Iterable[Hashable]:
+        return self._futures.keys() - self.told.keys()
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        self._mailbox.close()
+        for future in self._futures.values():
+            future.release()
 
 
 def ask(
@@ -27,9 +110,6 @@ def ask(
     enough: Callable[[Mapping[int, Any], float], bool] = lambda told, waited: False,
 ) -> dict[int, Any]:
     """Run a task on the shards of roles; a text in the place of a result says why not.
-
-    Whoever is gone is not waited for, whoever is frozen or paused for
-    ``gradcode.timeouts.recover``, and whoever only does not answer for ``gradcode.timeouts.round``.
 
     Parameters
     ----------
@@ -44,42 +124,17 @@ def ask(
     enough : callable, optional
         Of what has come, and of how many seconds have passed: whether to wait no more.
     """
-    shards, addresses, uid = data.shards, data.addresses, uuid.uuid4().hex[:12]
-    told: dict[int, Any] = {role: "it is not placed" for role in roles if role not in shards}
-    mailbox, began = Mailbox(data.client), time.monotonic()
-    with large_arguments():
-        futures: dict[int, Future[Any]] = {
-            role: data.client.submit(
-                function,
-                shards[role],
-                *args(role),
-                key=task_key("account", uid, role),
-                workers=[addresses[role]],
-                allow_other_workers=False,
-                pure=False,
-            )
-            for role in roles
-            if role in shards
-        }
-    mailbox.expect(futures)
+    asked = Asked(data, function, {role: role for role in roles}, args)
+    told: dict[Any, Any] = asked.told
     try:
-        while futures.keys() - told.keys():
-            for letter in mailbox.take(LOOK_EVERY):
-                failed = letter.error is not None
-                told[letter.ticket] = repr(letter.error) if failed else letter.result
-            waited = time.monotonic() - began
-            left = {role: addresses[role] for role in futures.keys() - told.keys()}
-            told |= _absent(data, left, waited)
-            if enough(told, waited):
-                break
+        while not (asked.look(LOOK_EVERY) or enough(told, asked.waited)):
+            pass
     finally:
-        mailbox.close()
-        for future in futures.values():
-            future.release()
+        asked.close()
     return {role: told.get(role, "it has not answered in time") for role in roles}
 
 
-def _absent(data: Placement, left: Mapping[int, str], waited: float) -> dict[int, str]:
+def _absent(data: Placement, left: Mapping[Hashable, str], waited: float) -> dict[Hashable, str]:
     """Return which of those who have not answered will not."""
     if waited < 2 * LOOK_EVERY:
         return {}
@@ -89,4 +144,4 @@ def _absent(data: Placement, left: Mapping[int, str], waited: float) -> dict[int
         gone = {**gone, **frozen, **liveness.paused(where)}
     if waited > seconds("gradcode.timeouts.round"):
         gone = {**dict.fromkeys(where, "it does not answer"), **gone}
-    return {role: gone[address] for role, address in left.items() if address in gone}
+    return {ticket: gone[address] for ticket, address in left.items() if address in gone}

@@ -26,8 +26,9 @@ from dask_gradcode.cluster.worker.accounts import (
     show_rows,
     tell,
 )
+from dask_gradcode.codes.slices import WHOLE
 from dask_gradcode.rounds.hearing import Inquiry
-from dask_gradcode.typing import Matrix, Vector
+from dask_gradcode.typing import Matrix, Payload, Vector
 from dask_gradcode.work import Work, of_order
 from dask_gradcode.work.account import (
     ROWS_OF_DIGEST,
@@ -59,6 +60,10 @@ class Court:
         What is computed on each block.
     n_faulty : int
         How many roles may be faulty of those that hold a block.
+    n_asked : int, optional
+        How many of those have to say at the beginning what they hold. None: ``n_faulty + 1``.
+    wide : bool, default=False
+        Whether accounts are of all columns, as those who hold the same rows see others of them.
 
     Raises
     ------
@@ -66,10 +71,20 @@ class Court:
         If roles hold different rows of a block, and fewer than ``n_faulty + 1`` agree.
     """
 
-    def __init__(self, data: Placement, work: Work, n_faulty: int) -> None:
+    def __init__(
+        self,
+        data: Placement,
+        work: Work,
+        n_faulty: int,
+        *,
+        n_asked: int | None = None,
+        wide: bool = False,
+    ) -> None:
         self._data, self._work, self._n_faulty = data, work, n_faulty
+        self._n_asked, self._wide = n_faulty + 1 if n_asked is None else n_asked, wide
         self._job = dumps((data.code, work))
-        self._columns = None if work.per_column is None else data.columns.of(work.per_column)
+        cut = not wide and work.per_column is not None
+        self._columns = data.columns.of(work.per_column or 1) if cut else None
         self._passages: dict[int, Passage] = {}
         self._began_at = dict(data.addresses)
         self._copies = self._look_through()
@@ -79,9 +94,11 @@ class Court:
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
         """Note at which point a round is."""
+        self._passages.pop(round, None)  # it is the newest then
         passage = self._passages[round] = Passage(self._work, self._columns)
         passage.begin(round, w, order)
-        self._passages.pop(round - _KEPT, None)
+        while len(self._passages) > _KEPT:
+            del self._passages[next(iter(self._passages))]
 
     def inquire(self, round: int, message: int) -> Inquiry:
         """Return how to ask about a message."""
@@ -96,7 +113,7 @@ class Court:
         ways = [
             self._copies[role].how
             for role in (one, other)
-            if role in self._copies and here[role] == self._began_at[role]
+            if role in self._copies and here.get(role) == self._began_at[role]
         ]
         return len(ways) == 2 and ways[0] == ways[1]
 
@@ -111,11 +128,16 @@ class Court:
         if round not in self._passages:
             return None
         passage = self._passages[round]
-        return Question(self._job, message, round, passage.order, passage.n_points, seed)
+        how = passage.order, passage.n_points, seed, self._wide
+        return Question(self._job, message, round, *how)
 
     def point(self, round: int, role: int) -> Vector:
         """Return a round's point as a role sees it."""
         return self._passages[round].part(role)
+
+    def received(self, round: int, role: int, payload: Vector) -> Payload:
+        """Return what a role has computed of a round as a part of the whole payload."""
+        return self._passages[round].received(round, role, payload, WHOLE)
 
     def work(self, question: Question) -> Work:
         """Return the work of the round of a question."""
@@ -146,7 +168,7 @@ class Court:
     # ---- at the beginning
 
     def _look_through(self) -> dict[int, Copy]:
-        code, n_needed = self._data.code, self._n_faulty + 1
+        code, n_needed = self._data.code, self._n_asked
         took: list[float] = []
 
         def enough(told: Mapping[int, Any], waited: float) -> bool:
@@ -156,7 +178,8 @@ class Court:
             return is_known and is_late(waited, took, code.n_workers)
 
         describe, roles = describer(), range(code.n_workers)
-        told = ask(self._data, look_through, roles, lambda role: (self._job, describe), enough)
+        args = self._job, describe, self._wide
+        told = ask(self._data, look_through, roles, lambda role: args, enough)
         return {role: copy for role, copy in told.items() if isinstance(copy, Copy)}
 
     def _agreed(self, block: int) -> list[bytes] | None:
@@ -172,7 +195,7 @@ class Court:
             holders = sorted(role for roles in said.values() for role in roles)
             which = " and ".join(map(self.where, holders))
             raise RuntimeError(
-                f"verify={self._n_faulty} needs roles that hold the same rows, and the copies of "
+                "Sums can be verified where roles hold the same rows, and the copies of "
                 f"block {block} differ: {which}. Nobody can tell whose are right: one of these "
                 "workers is faulty. Place the data anew, without them, or with more n_stragglers."
             )

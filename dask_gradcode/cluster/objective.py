@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.placement.slowness import Slowness
 from dask_gradcode.cluster.port import ClusterPort
-from dask_gradcode.cluster.refereeing import check_verifying, referee_of
-from dask_gradcode.inspection import Doubt
+from dask_gradcode.cluster.refereeing import audit_of, check_verifying, referee_of
+from dask_gradcode.cluster.telling import Telling
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.rounds import Engine, Logbook, Policy, RoundRecord, UntilExact, WaitRule
+from dask_gradcode.rounds import (
+    Discovery,
+    Engine,
+    Logbook,
+    Policy,
+    RoundRecord,
+    UntilExact,
+    WaitRule,
+)
+from dask_gradcode.rounds.recounting import MANY, SECOND_ORDER, VALUE
 from dask_gradcode.rounds.referee import Hearing, Referee
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
@@ -23,6 +33,8 @@ from dask_gradcode.work import WorkLike, as_work
 __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
+
+Result = TypeVar("Result")
 
 
 class ClusterObjective:
@@ -46,7 +58,7 @@ class ClusterObjective:
         is exact, else :class:`~dask_gradcode.rounds.Everybody`.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
-    verify : int or "syndrome", default=0
+    verify : int, "audit" or "syndrome", default=0
         How many of the workers that hold a block may be faulty, and send wrong sums. If ``b``, a
         sum is believed once ``b + 1`` of them agree on it, so that a round costs ``b + 1`` times
         the work of one. Of two that differ the one that is wrong is found out by computing one
@@ -55,12 +67,19 @@ class ClusterObjective:
         (:class:`~dask_gradcode.codes.FractionalRepetition` with ``n_stragglers >= b``; as many as
         are more may be silent), exact sums, and everybody asked. A sum that too few are left to
         confirm is waited for as long as ``gradcode.timeouts.recover`` says, then taken, and its
-        blocks are in the record's ``unverified``.
-
+        blocks are in the record's ``unverified``. ``"audit"``: sums are believed as they come, and
+        beside the rounds others compute again what one worker after another has sent. Whoever is
+        found wrong is expelled, and a call then raises
+        :class:`~dask_gradcode.rounds.TakenBackError`: call the objective through ``audited``.
         ``"syndrome"`` is for :class:`~dask_gradcode.codes.CyclicRepetition`, where no two workers
         send the same: a sum is believed once one answer more than decoding needs has come, and all
         agree within rounding. If they do not, all who live are waited for, as two answers more than
         needed tell which one is wrong: it is expelled. Where that cannot be told, the call raises.
+
+    Attributes
+    ----------
+    is_repeating : bool
+        Whether the last call was answered as it had been before: see ``audited``.
 
     Raises
     ------
@@ -101,18 +120,17 @@ class ClusterObjective:
         wait = wait or UntilExact()
         wait.check(data.code)
         check_verifying(verify, data.code, wait, plan)
-        self._data, self._told = data, set[Doubt]()
-        self._is_first, self._slowness = True, Slowness()
-        self._incomplete = False  # the first round began without some of the roles
+        self._data, self._telling, self._slowness = data, Telling(data), Slowness()
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
         try:
-            referee = referee_of(data, work, verify)
+            self._audit = audit_of(data, work, verify)
+            self._referee = referee_of(data, work, verify, self._audit)
         except BaseException:
             self._port.close()
             raise
-        self._referee = referee
-        rest = data.block_rows, work, referee
+        books = None if self._audit is None else self._audit.recounting.books
+        rest = data.block_rows, work, self._referee, books
         self._engine = Engine(data.code, self._port, wait, plan, *rest)
         logger.info("%r: messages travel as %s", data, self.transport)
 
@@ -131,6 +149,15 @@ class ClusterObjective:
         """Who sent different sums and what was found, where sums are verified; in order."""
         return self._referee.hearings if isinstance(self._referee, Referee) else []
 
+    @property
+    def found(self) -> Sequence[Discovery]:
+        """Who was expelled, and which rounds were taken back, where sums are audited."""
+        return [] if self._audit is None else self._audit.found
+
+    @property
+    def is_repeating(self) -> bool:
+        return self._audit is not None and self._audit.journal.is_repeating
+
     def __enter__(self) -> ClusterObjective:
         return self
 
@@ -139,6 +166,8 @@ class ClusterObjective:
 
     def close(self) -> None:
         """Release everything on the workers but the placed data."""
+        if self._audit is not None:
+            self._audit.close()
         self._port.close()
 
     @one_blas_thread()  # OpenBLAS's others would spin on between messages, and slow workers here
@@ -156,19 +185,19 @@ class ClusterObjective:
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """
-        [seen] = self._run(lambda: [self._engine(w)])
+        [seen] = self._run(VALUE, w, lambda: [self._engine(w)])
         return seen
 
     @one_blas_thread()
     def exactly(self, w: Vector) -> Evaluation:
         """Run one round that is exact, also where older sums stand in for others."""
-        [seen] = self._run(lambda: [self._engine.exactly(w)])
+        [seen] = self._run(VALUE, w, lambda: [self._engine.exactly(w)])
         return seen
 
     @one_blas_thread()
     def second_order(self, w: Vector) -> Evaluation:
         """Run one round, for a Hessian, too; raises TypeError if the work has none."""
-        [seen] = self._run(lambda: [self._engine.second_order(w)])
+        [seen] = self._run(SECOND_ORDER, w, lambda: [self._engine.second_order(w)])
         return seen
 
     @one_blas_thread()
@@ -194,18 +223,40 @@ class ClusterObjective:
         Exception
             As for a call.
         """
-        return self._run(lambda: self._engine.many(W))
+        return self._run(MANY, W, lambda: self._engine.many(W))
 
-    def _run(self, evaluate: Callable[[], list[Evaluation]]) -> list[Evaluation]:
+    def audited(self, run: Callable[[], Result], where: Callable[[Result], Vector]) -> Result:
+        """Run a fit; where its sums are audited, until all that it was told was right.
+
+        Parameters
+        ----------
+        run : callable
+            Calls the objective, and returns where that has led. It is called again, from the
+            beginning, when something that it was told was wrong; as long as it comes by the same
+            way it is told the same by this process.
+        where : callable
+            Returns the point at which a result of ``run`` is: what workers have sent for that, and
+            for the last point, is all computed again.
+        """
+        return run() if self._audit is None else self._audit.audited(run, where, self.drain)
+
+    def _run(
+        self, kind: str, point: ArrayLike, evaluate: Callable[[], list[Evaluation]]
+    ) -> list[Evaluation]:
         self._data.check_open()
-        if self._is_first:
-            self._warn_if_incomplete()
+        at = np.asarray(point, dtype=np.float64)
+        if self._audit is not None and (known := self._audit.begin(kind, at)) is not None:
+            return known
+        self._telling.begin()
+        first = self._engine.n_rounds
         with self._interrupts():
             seen = evaluate()
         for one in seen:
-            self._tell_if_complete(one.record)
-        self._tell()
+            self._telling.end(one.record)
+        self._telling.doubt(self._engine.doubts)
         self._note_slowness(seen[-1].record)
+        if self._audit is not None:
+            self._audit.end(kind, at, seen, range(first, self._engine.n_rounds))
         return seen
 
     def drain(self, timeout: float = 0.0) -> None:
@@ -219,7 +270,7 @@ class ClusterObjective:
         self._data.check_open()
         with self._interrupts():
             self._engine.drain(timeout)
-        self._tell()
+        self._telling.doubt(self._engine.doubts)
 
     @contextmanager
     def _interrupts(self) -> Iterator[None]:
@@ -232,23 +283,6 @@ class ClusterObjective:
             self._port.interrupted()
             raise
 
-    def _warn_if_incomplete(self) -> None:
-        """Warn that a fit begins below the tolerance that was asked for."""
-        self._is_first = False
-        self._data.roles.tend()
-        lost = self._data.lost
-        if not lost:
-            return
-        self._incomplete = True
-        which = "; ".join(f"role {role}: {why}" for role, why in sorted(lost.items()))
-        text = (
-            f"Rounds begin before all roles are placed ({which}). The code tolerates "
-            f"{self._data.code.tolerance}; until all are placed it tolerates fewer. "
-            "history_.events says from which round on it is complete."
-        )
-        logger.warning(text)
-        warnings.warn(text, stacklevel=5)  # of whoever called for the round
-
     def _note_slowness(self, record: RoundRecord) -> None:
         """Have roles go elsewhere, if they can, whose workers have been slow for long."""
         if self._data.code.divides:
@@ -257,28 +291,3 @@ class ClusterObjective:
         self._slowness.look(record, self._port.reached, self._port.now())
         for role in before ^ self._slowness.slow.keys():
             self._data.roles.note_slow(role, self._slowness.slow.get(role))
-
-    def _tell_if_complete(self, record: RoundRecord) -> None:
-        """Say once that all roles are placed, after a beginning without some of them."""
-        if self._incomplete and not (record.unplaced or record.lost):
-            self._incomplete = False
-            logger.warning(
-                "Round %d: all roles are placed; tolerated from now on: %s",
-                record.round,
-                self._data.code.tolerance,
-            )
-
-    def _tell(self) -> None:
-        """Warn once of each thing that a worker has sent and that cannot be right."""
-        for number, doubt in self._engine.doubts:
-            if doubt in self._told:
-                continue
-            self._told.add(doubt)
-            where = " and ".join(
-                f"role {role} on {self._data.addresses[role]}" for role in doubt.roles
-            )
-            text = f"Round {number}, blocks {list(doubt.blocks)}, {where}: {doubt.what}."
-            logger.warning(text)
-            if len(doubt.roles) > 1:
-                warnings.warn(f"{text} One of them may be faulty.", stacklevel=3)
-        self._engine.doubts.clear()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.rounds import Discovery, RoundRecord
 
-__all__ = ["Change", "changes"]
+__all__ = ["Change", "changes", "merged"]
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,26 @@ class Change:
         The first round without the worker, with it again, or with it in another place.
     worker : int or None
         The code worker, 0 to ``n_workers - 1``; None if it is not about one.
-    what : {"lost", "expelled", "unverified", "restored", "relocated", "complete"}
+    what : {"lost", "expelled", "unverified", "taken back", "restored", "relocated", "complete"}
         What became of it. ``"relocated"``: another worker of the cluster plays its role, and it has
         not been missed. ``"complete"``: all workers are placed and none is lost, and the code's
         full tolerance has been reached, after a beginning without some of them. ``"expelled"``: it
         has sent a wrong sum, and plays no further part. ``"unverified"``: from this round on too
-        few workers are left to confirm the sums of some blocks.
+        few workers are left to confirm the sums of some blocks. ``"taken back"``: some rounds were
+        of no use, as an expelled worker had sent wrong sums for them.
     cost : float
-        Seconds by which that round took longer than the median round; 0 if it did not.
+        Seconds by which that round took longer than the median round; 0 if it did not. Of what was
+        taken back the seconds of those rounds.
     blocks : tuple of int
         Those of an expelled worker, or those whose sums are unverified.
+    rounds : tuple of int
+        Those that were taken back. Of a worker that an audit has found the first whose sum it has
+        made wrong, and the one in which it was found.
 
     Examples
     --------
     >>> Change(round=3, worker=1, what="lost", cost=0.02)
-    Change(round=3, worker=1, what='lost', cost=0.02, blocks=())
+    Change(round=3, worker=1, what='lost', cost=0.02, blocks=(), rounds=())
     """
 
     round: int
@@ -43,6 +48,7 @@ class Change:
     what: str
     cost: float
     blocks: tuple[int, ...] = ()
+    rounds: tuple[int, ...] = ()
 
 
 def changes(
@@ -86,6 +92,30 @@ def changes(
             incomplete = False
             found.append(Change(record.round, None, "complete", cost))
     return found
+
+
+def merged(seen: Sequence[Change], found: Sequence[Discovery]) -> list[Change]:
+    """Return what was seen in rounds and what was found of them later, in the order of rounds.
+
+    Parameters
+    ----------
+    seen : sequence of Change
+        Of the rounds. Whoever is expelled is lost in them from then on, which is not told twice.
+    found : sequence of Discovery
+        By an audit.
+
+    Examples
+    --------
+    >>> from dask_gradcode.rounds import Discovery
+    >>> merged([Change(4, 1, "lost", 0.0)], [Discovery(3, 1, "expelled")])
+    [Change(round=3, worker=1, what='expelled', cost=0.0, blocks=(), rounds=())]
+    """
+    expelled = {one.role for one in found if one.what == "expelled"}
+    later = [
+        Change(one.round, one.role, one.what, one.seconds, one.blocks, one.rounds) for one in found
+    ]
+    others = [one for one in seen if one.what != "lost" or one.worker not in expelled]
+    return sorted([*later, *others], key=lambda change: change.round)
 
 
 def _began_without_some(first: RoundRecord) -> bool:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.history.changes import Change, changes
+from dask_gradcode.history.changes import Change, changes, merged
 from dask_gradcode.history.work import Move, computed, moves, speeds
-from dask_gradcode.rounds import RoundLog, RoundRecord
+from dask_gradcode.rounds import Discovery, RoundLog, RoundRecord
 from dask_gradcode.typing import Matrix
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class History:
     logs : sequence of RoundLog
         What happened in the last 64 rounds and in those that ended in an error or a doubt, event by
         event; not pickled.
+    found : sequence of Discovery
+        Who was expelled by an audit, and which rounds were taken back.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class History:
     transport: str
     records: list[RoundRecord] = field(default_factory=list)
     logs: Sequence[RoundLog] = ()
+    found: Sequence[Discovery] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "logs"}
@@ -175,9 +178,9 @@ class History:
         """Who was lost, when, what that round cost, and from when on it was there again.
 
         And who was expelled, as it had sent a wrong sum, with its blocks, and which blocks' sums
-        could not be verified, where that was wanted. And who was relocated: went over to another
-        worker of the cluster without being missed. And, where the first round began without some
-        of the workers, from when on all were there.
+        could not be verified, where that was wanted, and which rounds were taken back. And who was
+        relocated: went over to another worker of the cluster without being missed. And, where the
+        first round began without some of the workers, from when on all were there.
 
         Examples
         --------
@@ -185,7 +188,7 @@ class History:
         >>> History(Uncoded(2), "in-process").events
         []
         """
-        return changes(self.records, self.code.blocks_of)
+        return merged(changes(self.records, self.code.blocks_of), self.found)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a pandas DataFrame, one row a round.

@@ -28,11 +28,16 @@ def in_a_line(history: History) -> str:
         f"{n_late / n_rounds:.3g} workers late a round",
         f"{counted['lost']} lost and {counted['restored']} restored",
         *([f"{n} expelled"] if (n := counted["expelled"]) else []),
+        *([f"{n} rounds taken back"] if (n := _n_taken_back(history)) else []),
         *([f"{n} relocated"] if (n := counted["relocated"]) else []),
         *([f"not all placed in {n_before} rounds"] if n_before else []),
         f"{n_rough} sums approximate{_aged(history)}" if n_rough else "every sum exact",
     ]
     return f"{', '.join(facts)}; {how}"
+
+
+def _n_taken_back(history: History) -> int:
+    return sum(len(event.rounds) for event in history.events if event.what == "taken back")
 
 
 def _aged(history: History) -> str:

@@ -22,11 +22,12 @@ from dask_gradcode.linear_model.callbacks import (
     Stopped,
     with_callbacks,
 )
-from dask_gradcode.linear_model.inputs import Sum, TakesAnyInput
+from dask_gradcode.linear_model.inputs import TakesAnyInput
 from dask_gradcode.linear_model.parameters import CodingParameters
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import Progress, describe_fit
 from dask_gradcode.linear_model.report import advice, complaint, reporter
+from dask_gradcode.linear_model.sum import Sum
 from dask_gradcode.linear_model.verifying import check_coding
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution
@@ -111,7 +112,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             found = self._objective(X, y, sample_weight, wait, stack)
             problem = found.problem
             layout = self._layout(problem, self.n_features_in_)
-            self.history_ = History(self.code_, found.transport, logs=found.logs)
+            self.history_ = History(self.code_, found.transport, logs=found.logs, found=found.found)
             solver = self._suited(solver, found, layout)
             memory, coordinates = self._begin(checkpoint, found, layout, solver)
             penalty = coordinates.penalty(problem.l1)
@@ -127,16 +128,20 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
             progress = Progress(
                 checkpoint, self.checkpoint_every, memory, penalty, coordinates, reports
             )
+            start = coordinates.to_solver(self._start(problem, layout))
             with progress, self._kept(layout, progress):
                 progress.say_how(solver)
-                solution = self._measured(solver, coordinates).minimize(
-                    tasks.watched(recorder, layout),
-                    coordinates.to_solver(self._start(problem, layout)),
-                    max_iter=self.max_iter,
-                    tol=self.tol,
-                    callback=progress,
-                    penalty=penalty,
-                    memory=memory,
+                solution = progress.until_right(
+                    found.objective,
+                    lambda: self._measured(solver, coordinates).minimize(
+                        tasks.watched(recorder, layout),
+                        start,
+                        max_iter=self.max_iter,
+                        tol=self.tol,
+                        callback=progress,
+                        penalty=penalty,
+                        memory=memory,
+                    ),
                 )
                 self._note(solution, penalty, coordinates)
                 steepest = penalty.steepest(solution.w, solution.gradient)

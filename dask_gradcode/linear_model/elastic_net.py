@@ -15,12 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.linear_model.descent import check_grid, descend, dual_gap, grid
 from dask_gradcode.linear_model.documentation import documented
-from dask_gradcode.linear_model.inputs import Sum
 from dask_gradcode.linear_model.least_squares import LeastSquares, Seen
 from dask_gradcode.linear_model.one_round import CoordinateDescent, Descended
 from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import Quadratic
+from dask_gradcode.linear_model.sum import Sum
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import L1, Optimizer, Solution
 from dask_gradcode.targets import Targets

@@ -13,12 +13,13 @@ from dask_gradcode.containers import check_containers
 from dask_gradcode.linear_model.candidates import Candidate, Turns
 from dask_gradcode.linear_model.choice import DEFAULT_SCORING
 from dask_gradcode.linear_model.classifier import CodedProbabilisticClassifier
-from dask_gradcode.linear_model.inputs import Sum, is_dask
+from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.logistic import loss_of
 from dask_gradcode.linear_model.pairs import Pairs, refuse_empty
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.space import Gram, Space
 from dask_gradcode.linear_model.stratified import folds_of, seen_on_workers, stratified_on_workers
+from dask_gradcode.linear_model.sum import Sum
 from dask_gradcode.losses import Squared
 from dask_gradcode.optimizers import LBFGS
 from dask_gradcode.spread import Spread

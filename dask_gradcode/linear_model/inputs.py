@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -16,7 +14,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from dask_gradcode.checkpoint import Fact
 from dask_gradcode.checks import refuse_missing, refuse_words
 from dask_gradcode.codes import GradientCode, Uncoded
 from dask_gradcode.codes.auto import AUTO, CODES
@@ -24,52 +21,16 @@ from dask_gradcode.containers import check_containers
 from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import describe_data
+from dask_gradcode.linear_model.sum import Sum
 from dask_gradcode.linear_model.verifying import coding
 from dask_gradcode.objective import InProcessObjective
-from dask_gradcode.rounds import Logbook, WaitRule
+from dask_gradcode.rounds import WaitRule
 from dask_gradcode.spread import Spread
 from dask_gradcode.targets import Targets, describe_targets
-from dask_gradcode.typing import Objective, Vector
+from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Centred, WorkLike
 
-__all__ = ["Sum", "TakesAnyInput", "is_dask"]
-
-
-@dataclass(frozen=True, eq=False)
-class Sum:
-    """The sum of a loss over all rows, and what is known of them.
-
-    Parameters
-    ----------
-    objective : Objective
-        The sum, as a function of the model's parameters.
-    problem : Problem
-        What to minimise.
-    transport : str
-        How messages travel.
-    targets : Targets
-        What the targets are.
-    spread : Spread
-        Of the columns of the features.
-    describe : callable
-        Returns the facts by which the data is known again.
-    logs : Logbook
-        What happens in the rounds.
-    about : ndarray of shape (n_features,) or None
-        What is taken from columns in Hessians.
-    of : callable
-        Returns the sum of another work over the same rows, as long as the fit lasts.
-    """
-
-    objective: Objective
-    problem: Problem
-    transport: str
-    targets: Targets
-    spread: Spread
-    describe: Callable[[], dict[str, Fact]]
-    logs: Logbook
-    about: Vector | None
-    of: Callable[[WorkLike], Objective]
+__all__ = ["TakesAnyInput", "is_dask"]
 
 
 def is_dask(array: Any) -> bool:
@@ -127,7 +88,6 @@ class TakesAnyInput(BaseEstimator):
         problem = self._checked_problem(data.targets, data.n_features)
         self.code_ = data.code
         about = self._about(problem, data.spread, data.roles.meta)
-
         how: dict[str, Any] = {"wait": wait, "transport": self.transport, "verify": self.verify}
 
         def of(work: WorkLike) -> ClusterObjective:
@@ -144,6 +104,7 @@ class TakesAnyInput(BaseEstimator):
             objective.logs,
             about,
             of,
+            objective.found,
         )
 
     def _in_process(self, X: Any, y: Any, sample_weight: Any, wait: WaitRule) -> Sum:
@@ -186,7 +147,7 @@ class TakesAnyInput(BaseEstimator):
         unused = [
             f"{name}={value!r}"
             for name, value in given.items()
-            if value is not None and value != (used if name == "code" else getattr(used, name, ""))
+            if value not in (None, used if name == "code" else getattr(used, name, ""))
         ]
         if not unused:
             return
@@ -232,10 +193,9 @@ class TakesAnyInput(BaseEstimator):
             )
         if is_dask(X) or data is X:
             self.n_features_in_ = data.n_features
+            self.__dict__.pop("feature_names_in_", None)
             if data.feature_names is not None:
                 self.feature_names_in_ = data.feature_names
-            elif hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
         return data
 
     def _validate(self, X: Any, y: Any, *, multi_output: bool = False) -> tuple[Any, Any]:
@@ -284,7 +244,7 @@ class TakesAnyInput(BaseEstimator):
         differs = [
             f"{key}={value}"
             for key, value in wanted.items()
-            if value is not None and value != getattr(placed, key)
+            if value not in (None, getattr(placed, key))
         ]
         if kind is not type(placed) or (not is_name and self.code != placed):
             differs.append(f"code={self.code!r}")

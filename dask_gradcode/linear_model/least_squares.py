@@ -15,7 +15,7 @@ from dask_gradcode.containers import check_containers
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.history import History, Recorder
 from dask_gradcode.kernels import one_blas_thread
-from dask_gradcode.linear_model.inputs import Sum, is_dask
+from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.one_round import Cholesky, CoordinateDescent
 from dask_gradcode.linear_model.parameters import SOLVERS
 from dask_gradcode.linear_model.problem import Problem
@@ -29,9 +29,11 @@ from dask_gradcode.linear_model.several import (
     n_targets_of,
     of_target,
 )
+from dask_gradcode.linear_model.sum import Sum
 from dask_gradcode.losses import Layout, Squared
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import LBFGS, Optimizer, Solution
+from dask_gradcode.rounds.journal import to_the_end
 from dask_gradcode.targets import Targets
 from dask_gradcode.typing import Vector
 
@@ -115,10 +117,15 @@ class LeastSquares(CodedRegressor):
         layout = self._layout(problem, self.n_features_in_)
         coordinates = problem.coordinates(layout, found.spread, separate=True)
         plain = Penalised(found.objective, scale=problem.scale, alpha=0.0, n_penalised=0)
-        self.history_ = History(self.code_, found.transport, logs=found.logs)
+        self.history_ = History(self.code_, found.transport, logs=found.logs, found=found.found)
         objective = Recorder(coordinates.objective(plain, found.about), self.history_)
         start = coordinates.to_solver(self._start(problem, layout))
-        slopes = Quadratic.seen(objective, start).leading(layout.n_slopes)
+        seen = to_the_end(
+            found.objective,
+            lambda: Quadratic.seen(objective, start),
+            lambda _: coordinates.to_model(start),
+        )
+        slopes = seen.leading(layout.n_slopes)
         lengths = coordinates.lengths
         return Seen(slopes.scaled(lengths, coordinates.size), lengths, found.spread.mean)
 

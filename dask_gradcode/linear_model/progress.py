@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dask_gradcode.checkpoint import Checkpoint, Fact
 from dask_gradcode.coordinates import Coordinates
 from dask_gradcode.fingerprint import Moments
-from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer
+from dask_gradcode.linear_model.callbacks import Stopped
+from dask_gradcode.optimizers import L1, Callback, Memory, Optimizer, Solution
+from dask_gradcode.rounds.journal import AuditedObjective, to_the_end
 from dask_gradcode.targets import Targets
-from dask_gradcode.typing import Evaluation, Vector
+from dask_gradcode.typing import Evaluation, Objective, Vector
 
 __all__ = ["Progress", "describe_data", "describe_fit"]
 
@@ -62,10 +64,63 @@ class Progress:
     ) -> None:
         self._checkpoint, self._every, self.memory = checkpoint, every, memory
         self._penalty, self._coordinates, self._reports = penalty, coordinates, reports
-        self._best: Vector | None = memory.get("w")
-        self._lowest = memory.get("value", float("inf"))
+        self._repeats: Callable[[], bool] = lambda: False  # what the callbacks were told before
+        self._first = dict(memory)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._best: Vector | None = self.memory.get("w")
+        self._lowest = self.memory.get("value", float("inf"))
         if self._best is not None:
-            self._lowest += penalty.value(self._best)
+            self._lowest += self._penalty.value(self._best)
+
+    def until_right(self, objective: Objective, solve: Callable[[], Solution]) -> Solution:
+        """Solve, and again from the beginning where some of what the solver was told was wrong.
+
+        Parameters
+        ----------
+        objective : Objective
+            Of the model's parameters.
+        solve : callable
+            Runs the solver, with the memory and the callback that are here.
+
+        Raises
+        ------
+        Stopped
+            If a callback has ended the fit, and nothing was wrong.
+        """
+        ended: Solution | Stopped | None = None
+
+        def run() -> Solution | Stopped:
+            nonlocal ended
+            if ended is not None or self.memory.get("n_iter") != self._first.get("n_iter"):
+                self._begin_again()
+            try:
+                ended = solve()
+            except Stopped as stopped:
+                ended = stopped
+            return ended
+
+        def where(ended: Solution | Stopped) -> Vector:
+            return (
+                self.newest if isinstance(ended, Stopped) else self._coordinates.to_model(ended.w)
+            )
+
+        if isinstance(objective, AuditedObjective):
+            self._repeats = lambda: objective.is_repeating
+        found = to_the_end(objective, run, where)
+        if isinstance(found, Stopped):
+            raise found
+        return found
+
+    def _begin_again(self) -> None:
+        """Go back to the beginning, and save nothing that was wrong."""
+        self.memory.clear()
+        self.memory.update(self._first)
+        self._begin()
+        if self._checkpoint is not None:
+            self._checkpoint.discard()  # it may be of what was wrong
+            self._save()
 
     @property
     def best(self) -> Vector | None:
@@ -95,6 +150,8 @@ class Progress:
             self._lowest, self._best = value, w
         if n_iter % self._every == 0:
             self._save()
+        if self._repeats():
+            return
         told = replace(seen, value=seen.value * self._coordinates.size)
         for report in self._reports:
             report(n_iter, self._coordinates.to_model(w), told)

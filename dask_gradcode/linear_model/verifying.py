@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, GradientCode
+from dask_gradcode.codes import (
+    CyclicRepetition,
+    DeclusteredRepetition,
+    FractionalRepetition,
+    GradientCode,
+)
 from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.rounds.audit import AUDIT, check_audit
 from dask_gradcode.rounds.referee import check_verify
 from dask_gradcode.rounds.syndrome import SYNDROME, check_syndrome
 
@@ -17,7 +23,8 @@ def coding(model: Any) -> dict[str, Any]:
     """Return a code and how many silent workers it tolerates, as an estimator wants to place data.
 
     Where it verifies, ``"auto"`` is fractional repetition with as many replicas as that needs; by
-    the syndrome it is cyclic repetition, of which one wrong sum can be located.
+    the syndrome it is cyclic repetition, of which one wrong sum can be located. Where it audits, it
+    is declustered repetition: also of few rows, and for any number of workers.
 
     Examples
     --------
@@ -30,6 +37,8 @@ def coding(model: Any) -> dict[str, Any]:
     {'code': 'auto', 'n_stragglers': 1}
     """
     code, n_stragglers = model.code, model.n_stragglers
+    if model.verify == AUDIT:
+        return {"code": "declustered" if code == AUTO else code, "n_stragglers": n_stragglers}
     if model.verify and isinstance(code, str):
         usual, n_usual = ("cyclic", 2) if model.verify == SYNDROME else ("fractional", model.verify)
         code = usual if code == AUTO else code
@@ -45,7 +54,9 @@ def check_coding(model: Any, wait: WaitRule) -> None:
     if not isinstance(wait, UntilExact):
         raise ValueError(f"verify={verify!r} needs exact sums, which wait={wait!r} does not give.")
     code, n_stragglers = wanted["code"], wanted["n_stragglers"]
-    if verify == SYNDROME:
+    if verify == AUDIT:
+        _check_audited(code, n_stragglers)
+    elif verify == SYNDROME:
         _check_cyclic(code, n_stragglers)
     elif isinstance(code, GradientCode):
         check_verify(code, verify)
@@ -72,4 +83,21 @@ def _check_cyclic(code: Any, n_stragglers: int) -> None:
             f"verify='{SYNDROME}' needs a cyclic code with more answers than decoding needs, got "
             f"code={code!r} and n_stragglers={n_stragglers}. Use code='cyclic' with n_stragglers=2 "
             "or more, or verify=1 with code='fractional'."
+        )
+
+
+def _check_audited(code: str | GradientCode, n_stragglers: int | None) -> None:
+    """Raise ValueError if nobody could compute again what a worker sends."""
+    if isinstance(code, GradientCode):
+        check_audit(code)
+    elif CODES[code] not in (DeclusteredRepetition, FractionalRepetition):
+        raise ValueError(
+            "verify='audit' needs a code by which others can compute what a worker sends, or all "
+            f"parts of it, which code={code!r} is not. Use code='auto', 'declustered' or "
+            "'fractional', or verify=0."
+        )
+    elif n_stragglers == 0:
+        raise ValueError(
+            "verify='audit' needs 2 workers that hold the same rows, and n_stragglers=0 gives 1. "
+            "Use n_stragglers=1 or more, or verify=0."
         )

@@ -21,6 +21,7 @@ from dask_gradcode.rounds.events import (
     Unplaced,
     Yielded,
 )
+from dask_gradcode.rounds.journal import TakenBackError
 from dask_gradcode.rounds.log import Logbook, RoundLog
 from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
 from dask_gradcode.rounds.outcomes import Contradicted, Done, Outcome, Overdue, Stuck
@@ -37,7 +38,7 @@ from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
 from dask_gradcode.rounds.state import State
-from dask_gradcode.rounds.verdicts import Expelled, Undecided
+from dask_gradcode.rounds.verdicts import Discovery, Expelled, Undecided
 
 __all__ = [
     "Absent",
@@ -48,6 +49,7 @@ __all__ = [
     "Busy",
     "Contradicted",
     "Deadline",
+    "Discovery",
     "Done",
     "Drop",
     "Engine",
@@ -82,6 +84,7 @@ __all__ = [
     "Stale",
     "State",
     "Stuck",
+    "TakenBackError",
     "TooMuchLostError",
     "Undecided",
     "Unplaced",

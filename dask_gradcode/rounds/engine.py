@@ -19,6 +19,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
+from dask_gradcode.rounds.books import Books
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
 from dask_gradcode.rounds.events import Arrived, Event, Ready
 from dask_gradcode.rounds.lateness import Lateness
@@ -33,6 +34,7 @@ from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.stand_in import ScaledUp
 from dask_gradcode.rounds.syndrome import SyndromeReferee
+from dask_gradcode.rounds.trust import Witness
 from dask_gradcode.rounds.verified import witness_by
 from dask_gradcode.several import Several, abreast, n_points_of
 from dask_gradcode.typing import Evaluation, Matrix, Vector
@@ -60,8 +62,10 @@ class Engine:
     work : Work, optional
         Says what payloads contain. None: a value and a gradient.
     referee : Referee or SyndromeReferee, optional
-        Says on which sums how many have to agree, or whether all do. None: the first answer is
-        believed.
+        Says on which sums how many have to agree, or whether all do, and who is expelled. None, or
+        one who compares nothing: the first answer is believed.
+    books : Books, optional
+        Note what is sent, to be audited.
 
     Attributes
     ----------
@@ -100,12 +104,14 @@ class Engine:
         block_rows: Vector | None = None,
         work: Work | None = None,
         referee: Referee | SyndromeReferee | None = None,
+        books: Books | None = None,
     ) -> None:
         self._code, self._port, self._wait = code, port, wait or UntilExact()
         self._wait.check(code)
         self._memory = self._wait.memory(code)
         self._stand_in = self._memory or ScaledUp(code, block_rows)
-        self._work, self._referee = work, referee
+        self._work, self._referee, self._books = work, referee, books
+        self._compares = referee is not None and referee.compares
         self._planner = (policy or self._usual_policy()).start(code)
         self._lateness = Lateness(code)
         self._n_rounds = 0
@@ -117,9 +123,14 @@ class Engine:
     def _usual_policy(self) -> Policy:
         if self._memory is not None:
             return LetFinish()
-        if self._referee is not None:  # it takes the answers of several
+        if self._compares:  # it takes the answers of several
             return Everybody()
         return Balancing() if self._wait.exact else Everybody()
+
+    @property
+    def n_rounds(self) -> int:
+        """How many rounds have begun."""
+        return self._n_rounds
 
     def __call__(self, w: Vector) -> Evaluation:
         """Run one round and return value and gradient.
@@ -192,7 +203,7 @@ class Engine:
             self._planner,
             port.patience(),
             self._stand_in,
-            witness_by(self._referee, Inspector(self._code, w, statistic), self._n_rounds),
+            self._witness(Inspector(self._code, w, statistic)),
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
@@ -203,7 +214,7 @@ class Engine:
         self._back.clear()
         if self._referee is not None:
             news = self._referee.begin(round_.number, point, order, news)
-            round_.log.verified = True
+            round_.log.verified = self._compares
         orders = round_.begin(news, port.now())
         while round_.outcome is None:
             self._send(orders)
@@ -215,6 +226,11 @@ class Engine:
         self._recent[round_.number] = round_
         self._recent.pop(round_.number - REMEMBERED, None)
         return round_
+
+    def _witness(self, inspector: Inspector) -> Witness:
+        if self._books is not None:
+            return self._books.witness(self._n_rounds, inspector)
+        return witness_by(self._referee if self._compares else None, inspector, self._n_rounds)
 
     def _send(self, orders: list[Order]) -> None:
         if orders:

@@ -184,6 +184,11 @@ class Referee:
         self.given_up: set[int] = set()
         self.hearings: list[Hearing] = []
 
+    @property
+    def compares(self) -> bool:
+        """Whether a sum needs the answers of several."""
+        return self.n_faulty > 0
+
     def needed(self, message: int) -> int:
         """Return how many have to agree on a message."""
         expelled = self.expelled.keys() & set(self._code.senders(message))
@@ -234,6 +239,20 @@ class Referee:
         """Hear two who differ; return who is expelled, or absent, or that it is undecided."""
         claims = dict(zip(dispute.roles, dispute.claims, strict=True))
         verdict = hear(self._court.inquire(round, dispute.message), claims)
+        return self.enter(round, dispute, verdict)
+
+    def enter(self, round: int, dispute: Dispute, verdict: Verdict) -> list[Event]:
+        """Act on a verdict; return who is expelled, or absent, or that it is undecided.
+
+        Parameters
+        ----------
+        round : int
+            The round of the two answers.
+        dispute : Dispute
+            Who differed.
+        verdict : Verdict
+            What was found.
+        """
         self.hearings.append(Hearing(round, dispute, verdict))
         blocks = list(self._code.messages[dispute.message].blocks)
         for role, what in verdict.wrong.items():

@@ -81,6 +81,11 @@ class SyndromeReferee:
 
     # ---- for the engine
 
+    @property
+    def compares(self) -> bool:
+        """Whether a sum needs the answers of several: here always."""
+        return True
+
     def begin(
         self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
     ) -> list[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Expelled", "Undecided"]
+__all__ = ["Discovery", "Expelled", "Undecided"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,41 @@ class Expelled:
 
     role: int
     why: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Something that an audit has found, maybe long after the rounds that it is about.
+
+    Parameters
+    ----------
+    round : int
+        The newest round by then.
+    role : int or None
+        About whom, if it is about one.
+    what : {"expelled", "taken back", "unverified"}
+        A role has been expelled, rounds have been taken back, or nobody could compute again what
+        was sent of some blocks for the last round.
+    blocks : tuple of int
+        Those of the role, or those.
+    rounds : tuple of int
+        Those that were taken back. Of a role the first whose sum it has made wrong, and the one in
+        which that was found.
+    seconds : float
+        How long the rounds had taken that were taken back.
+
+    Examples
+    --------
+    >>> Discovery(round=5, role=1, what="expelled", rounds=(2, 4))
+    Discovery(round=5, role=1, what='expelled', blocks=(), rounds=(2, 4), seconds=0.0)
+    """
+
+    round: int
+    role: int | None
+    what: str
+    blocks: tuple[int, ...] = ()
+    rounds: tuple[int, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,10 @@ def test_the_newest_closed_default_client_is_named() -> None:
         CodedLogisticRegression(n_stragglers=1).fit(X, Y)
 
 
-def test_in_this_process_nobody_can_verify_and_that_is_said() -> None:
-    with pytest.warns(UserWarning, match="verify=1 is not used"):
-        CodedLogisticRegression(verify=1).fit(X, Y)
+@pytest.mark.parametrize("verify", [1, "audit"])
+def test_in_this_process_nobody_can_verify_and_that_is_said(verify: int | str) -> None:
+    with pytest.warns(UserWarning, match=f"verify={verify!r} is not used"):
+        CodedLogisticRegression(verify=verify).fit(X, Y)
 
 
 def test_coding_that_a_task_cannot_do_is_warned_of() -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import dask.config
 from dask.utils import parse_timedelta
 
-__all__ = ["DEFAULTS", "large_arguments", "seconds"]
+__all__ = ["DEFAULTS", "large_arguments", "seconds", "setting"]
 
 DEFAULTS = {
     # how long to wait for lost and frozen workers when the others are not enough
@@ -23,7 +23,26 @@ DEFAULTS = {
     "gradcode.timeouts.frozen": "5s",
     # how long a round may go without any answer although its workers live
     "gradcode.timeouts.round": "1h",
+    # what an audited fit keeps in memory of what its objective has said; the rest goes to a file
+    "gradcode.audit.memory": "256 MiB",
 }
+
+
+def setting(key: str) -> str | float:
+    """Return a setting as it was given.
+
+    Parameters
+    ----------
+    key : str
+        One of ``DEFAULTS``.
+
+    Examples
+    --------
+    >>> setting("gradcode.audit.memory")
+    '256 MiB'
+    """
+    found: str | float = dask.config.get(key, DEFAULTS[key])
+    return found
 
 
 def seconds(key: str) -> float:
@@ -39,7 +58,7 @@ def seconds(key: str) -> float:
     >>> seconds("gradcode.timeouts.recover")
     60.0
     """
-    return _parsed(dask.config.get(key, DEFAULTS[key]))
+    return _parsed(setting(key))
 
 
 @lru_cache  # a round asks for two of them

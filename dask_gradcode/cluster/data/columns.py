@@ -207,6 +207,10 @@ class Columns:
                 del self._entries[other]
         return self._entries.setdefault(statistic, {})
 
+    def each(self) -> list[NDArray[np.int32] | None]:
+        """Return the columns of every role that is known; None means all."""
+        return list(self._of_role.values())
+
     def _columns(self, role: int) -> NDArray[np.int32] | None:
         if role not in self._found:
             columns = self._of_role[role]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dask_gradcode.cluster.data.shard import Shard
@@ -12,7 +12,7 @@ from dask_gradcode.cluster.worker.delays import truthful
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.message_task import read_job
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Piece, of_order, pieces_of
+from dask_gradcode.work import Block, Piece, Work, compute_message, of_order, pieces_of
 from dask_gradcode.work.account import (
     Account,
     Evidence,
@@ -24,7 +24,16 @@ from dask_gradcode.work.account import (
     rows_of,
 )
 
-__all__ = ["Copy", "Question", "look_through", "show", "show_ends", "show_rows", "tell"]
+__all__ = [
+    "Copy",
+    "Question",
+    "compute_again",
+    "look_through",
+    "show",
+    "show_ends",
+    "show_rows",
+    "tell",
+]
 
 _Told = TypeVar("_Told")
 
@@ -59,6 +68,8 @@ class Question:
         Their highest order, and at how many points.
     seed : int
         Of the vector of marks.
+    wide : bool, default=False
+        Whether the point and what is computed are of all columns, not of those that a role sees.
     """
 
     job: bytes
@@ -67,13 +78,14 @@ class Question:
     derivatives: int
     n_points: int
     seed: int
+    wide: bool = False
 
 
-def look_through(shard: Shard, job: bytes, describe: Callable[[], str]) -> Copy:
+def look_through(shard: Shard, job: bytes, describe: Callable[[], str], wide: bool = False) -> Copy:
     """Return what a role holds, as the work of a fit sees it."""
 
     def look() -> Copy:
-        blocks = shard.seen_by(read_job(job)[1])
+        blocks = _seen(shard, read_job(job)[1], wide)
         digests = {index: digests_of_rows(block) for index, block in blocks.items()}
         libc = " ".join(platform.libc_ver())  # some functions of NumPy's are its
         return Copy(f"{describe()}, {libc}, {platform.machine()}", digests)
@@ -101,11 +113,50 @@ def show_ends(shard: Shard, question: Question, w: Vector) -> list[Vector]:
     return _harmlessly(lambda: ends_of(_pieces(shard, question, w)))
 
 
+def compute_again(
+    shard: Shard, question: Question, w: Vector, messages: Sequence[int]
+) -> list[Vector]:
+    """Return messages of a question's round, computed as they are sent."""
+
+    def compute() -> list[Vector]:
+        code, _ = read_job(question.job)
+        found = []
+        for message in messages:
+            payload = compute_message(
+                code, message, lambda leaf: _pieces(shard, replace(question, message=leaf), w)
+            )
+            assert payload is not None  # nobody told it to stop
+            found.append(payload)
+        return found
+
+    return _harmlessly(compute)
+
+
+class _Widened(Mapping[int, Block]):
+    """The blocks of a shard with all columns, each made when it is asked for."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    def __getitem__(self, index: int) -> Block:
+        return self._shard.widened(index)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._shard.blocks)
+
+    def __len__(self) -> int:
+        return len(self._shard.blocks)
+
+
+def _seen(shard: Shard, work: Work, wide: bool) -> Mapping[int, Block]:
+    return _Widened(shard) if wide else shard.seen_by(work)
+
+
 def _pieces(shard: Shard, question: Question, w: Vector) -> Sequence[Piece]:
     code, works = read_job(question.job)
     work = of_order(works, question.derivatives, question.n_points)
     message = code.messages[question.message]
-    pieces = pieces_of(code, message, shard.seen_by(work), work, w)
+    pieces = pieces_of(code, message, _seen(shard, work, question.wide), work, w)
     return truthful(pieces, shard.role, question.round)
 
 
