@@ -19,11 +19,26 @@ def test_every_liar_was_expelled_for_at_most_b_chunks_and_without_effect() -> No
         assert row["replicas"] < row["of a majority"]
 
 
-def test_no_honest_fit_had_a_dispute_and_the_guide_has_the_same_numbers() -> None:
-    [honest] = MEASURED["Honest fits"]
-    assert honest["honest fits"] >= 50
-    assert honest["disputes"] == 0
+def test_the_syndrome_tells_who_lies_or_that_it_cannot_be_told() -> None:
     page = " ".join((EXAMPLES / "guide/wrong_sums.md").read_text().split())
-    assert f"{honest['rounds']:,} rounds" in page
+    for row in MEASURED["By the syndrome"]:
+        conspire = "together" in row["liars"]
+        found = row["expelled in round"]
+        assert conspire == found.startswith("cannot be told")
+        if not conspire:
+            assert len(found.split(" and ")) == row["number of liars"] == row["s"] - 1
+            assert row["relative difference"] < 1e-9
+        told = row["s"], row["number of liars"], row["liars"], found
+        assert "| " + " | ".join(map(str, told)) + " |" in page
+
+
+def test_no_honest_fit_had_a_dispute_and_the_guide_has_the_same_numbers() -> None:
+    page = " ".join((EXAMPLES / "guide/wrong_sums.md").read_text().split())
+    honest = MEASURED["Honest fits"]
+    assert [row["verify"] for row in honest] == [1, 2, "syndrome"]
+    for row in honest:
+        assert row["fits"] >= 50
+        assert row["suspicions"] == 0
+        assert f"{row['rounds']:,} rounds" in page
     for row in MEASURED["Fits with liars"]:
         assert f"| {row['liars']} | {row['expelled in round']} | {row['chunks computed']} |" in page
