@@ -20,12 +20,12 @@ from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
-from dask_gradcode.rounds.events import Arrived, Event, Ready
+from dask_gradcode.rounds.events import Announced, Arrived, Event, Ready
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done
-from dask_gradcode.rounds.plans import Balancing, Everybody, LetFinish, Policy
+from dask_gradcode.rounds.plans import Balancing, Confirming, Everybody, LetFinish, Policy
 from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.referee import Referee
@@ -117,7 +117,7 @@ class Engine:
         if self._memory is not None:
             return LetFinish()
         if self._referee is not None:  # it takes the answers of several
-            return Everybody()
+            return Confirming(self._referee.ways())
         return Balancing() if self._wait.exact else Everybody()
 
     def __call__(self, w: Vector) -> Evaluation:
@@ -202,7 +202,6 @@ class Engine:
         self._back.clear()
         if self._referee is not None:
             news = self._referee.begin(round_.number, point, order, news)
-            round_.log.verified = True
         orders = round_.begin(news, port.now())
         while round_.outcome is None:
             self._send(orders)
@@ -232,14 +231,14 @@ class Engine:
             addressed = round_
             if isinstance(event, Ready) and round_.outcome is not None:
                 self._back.append(event)
-            elif isinstance(event, Arrived) and event.round in self._recent:
+            elif isinstance(event, Arrived | Announced) and event.round in self._recent:
                 addressed = self._recent[event.round]
             n_doubts = len(addressed.doubts)
             orders += addressed.handle(event, now)
             if self._referee is not None:
                 orders += self._referee.settle(addressed, round_, self._port.now)
                 now = self._port.now()
-            if isinstance(event, Arrived) and event.round in self._recent:
+            if isinstance(event, Arrived | Announced) and event.round in self._recent:
                 self._lateness.heard(addressed, event.role, now)
             if self._memory is not None:
                 heard = event, now, len(addressed.doubts) == n_doubts
