@@ -222,10 +222,9 @@ class Round:
         if isinstance(event, Arrived) and self._is_news(event):
             self.state.receive(event.role, event.message, now)
             self.answers.inspect(event.role, event.message, event.payload)
-        elif isinstance(event, Announced) and self._is_news(event):
-            self.state.note(event, now)
-            self.answers.note(event)
-        elif isinstance(event, Expelled | Lost | Undecided):
+        elif isinstance(event, Announced | Expelled | Lost | Undecided) and self._is_news(event):
+            if isinstance(event, Announced):
+                self.state.note(event, now)
             self.answers.note(event)
 
     def _is_news(self, event: Event | None) -> bool:
