@@ -17,6 +17,7 @@ from dask_gradcode.rounds.verified import Verification
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Piece, Work, as_work, pieces_of
 from dask_gradcode.work.account import (
+    ROWS_OF_DIGEST,
     Step,
     account_of,
     digests_of_rows,
@@ -120,7 +121,7 @@ class Asked:
 
     def is_placed(self, step: Step, exhibit: Any) -> bool:
         found = digests_of_rows(exhibit.rows)
-        first = exhibit.first // 1024
+        first = exhibit.first // ROWS_OF_DIGEST
         return found == self.workers.digests[step.block][first : first + len(found)]
 
     def redo(self, role: int, step: Step, evidence: Any, exhibit: Any) -> Vector:

@@ -17,6 +17,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.rounds import (
+    Confirming,
     Engine,
     Everybody,
     Logbook,
@@ -39,10 +40,10 @@ def _checked(verify: int, code: GradientCode, wait: WaitRule, plan: Policy | Non
     verify = check_verify(code, verify)
     if verify and not isinstance(wait, UntilExact):
         raise ValueError(f"verify={verify} needs exact sums, which wait={wait!r} does not give.")
-    if verify and not isinstance(plan, Everybody | None):
+    if verify and not isinstance(plan, Everybody | Confirming | None):
         raise ValueError(
             f"verify={verify} needs several answers to each sum, and {plan!r} asks for one. "
-            "Leave the plan out, or use Everybody()."
+            "Leave the plan out, or use Everybody() or Confirming()."
         )
     return verify
 
@@ -64,8 +65,8 @@ class ClusterObjective:
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
-        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Balancing` where the wait rule
-        is exact, else :class:`~dask_gradcode.rounds.Everybody`.
+        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Confirming` with ``verify``, else
+        ``Balancing`` where the wait rule is exact, or :class:`~dask_gradcode.rounds.Everybody`.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
     verify : int, default=0

@@ -54,7 +54,7 @@ class Engine:
         When a round has enough messages. None: until it is exact.
     policy : Policy, optional
         Who is asked, and when. None: ``Balancing`` where the rule is exact; else everybody, as the
-        same workers' rows would be left out in every round.
+        same workers' rows would be left out in every round. With a referee ``Confirming``.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     work : Work, optional
@@ -72,7 +72,7 @@ class Engine:
     Raises
     ------
     ValueError
-        If the wait rule makes no sense for the code.
+        If the wait rule makes no sense for the code, or the plan needs a referee.
 
     Examples
     --------
@@ -105,6 +105,8 @@ class Engine:
         self._memory = self._wait.memory(code)
         self._stand_in = self._memory or ScaledUp(code, block_rows)
         self._work, self._referee = work, referee
+        if isinstance(policy, Confirming) and referee is None:
+            raise ValueError(f"{policy!r} is for rounds whose sums are verified: verify=1 or more.")
         self._planner = (policy or self._usual_policy()).start(code)
         self._lateness = Lateness(code)
         self._n_rounds = 0
