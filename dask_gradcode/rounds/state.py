@@ -186,9 +186,13 @@ class State:
 
     def keep(self, message: int, kept: Kept) -> None:
         """Note who has told a digest and may be asked for the message: the others need not."""
-        self.kept[message] = kept
+        if kept.roles:
+            self.kept[message] = kept
+        else:
+            self.kept.pop(message, None)
         if not self.arrived[message]:
-            told = {role for role, what in self.ledger.announced if what == message}
+            holders, announced = self.code.senders(message), self.ledger.announced
+            told = {role for role in holders if (role, message) in announced}
             self._senders.replace(message, told, kept.roles)
 
     def note(self, event: Event, now: float) -> None:

@@ -7,6 +7,7 @@ sent it, and to compare what two have computed that do not round alike, both.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -62,6 +63,9 @@ def answers_by(code: GradientCode, state: State, witness: Witness) -> Answers:
     if isinstance(witness, Verification):
         return VerifiedAnswers(code, state, witness)
     return Answers(code, state, witness)
+
+
+logger = logging.getLogger("dask_gradcode")
 
 
 class _Claim(NamedTuple):
@@ -274,8 +278,14 @@ class VerifiedAnswers(Answers):
     def accept(self) -> bool:
         unsure = self._unsure()
         for message in unsure:
-            self._referee.given_up |= self._lacking(message)
-            self.unverified.update(self._code.messages[message].blocks)
+            blocks, lacking = self._code.messages[message].blocks, self._lacking(message)
+            if not lacking <= self._referee.given_up:
+                logger.warning(
+                    "The sum over blocks %s is taken unverified: %s has not confirmed it.",
+                    *(list(blocks), " or ".join(f"role {role}" for role in sorted(lacking))),
+                )
+            self._referee.given_up |= lacking
+            self.unverified.update(blocks)
             sides = [side for side in self._sides(message) if self._has_come(message, side)]
             self._enter(message, max(sides, key=len))
         return bool(unsure)

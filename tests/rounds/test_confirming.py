@@ -30,6 +30,8 @@ from dask_gradcode.rounds import (
     Silent,
 )
 from dask_gradcode.rounds.referee import Referee
+from dask_gradcode.simulation import simulate
+from dask_gradcode.stragglers import NeverAnswers
 from dask_gradcode.work.account import digest_of
 
 THREE = FractionalRepetition(3, 2)
@@ -264,6 +266,11 @@ def test_the_usually_fastest_is_asked_for_the_sum() -> None:
             play.answer(role, now=3.0 - role)
         planner.end(play.round.record(0.0, 0.0))
     assert play.round.log.steps[0].orders[-1] == Ask(2, (0,))
+
+
+def test_the_plan_is_refused_where_nobody_compares_digests() -> None:
+    with pytest.raises(ValueError, match=r"Confirming.* is for rounds whose sums are verified"):
+        simulate(THREE, NeverAnswers(workers=[0]), plan=Confirming(), n_rounds=1)
 
 
 # ---- who rounds otherwise

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.rounds.events import Event, Ready, Relocated
+from dask_gradcode.rounds.events import Announced, Arrived, Event, Ready, Relocated
 from dask_gradcode.rounds.ledger import Kept
 from dask_gradcode.rounds.orders import Announce, Ask, Order
 from dask_gradcode.rounds.plans.base import Planner, Policy
@@ -61,9 +60,10 @@ class _Confirming(Planner):
         self._usual: dict[int, float] = {}  # seconds
         self._full: set[tuple[int, int]] = set()  # roles and messages, asked for in full
         self._due: dict[int, float] = {}  # when to ask another for a message that is wanted
+        self._looks: dict[int, float] = {}  # when to look at a message again
 
     def begin(self, state: State, now: float) -> list[Order]:
-        self._full, self._due, self.look_at = set(), {}, None
+        self._full, self._due, self._looks, self.look_at = set(), {}, {}, None
         self._moved |= state.restored | state.placed | state.relocated
         able = {role: set(state.unasked(role)) for role in state.ready()}
         for message in range(len(self._code.messages)):
@@ -96,16 +96,25 @@ class _Confirming(Planner):
         for order in orders:
             if isinstance(order, Ask):
                 self._full.update((order.role, message) for message in order.messages)
-        dues = [
-            self._fetch(message, kept, state, now, orders) for message, kept in state.kept.items()
-        ]
-        due = min(dues, default=inf)
-        self.look_at = None if due == inf else due
+        self._looks = {m: when for m, when in self._looks.items() if m in state.kept}
+        for message in self._concerned(event, state, now):
+            look_at = self._fetch(message, state.kept[message], state, now, orders)
+            self._looks.pop(message, None)
+            if look_at is not None:
+                self._looks[message] = look_at
+        self.look_at = min(self._looks.values(), default=None)
         return orders
+
+    def _concerned(self, event: Event | None, state: State, now: float) -> list[int]:
+        """Return the messages that may now have to be asked for."""
+        is_due = self.look_at is not None and now >= self.look_at
+        if isinstance(event, Announced | Arrived) and not is_due:
+            return [event.message] if event.message in state.kept else []
+        return list(state.kept)
 
     def _fetch(
         self, message: int, kept: Kept, state: State, now: float, orders: list[Order]
-    ) -> float:
+    ) -> float | None:
         """Ask for a sum that is kept if it must be asked for; return when to look again."""
         gone = state.lost.keys() | state.silent.keys() | state.errors.keys()
         owing = {
@@ -115,10 +124,10 @@ class _Confirming(Planner):
         }
         able = sorted(set(kept.roles) - gone - owing, key=self._expected)
         if not able:
-            return inf
+            return None
         if owing - gone:
             if not kept.is_wanted:
-                return inf
+                return None
             grace = max(AT_LEAST, GRACE * (now - state.started))
             due = self._due.setdefault(message, now + grace)
             if now < due:
