@@ -113,7 +113,8 @@ class UntilExact(WaitRule):
 class Fastest(WaitRule):
     """Wait for the fastest workers only and ignore the others: the paper's biased baseline.
 
-    The sum over the blocks that were counted is scaled up to the whole data set by their rows.
+    A round ends before if the sum is exact already, as it may be where blocks are held twice. Else
+    the sum over the blocks that were counted is scaled up to the whole data set by their rows.
 
     Parameters
     ----------
@@ -124,6 +125,8 @@ class Fastest(WaitRule):
     ----------
     .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, Section 6
        ("ignoring stragglers").
+    .. [2] Wang, Charles and Papailiopoulos, "ErasureHead", arXiv 1901.09671: the same with groups
+       of replicas.
 
     Examples
     --------
@@ -134,7 +137,7 @@ class Fastest(WaitRule):
     n_workers: int
 
     def settle(self, state: State, now: float) -> Decoding | None:
-        if state.n_complete >= self.n_workers:
+        if state.decodable or state.n_complete >= self.n_workers:
             return _something(state)
         # only a loss can leave fewer: then all that came, if nothing more can
         lossy = bool(state.lost or state.errors or state.absent)
