@@ -54,8 +54,8 @@ class ClusterObjective:
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
-        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Balancing` where the wait rule
-        is exact, else :class:`~dask_gradcode.rounds.Everybody`.
+        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Confirming` with ``verify``;
+        else ``Balancing`` where the wait rule is exact, or ``Everybody``.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
     verify : int, "audit" or "syndrome", default=0

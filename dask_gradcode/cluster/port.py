@@ -38,6 +38,7 @@ from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.cluster.transport import Transport
 from dask_gradcode.rounds import (
+    Announce,
     Ask,
     Contradicted,
     Drop,
@@ -152,6 +153,9 @@ class ClusterPort:
                 case Ask(role, messages):
                     self._asked.setdefault(role, now)
                     self.transport.ask(role, messages)
+                case Announce(role, messages):
+                    self._asked.setdefault(role, now)
+                    self.transport.announce(role, messages)
                 case Yield(role):
                     self.transport.yield_(role)
                 case Drop(role, messages):

@@ -11,7 +11,7 @@ from dask_gradcode.cluster.court import Court
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import AGREEMENT
-from dask_gradcode.rounds import Everybody, Policy, UntilExact, WaitRule
+from dask_gradcode.rounds import Confirming, Everybody, Policy, UntilExact, WaitRule
 from dask_gradcode.rounds.audit import AUDIT, check_audit
 from dask_gradcode.rounds.auditing import Auditing
 from dask_gradcode.rounds.referee import Referee, check_verify
@@ -34,10 +34,12 @@ def check_verifying(
         return
     if not isinstance(wait, UntilExact):
         raise ValueError(f"verify={verify!r} needs exact sums, which wait={wait!r} does not give.")
-    if verify != AUDIT and not isinstance(plan, Everybody | None):
+    fitting = (Everybody,) if verify == SYNDROME else (Everybody, Confirming)
+    if verify != AUDIT and not isinstance(plan, (*fitting, type(None))):
+        names = " or ".join(f"{kind.__name__}()" for kind in fitting)
         raise ValueError(
             f"verify={verify!r} needs more answers than a sum takes, and {plan!r} asks for no "
-            "more. Leave the plan out, or use Everybody()."
+            f"more. Leave the plan out, or use {names}."
         )
 
 

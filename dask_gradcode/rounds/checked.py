@@ -9,6 +9,7 @@ import numpy as np
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.events import Event, Lost
+from dask_gradcode.rounds.minutes import Checks
 from dask_gradcode.rounds.outcomes import Contradicted
 from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.syndrome import SyndromeReferee
@@ -64,7 +65,12 @@ class CheckedAnswers(Answers):
         self._referee, self._round = witness.referee, witness.round
         self._held: dict[int, Payload] = {}  # by message, which is a role's number
         self._is_alarmed = self._waits_no_more = self._is_unchecked = False
+        self._checks = self.begin()
         state.at_least = self._referee.n_checked
+
+    def begin(self) -> Checks:
+        self._checks = Checks(dict(self._referee.expelled), set(self._referee.given_up))
+        return self._checks
 
     def take_in(self, role: int, message: int, payload: Payload) -> None:
         doubt = self.inspect(role, message, payload)
@@ -89,10 +95,10 @@ class CheckedAnswers(Answers):
             if self._is_unchecked and self._code.can_decode(self._code.available(self._held)):
                 self.unverified.update(range(self._code.n_blocks))
                 self._enter()
-        elif self._referee.agree(self._held):
+        elif self._agree():
             self.unverified.clear()
             self._enter()
-        elif wrong := self._referee.expel(self._round, self._held):
+        elif wrong := self._expel():
             for role in wrong:
                 del self._held[role]
                 self._state.lose(role, self._referee.expelled[role])
@@ -104,6 +110,15 @@ class CheckedAnswers(Answers):
             self._is_alarmed = True
             self._wait_for_more()
             self._end_if_all_came()
+
+    def _agree(self) -> bool:
+        self._checks.agreed.append(self._referee.agree(self._held))
+        return self._checks.agreed[-1]
+
+    def _expel(self) -> tuple[int, ...]:
+        wrong = self._referee.expel(self._round, self._held)
+        self._checks.wrong.append({role: self._referee.expelled[role] for role in wrong})
+        return wrong
 
     def _enter(self) -> None:
         self._is_alarmed, self._state.at_least = False, 0

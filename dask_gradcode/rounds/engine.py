@@ -21,12 +21,12 @@ from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
 from dask_gradcode.rounds.books import Books
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
-from dask_gradcode.rounds.events import Arrived, Event, Ready
+from dask_gradcode.rounds.events import Announced, Arrived, Event, Ready
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done
-from dask_gradcode.rounds.plans import Balancing, Everybody, LetFinish, Policy
+from dask_gradcode.rounds.plans import Balancing, Confirming, Everybody, LetFinish, Policy
 from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.referee import Referee
@@ -56,7 +56,7 @@ class Engine:
         When a round has enough messages. None: until it is exact.
     policy : Policy, optional
         Who is asked, and when. None: ``Balancing`` where the rule is exact; else everybody, as the
-        same workers' rows would be left out in every round.
+        same workers' rows would be left out in every round. With a referee ``Confirming``.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     work : Work, optional
@@ -77,7 +77,7 @@ class Engine:
     Raises
     ------
     ValueError
-        If the wait rule makes no sense for the code.
+        If the wait rule makes no sense for the code, or the plan needs a referee.
 
     Examples
     --------
@@ -112,6 +112,8 @@ class Engine:
         self._stand_in = self._memory or ScaledUp(code, block_rows)
         self._work, self._referee, self._books = work, referee, books
         self._compares = referee is not None and referee.compares
+        if isinstance(policy, Confirming) and not isinstance(referee, Referee):
+            raise ValueError(f"{policy!r} is for rounds whose sums are verified: verify=1 or more.")
         self._planner = (policy or self._usual_policy()).start(code)
         self._lateness = Lateness(code)
         self._n_rounds = 0
@@ -123,6 +125,8 @@ class Engine:
     def _usual_policy(self) -> Policy:
         if self._memory is not None:
             return LetFinish()
+        if isinstance(self._referee, Referee) and self._compares:
+            return Confirming(self._referee.ways())
         if self._compares:  # it takes the answers of several
             return Everybody()
         return Balancing() if self._wait.exact else Everybody()
@@ -214,7 +218,6 @@ class Engine:
         self._back.clear()
         if self._referee is not None:
             news = self._referee.begin(round_.number, point, order, news)
-            round_.log.verified = self._compares
         orders = round_.begin(news, port.now())
         while round_.outcome is None:
             self._send(orders)
@@ -246,14 +249,14 @@ class Engine:
             addressed = round_
             if isinstance(event, Ready) and round_.outcome is not None:
                 self._back.append(event)
-            elif isinstance(event, Arrived) and event.round in self._recent:
+            elif isinstance(event, Arrived | Announced) and event.round in self._recent:
                 addressed = self._recent[event.round]
             n_doubts = len(addressed.doubts)
             orders += addressed.handle(event, now)
             if self._referee is not None:
                 orders += self._referee.settle(addressed, round_, self._port.now)
                 now = self._port.now()
-            if isinstance(event, Arrived) and event.round in self._recent:
+            if isinstance(event, Arrived | Announced) and event.round in self._recent:
                 self._lateness.heard(addressed, event.role, now)
             if self._memory is not None:
                 heard = event, now, len(addressed.doubts) == n_doubts

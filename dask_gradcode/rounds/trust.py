@@ -11,6 +11,7 @@ from dask_gradcode.codes.forest import above, below
 from dask_gradcode.codes.summing import Sum
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.events import Event
+from dask_gradcode.rounds.minutes import Checks, Minutes
 from dask_gradcode.rounds.outcomes import Contradicted
 from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Payload, Vector
@@ -72,6 +73,10 @@ class Answers:
         if doubt.fits:
             self._aside[role, message] = payload
 
+    def begin(self) -> Minutes | Checks | None:
+        """Return what is noted of the sums from now on, for a replay; None if nothing need be."""
+        return None
+
     def inspect(self, role: int, message: int, payload: Payload) -> Doubt | None:
         """Say what cannot be right about a message, and remember it."""
         doubt = self._witness.doubt(role, message, payload)
@@ -80,7 +85,7 @@ class Answers:
         return doubt
 
     def note(self, event: Event) -> None:
-        """Note what is found of roles, where that is looked for."""
+        """Note digests, and what is found of roles, where sums are compared."""
 
     @property
     def dispute(self) -> object:

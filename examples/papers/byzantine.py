@@ -1,6 +1,6 @@
 """Workers that send wrong sums: who is found, when, and what that takes.
 
-    python examples/papers/byzantine.py [--out DIR] [--rows 24000] [--honest 50]
+    python examples/papers/byzantine.py [--out DIR] [--rows 24000] [--honest 50] [--mixed 60]
 
 Hofmeister, Massny, Yaakobi and Bitar, "Byzantine-Resilient Gradient Coding through Local Gradient
 Computations" (arXiv 2401.02380): ``b`` faulty workers need ``b + 1`` replicas, where a majority of
@@ -9,14 +9,18 @@ itself. Here it computes no gradient of a block, but one chunk of its rows.
 
 Six worker processes, logistic regression by L-BFGS; ``verify=b`` for b = 1 and 2, and b liars of
 each kind. The table says in which round each was expelled, how many chunks the client computed, how
-many bytes travelled for that, and the largest difference of a coefficient to the honest fit. Then
-as many honest fits of each kind as are asked for, on other data each: how often anybody was
-suspected.
+many bytes travelled for that, and the largest difference of a coefficient to the honest fit; then
+how many bytes of sums a round brought, with digests of all but one of each, as they would be in
+full, and by a majority; and how often each row is kept and computed, here and by a majority.
 
 ``verify="syndrome"`` is for cyclic codes (Tandon et al., ICML 2017), where no two workers send the
 same: of ``s`` answers more than decoding needs one shows that something is wrong, and all locate up
 to ``s - 1`` liars that have nothing to do with each other, without computing anything. Its table
 has fits with ``s - 1`` of them, for s = 2 and 3.
+
+Then as many honest fits of each kind as are asked for, on other data each: how often anybody was
+suspected. And as many on four workers of which two have another kernel of OpenBLAS, for each of
+some pairs of kernels: sums then differ in their last bits, and are compared within a tolerance.
 
 DIR gets byzantine.json; it is this folder if not given.
 """
@@ -25,9 +29,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 from distributed import Client, LocalCluster
 from report import write
@@ -38,10 +46,12 @@ from dask_gradcode.codes import CyclicRepetition, FractionalRepetition, Gradient
 from dask_gradcode.losses import Logistic
 from dask_gradcode.objective import Penalised
 from dask_gradcode.optimizers import LBFGS
-from dask_gradcode.rounds import WrongSumsError
+from dask_gradcode.rounds import Announced, Arrived, WrongSumsError
 from dask_gradcode.typing import Evaluation
 
 N_WORKERS, N_FEATURES = 6, 100
+PAYLOAD, DIGEST = 8 * (1 + N_FEATURES), 16  # bytes
+KERNELS = [("Haswell", "Nehalem"), ("Haswell", "Sandybridge"), ("Zen", "Nehalem")]
 LIARS = {
     "random numbers": {"kind": "random"},
     "wrong sign": {"kind": "sign"},
@@ -77,12 +87,22 @@ def fitted(
     return found.w, objective, expelled
 
 
+def kb_of_sums(objective: ClusterObjective) -> float:
+    """Return how many kB of sums and digests a round has brought, on average."""
+    events = [step.event for log in objective.logs for step in log.steps]
+    n_full = sum(isinstance(event, Arrived) for event in events)
+    n_digests = sum(isinstance(event, Announced) for event in events)
+    return (n_full * PAYLOAD + n_digests * DIGEST) / len(objective.logs) / 1e3
+
+
 def with_liars(client: Client, n_rows: int) -> list[dict[str, Any]]:
     X, y = data_set(n_rows, seed=0)
     rows = []
     for b in (1, 2):
         with place(X, y, code=FractionalRepetition(N_WORKERS, b), client=client) as data:
             honest, *_ = fitted(data, 0)
+            _, nobody_lies, _ = fitted(data, b)
+            n_sums = len(data.code.messages)
             for name, how in LIARS.items():
                 if "together" in how and b == 1:
                     continue
@@ -98,8 +118,11 @@ def with_liars(client: Client, n_rows: int) -> list[dict[str, Any]]:
                         "chunks computed": sum(h.verdict.n_chunks for h in hearings),
                         "kB of interaction": round(sum(h.verdict.n_bytes for h in hearings) / 1e3),
                         "difference": float(np.abs(coef - honest).max()),
-                        "replicas": b + 1,
-                        "of a majority": 2 * b + 1,
+                        "kB of sums a round": kb_of_sums(nobody_lies),
+                        "in full": (b + 1) * n_sums * PAYLOAD / 1e3,
+                        "of a majority": (2 * b + 1) * n_sums * PAYLOAD / 1e3,
+                        "work and memory": b + 1,
+                        "those of a majority": 2 * b + 1,
                     }
                 )
                 assert sorted(expelled) == list(lies.workers)
@@ -157,11 +180,59 @@ def honest(client: Client, n_fits: int) -> list[dict[str, Any]]:
     return rows
 
 
+@contextmanager
+def mixed_cluster(one: str, other: str) -> Iterator[Client]:
+    """Four workers, two with each of two kernels of OpenBLAS."""
+    before = os.environ.get("OPENBLAS_CORETYPE")
+    try:
+        os.environ["OPENBLAS_CORETYPE"] = one
+        with (
+            # not forked from a process that has loaded its kernels
+            dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+            Client(cluster) as client,
+        ):
+            os.environ["OPENBLAS_CORETYPE"] = other
+            cluster.scale(4)
+            client.wait_for_workers(4)
+            yield client
+    finally:
+        os.environ.pop("OPENBLAS_CORETYPE", None)
+        if before is not None:
+            os.environ["OPENBLAS_CORETYPE"] = before
+
+
+def of_two_kernels(kernels: tuple[str, str], n_fits: int) -> dict[str, Any]:
+    """Run honest fits on workers that do not all round alike, and count."""
+    n_rounds = n_disputes = n_close = 0
+    worst = 0.0
+    with mixed_cluster(*kernels) as client:
+        for seed in range(n_fits):
+            X, y = data_set(2000, seed)
+            with place(X, y, code=FractionalRepetition(4, 3), client=client) as data:
+                alike, *_ = fitted(data, 0)
+                coef, objective, _ = fitted(data, 1 + seed % 3)
+            n_rounds += 1 + max(log.number for log in objective.logs)
+            n_disputes += len(objective.hearings)
+            found = [log.minutes for log in objective.logs if log.minutes is not None]
+            n_close += sum(len(minutes.close) for minutes in found)
+            worst = max(worst, float(np.abs(coef - alike).max() / np.abs(alike).max()))
+    return {
+        "kernels": " and ".join(kernels),
+        "honest fits": n_fits,
+        "rounds": n_rounds,
+        "sums equal but for rounding": n_close,
+        "disputes": n_disputes,
+        "relative difference": worst,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
     parser.add_argument("--rows", type=int, default=24_000)
     parser.add_argument("--honest", type=int, default=50, metavar="N")
+    parser.add_argument("--mixed", type=int, default=60, metavar="N")
     options = parser.parse_args()
     logging.getLogger("dask_gradcode").setLevel(logging.ERROR)  # it tells of every liar
     with (
@@ -172,6 +243,10 @@ def main() -> None:
         syndrome = by_the_syndrome(client, options.rows)
         counted = honest(client, options.honest)
     tables = {"Fits with liars": rows, "By the syndrome": syndrome, "Honest fits": counted}
+    if options.mixed:
+        each = -(-options.mixed // len(KERNELS))
+        mixed = [of_two_kernels(kernels, each) for kernels in KERNELS]
+        tables["Honest fits on two kernels of OpenBLAS"] = mixed
     write(options.out, "byzantine", tables)
 
 

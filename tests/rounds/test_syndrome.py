@@ -27,6 +27,7 @@ from dask_gradcode.rounds import (
 )
 from dask_gradcode.rounds.syndrome import SyndromeReferee
 from dask_gradcode.rounds.verified import witness_by
+from replays import check_replay
 
 N_ENTRIES = 4
 
@@ -61,6 +62,7 @@ class Fit:
     def check(self, round_: Round) -> None:
         assert round_.outcome == Done()
         assert_allclose(round_.result(), self.sums.sum(axis=0), atol=1e-9)
+        check_replay(round_)
 
 
 def lie(role: int) -> Any:
@@ -128,6 +130,7 @@ def test_where_it_cannot_be_told_who_lies_the_round_is_a_contradiction() -> None
     assert round_.outcome is None
     fit.answer(round_, 3)
     assert round_.outcome == Contradicted((0, 1, 2, 3))
+    check_replay(round_)
     assert not fit.referee.expelled
     with pytest.raises(RuntimeError):
         round_.result()
@@ -138,6 +141,7 @@ def test_too_many_liars_are_a_contradiction() -> None:
     round_ = fit.begin()
     fit.answer(round_, *range(5), lies={1: lie(1), 3: lie(3)})
     assert round_.outcome == Contradicted((0, 1, 2, 3, 4))
+    check_replay(round_)
 
 
 # ---- who is not there
@@ -161,6 +165,7 @@ def test_an_alarm_ends_when_who_is_lost_has_had_its_time() -> None:
     assert round_.look_at == 11.0
     round_.handle(None, now=11.0)
     assert round_.outcome == Contradicted((0, 1, 2, 3))
+    check_replay(round_)
 
 
 def test_an_alarm_waits_for_the_slow_however_long_others_have_been_lost() -> None:
@@ -182,6 +187,7 @@ def test_who_fails_or_dies_in_an_alarm_ends_it() -> None:
         assert round_.outcome is None
         round_.handle(event, now=2.0)
         assert round_.outcome == Contradicted((0, 1, 2, 3))
+        check_replay(round_)
 
 
 def test_a_sum_that_nobody_can_check_is_waited_for_then_reported() -> None:
