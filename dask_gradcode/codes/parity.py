@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import inf, sqrt
 
 import numpy as np
-from scipy.linalg.blas import dnrm2
+from scipy.linalg.blas import ddot, dnrm2
 
 from dask_gradcode.codes.cyclic import CyclicRepetition
 from dask_gradcode.codes.summing import weighted_sum
@@ -21,6 +22,7 @@ from dask_gradcode.typing import Matrix, Part, Payload
 
 __all__ = ["ParityChecks", "norm_of"]
 
+_EPS = float(np.finfo(np.float64).eps)
 _TINY = float(np.finfo(np.float64).tiny)  # below it numbers have fewer digits
 
 
@@ -116,4 +118,7 @@ class ParityChecks:
 def norm_of(payload: Payload | Matrix) -> float:
     """Return the norm of an array, which overflows only if it does itself."""
     values = payload.values if isinstance(payload, Part) else payload.ravel()
-    return float(dnrm2(values)) if values.size else 0.0
+    if not values.size:
+        return 0.0
+    square = ddot(values, values)  # faster where nothing overflows, or nearly vanishes
+    return sqrt(square) if _TINY / _EPS < square < inf else float(dnrm2(values))

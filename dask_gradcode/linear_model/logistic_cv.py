@@ -28,7 +28,7 @@ from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.folded import FoldedClassifier
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.parameters import SOLVERS
-from dask_gradcode.linear_model.verifying import check_coding
+from dask_gradcode.linear_model.verifying import check_coding, refuse_audit
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution, in_step
 from dask_gradcode.rounds import UntilExact
@@ -116,7 +116,8 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     A round that all fits need at once has a gradient of each in every message. Its record in
     ``history_`` has the mean of their objectives and the largest entry of their gradients; NaN, if
     it brought scores or products of columns alone. Shapes are those of scikit-learn with
-    ``use_legacy_attributes=False``. Callbacks play no part.
+    ``use_legacy_attributes=False``. Callbacks play no part, and ``verify="audit"`` is refused: the
+    choice is by what rounds have said of fits that ended long before the last.
 
     References
     ----------
@@ -234,6 +235,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         self._validate_params()
         self._check_given(X, y)
         check_coding(self, UntilExact())
+        refuse_audit(self)
         check_verbose(self.verbose)
         if self._is_placed(X):
             raise ValueError(

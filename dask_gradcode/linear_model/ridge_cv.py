@@ -33,7 +33,7 @@ from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import refuse_infinite
 from dask_gradcode.linear_model.regressor import CodedRegressor
 from dask_gradcode.linear_model.several import n_targets_of
-from dask_gradcode.linear_model.verifying import check_coding
+from dask_gradcode.linear_model.verifying import check_coding, found_by, once
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution
 from dask_gradcode.payloads import Statistic
@@ -176,7 +176,8 @@ class CodedRidgeCV(LeastSquares):
             if not self.fit_intercept:
                 mean, mean_target, share = np.zeros_like(mean), 0.0, 0.0
             models = RidgeModels.of(slopes.hessian, coefs, alphas, mean, mean_target, share)
-            seen = found.of(LeftOut(models))(alphas)
+            seen = once(summed := found.of(LeftOut(models)), alphas)
+        self.history_.found = [*found.found, *found_by(summed, len(self.history_))]
         squares = seen.gradient
         if not np.isfinite(squares).all():
             raise ValueError(
@@ -203,7 +204,7 @@ class CodedRidgeCV(LeastSquares):
             found = twin._objective(rows, y, sample_weight, wait, stack)
             stack.enter_context(one_blas_thread())
             self.code_ = twin.code_
-            self.history_ = History(self.code_, found.transport, logs=found.logs)
+            self.history_ = History(self.code_, found.transport, logs=found.logs, found=found.found)
             problem, n = found.problem, self.n_features_in_
             layout = Layout(n + 1, 1, 0, has_intercept=True)  # which scores need in any case
             coordinates = problem.coordinates(
@@ -212,7 +213,7 @@ class CodedRidgeCV(LeastSquares):
             coordinates = replace(coordinates, layout=layout)
             w = np.zeros(layout.size)
             w[-1] = problem.start if self.fit_intercept else 0.0
-            seen = found.objective(w)
+            seen = once(found.objective, w)
             refuse_infinite(seen.gradient)
             sums = seen.gradient.reshape(-1, Statistic.at(w, order=2).size)
             folded = Folded.told(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 from dask_gradcode.codes import (
     CyclicRepetition,
@@ -13,10 +15,13 @@ from dask_gradcode.codes import (
 from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.rounds import UntilExact, WaitRule
 from dask_gradcode.rounds.audit import AUDIT, check_audit
+from dask_gradcode.rounds.journal import to_the_end
 from dask_gradcode.rounds.referee import check_verify
 from dask_gradcode.rounds.syndrome import SYNDROME, check_syndrome
+from dask_gradcode.rounds.verdicts import Discovery
+from dask_gradcode.typing import Evaluation, Objective, Vector
 
-__all__ = ["check_coding", "coding"]
+__all__ = ["check_coding", "coding", "found_by", "once", "refuse_audit"]
 
 
 def coding(model: Any) -> dict[str, Any]:
@@ -101,3 +106,35 @@ def _check_audited(code: str | GradientCode, n_stragglers: int | None) -> None:
             "verify='audit' needs 2 workers that hold the same rows, and n_stragglers=0 gives 1. "
             "Use n_stragglers=1 or more, or verify=0."
         )
+
+
+def refuse_audit(model: Any) -> None:
+    """Raise ValueError if an estimator is to audit its rounds that chooses among many fits.
+
+    An audit checks all that was sent for the end of a fit; here most have ended long before.
+    """
+    if model.verify == AUDIT:
+        raise ValueError(
+            f"{type(model).__name__} cannot have its rounds audited, as it chooses by what they "
+            f"have said of fits that ended long before the last of them. Use verify=1, or "
+            f"verify='{SYNDROME}', by which every sum is verified before it is used."
+        )
+
+
+def once(objective: Objective, w: Vector) -> Evaluation:
+    """Evaluate at a point, and once more if an audit finds that to be wrong."""
+    return to_the_end(objective, lambda: objective(w), lambda _: w)
+
+
+@runtime_checkable
+class _Audited(Protocol):
+    found: Sequence[Discovery]
+
+
+def found_by(objective: Objective, first: int) -> list[Discovery]:
+    """Return what an audit has found, where a fit had so many rounds before the objective's."""
+    found = objective.found if isinstance(objective, _Audited) else ()
+    return [
+        replace(one, round=one.round + first, rounds=tuple(i + first for i in one.rounds))
+        for one in found
+    ]

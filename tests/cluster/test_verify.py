@@ -67,7 +67,7 @@ def test_who_lies_is_named_and_changes_nothing(
 
 @every_transport
 @pytest.mark.filterwarnings(
-    "ignore:Round 1, blocks:UserWarning"
+    "ignore:Round [01], blocks:UserWarning"
 )  # if an answer comes after the lies
 def test_what_is_not_verified_is_wrong(cluster: Client, transport: str) -> None:
     """Lies have an effect at all: two tell the same one, and nobody contradicts them."""

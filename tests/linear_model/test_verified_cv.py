@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from dask_gradcode import CodedLogisticRegressionCV, CodedRidgeCV, linear_model
 from dask_gradcode.cluster import Lies, inject
 from dask_gradcode.cluster.worker.lies import KINDS
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
 from helpers import gradcode_keys, logistic_data, wait_until
 
 X, Y = logistic_data(400, 3)
@@ -84,6 +84,25 @@ def test_by_the_syndrome_of_a_cyclic_code(cluster: Client, name: str, kind: str)
     assert model.code_ == CyclicRepetition(4, 2)
     assert expelled(model) <= {1}  # it may never have been among the first
     assert_allclose(chosen(model), chosen(honest), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", ["ridge, leave-one-out", "ridge, folds"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_audits_take_back_what_was_wrong(cluster: Client, name: str, kind: str) -> None:
+    honest = fitted(name, code=DeclusteredRepetition(4, 1))
+    with inject(cluster, Lies(kind, workers=[2])):
+        model = fitted(name, code=DeclusteredRepetition(4, 1), verify="audit")
+    assert_array_equal(chosen(model), chosen(honest))
+    taken_back = [e for e in model.history_.events if e.what == "taken back"]
+    # as often as the liar's sums were used: others may have helped it out
+    assert {e.worker for e in model.history_.events if e.what == "expelled"} <= {2}
+    assert len(taken_back) <= (2 if name == "ridge, leave-one-out" else 1)
+
+
+def test_fits_that_have_ended_long_before_are_not_audited() -> None:
+    with pytest.raises(ValueError, match="cannot have its rounds audited, as it chooses by"):
+        fitted("logistic", verify="audit")
 
 
 @every_model
