@@ -39,7 +39,6 @@ from dask_gradcode.work import WorkLike, as_work
 __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
-
 Result = TypeVar("Result")
 
 
@@ -80,6 +79,8 @@ class ClusterObjective:
 
     Attributes
     ----------
+    audit : Auditing or None
+        What has been computed again, where sums are audited.
     is_repeating : bool
         Whether the last call was answered as it had been before: see ``audited``.
 
@@ -125,19 +126,19 @@ class ClusterObjective:
         self._data, self._telling, self._slowness = data, Telling(data), Slowness()
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
-        self._audit: Auditing | None = None
+        self.audit: Auditing | None = None
         self._referee: Referee | None = None
         try:
             if is_audit(verify):
                 limit = parse_bytes(setting("gradcode.audit.memory"))
-                self._audit = Auditing(data.code, Bench(data, work), limit)
-                self._referee = self._audit.recounting.referee
+                self.audit = Auditing(data.code, Bench(data, work), limit)
+                self._referee = self.audit.recounting.referee
             elif n_faulty:
                 self._referee = Referee(data.code, n_faulty, Court(data, work, n_faulty))
         except BaseException:
             self._port.close()
             raise
-        books = None if self._audit is None else self._audit.recounting.books
+        books = None if self.audit is None else self.audit.recounting.books
         rest = data.block_rows, work, self._referee, books
         self._engine = Engine(data.code, self._port, wait, plan, *rest)
         logger.info("%r: messages travel as %s", data, self.transport)
@@ -160,11 +161,11 @@ class ClusterObjective:
     @property
     def found(self) -> Sequence[Discovery]:
         """Who was expelled, and which rounds were taken back, where sums are audited."""
-        return [] if self._audit is None else self._audit.found
+        return [] if self.audit is None else self.audit.found
 
     @property
     def is_repeating(self) -> bool:
-        return self._audit is not None and self._audit.journal.is_repeating
+        return self.audit is not None and self.audit.journal.is_repeating
 
     def __enter__(self) -> ClusterObjective:
         return self
@@ -174,8 +175,8 @@ class ClusterObjective:
 
     def close(self) -> None:
         """Release everything on the workers but the placed data."""
-        if self._audit is not None:
-            self._audit.close()
+        if self.audit is not None:
+            self.audit.close()
         self._port.close()
 
     @one_blas_thread()  # OpenBLAS's others would spin on between messages, and slow workers here
@@ -244,14 +245,14 @@ class ClusterObjective:
             Returns the point at which a result of ``run`` is: what workers have sent for that, and
             for the last point, is all computed again.
         """
-        return run() if self._audit is None else self._audit.audited(run, where, self.drain)
+        return run() if self.audit is None else self.audit.audited(run, where, self.drain)
 
     def _run(
         self, kind: str, point: ArrayLike, evaluate: Callable[[], list[Evaluation]]
     ) -> list[Evaluation]:
         self._data.check_open()
         at = np.asarray(point, dtype=np.float64)
-        if self._audit is not None and (known := self._audit.begin(kind, at)) is not None:
+        if self.audit is not None and (known := self.audit.begin(kind, at)) is not None:
             return known
         self._telling.begin()
         first = self._engine.n_rounds
@@ -261,8 +262,8 @@ class ClusterObjective:
             self._telling.end(one.record)
         self._telling.doubt(self._engine.doubts)
         self._note_slowness(seen[-1].record)
-        if self._audit is not None:
-            self._audit.end(kind, at, seen, range(first, self._engine.n_rounds))
+        if self.audit is not None:
+            self.audit.end(kind, at, seen, range(first, self._engine.n_rounds))
         return seen
 
     def drain(self, timeout: float = 0.0) -> None:
