@@ -25,7 +25,6 @@ from dask_gradcode.rounds import (
     Engine,
     Logbook,
     Policy,
-    RoundRecord,
     UntilExact,
     WaitRule,
 )
@@ -81,8 +80,6 @@ class ClusterObjective:
     ----------
     audit : Auditing or None
         What has been computed again, where sums are audited.
-    is_repeating : bool
-        Whether the last call was answered as it had been before: see ``audited``.
 
     Raises
     ------
@@ -165,6 +162,7 @@ class ClusterObjective:
 
     @property
     def is_repeating(self) -> bool:
+        """Whether the last call was answered as it had been before: see ``audited``."""
         return self.audit is not None and self.audit.journal.is_repeating
 
     def __enter__(self) -> ClusterObjective:
@@ -244,6 +242,11 @@ class ClusterObjective:
         where : callable
             Returns the point at which a result of ``run`` is: what workers have sent for that, and
             for the last point, is all computed again.
+
+        Returns
+        -------
+        object
+            What ``run`` has returned at last.
         """
         return run() if self.audit is None else self.audit.audited(run, where, self.drain)
 
@@ -261,7 +264,10 @@ class ClusterObjective:
         for one in seen:
             self._telling.end(one.record)
         self._telling.doubt(self._engine.doubts)
-        self._note_slowness(seen[-1].record)
+        if not self._data.code.divides:  # else others do the work of those who are slow
+            looked = seen[-1].record, self._port.reached, self._port.now()
+            for role, why in self._slowness.news(*looked).items():
+                self._data.roles.note_slow(role, why)
         if self.audit is not None:
             self.audit.end(kind, at, seen, range(first, self._engine.n_rounds))
         return seen
@@ -289,12 +295,3 @@ class ClusterObjective:
         except BaseException:  # Ctrl-C, anywhere
             self._port.interrupted()
             raise
-
-    def _note_slowness(self, record: RoundRecord) -> None:
-        """Have roles go elsewhere, if they can, whose workers have been slow for long."""
-        if self._data.code.divides:
-            return  # others do their work
-        before = set(self._slowness.slow)
-        self._slowness.look(record, self._port.reached, self._port.now())
-        for role in before ^ self._slowness.slow.keys():
-            self._data.roles.note_slow(role, self._slowness.slow.get(role))
