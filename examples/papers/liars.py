@@ -57,7 +57,8 @@ def fitted(
 
         def watched(w: np.ndarray) -> Evaluation:
             seen = objective(w)
-            expelled.update(dict.fromkeys(seen.record.expelled, seen.record.round))
+            if seen.record is not None:  # it is run, and not told again after a lie
+                expelled.update(dict.fromkeys(seen.record.expelled, seen.record.round))
             return seen
 
         scale = 1.0 / data.n_samples
