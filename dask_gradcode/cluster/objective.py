@@ -26,6 +26,7 @@ from dask_gradcode.rounds import (
     WaitRule,
 )
 from dask_gradcode.rounds.referee import Hearing, Referee, check_verify
+from dask_gradcode.rounds.rules import rule_for
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
@@ -87,7 +88,7 @@ class ClusterObjective:
     RuntimeError
         If sums are to be verified, and workers hold different copies of the same rows.
     TypeError
-        If ``work`` is none of these.
+        If ``work`` is none of these, or ``wait`` is no wait rule.
 
     Examples
     --------
@@ -115,8 +116,7 @@ class ClusterObjective:
         verify: int = 0,
     ) -> None:
         data.check_open()
-        wait = wait or UntilExact()
-        wait.check(data.code)
+        wait = rule_for(data.code, wait)
         verify = _checked(verify, data.code, wait, plan)
         self._data, self._told = data, set[Doubt]()
         self._is_first, self._slowness = True, Slowness()

@@ -79,7 +79,7 @@ def simulate(
     ValueError
         If a parameter is out of range, or the wait rule or the model does not fit the code.
     TypeError
-        If ``straggler_model`` is none.
+        If ``straggler_model`` is none, or ``wait`` is no wait rule.
     InsufficientWorkersError
         If a round would never end.
 
