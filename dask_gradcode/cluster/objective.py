@@ -21,11 +21,11 @@ from dask_gradcode.rounds import (
     Engine,
     Logbook,
     Policy,
-    UntilExact,
     WaitRule,
 )
 from dask_gradcode.rounds.recounting import MANY, SECOND_ORDER, VALUE
 from dask_gradcode.rounds.referee import Hearing, Referee
+from dask_gradcode.rounds.rules import rule_for
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
@@ -87,7 +87,7 @@ class ClusterObjective:
     RuntimeError
         If sums are to be verified, and workers hold different copies of the same rows.
     TypeError
-        If ``work`` is none of these.
+        If ``work`` is none of these, or ``wait`` is no wait rule.
 
     Examples
     --------
@@ -115,8 +115,7 @@ class ClusterObjective:
         verify: int | str = 0,
     ) -> None:
         data.check_open()
-        wait = wait or UntilExact()
-        wait.check(data.code)
+        wait = rule_for(data.code, wait)
         check_verifying(verify, data.code, wait, plan)
         self._data, self._telling, self._slowness = data, Telling(data), Slowness()
         work = as_work(work)
