@@ -25,8 +25,8 @@ from dask_gradcode.rounds import (
     Stuck,
     UntilExact,
 )
+from dask_gradcode.rounds.believing import witness_by
 from dask_gradcode.rounds.syndrome import SyndromeReferee
-from dask_gradcode.rounds.verified import witness_by
 from replays import check_replay
 
 N_ENTRIES = 4
