@@ -19,6 +19,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
+from dask_gradcode.rounds.believing import witness_by
 from dask_gradcode.rounds.books import Books
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
 from dask_gradcode.rounds.events import Announced, Arrived, Event, Ready
@@ -35,7 +36,6 @@ from dask_gradcode.rounds.rules import UntilExact, WaitRule, rule_for
 from dask_gradcode.rounds.stand_in import ScaledUp
 from dask_gradcode.rounds.syndrome import SyndromeReferee
 from dask_gradcode.rounds.trust import Witness
-from dask_gradcode.rounds.verified import witness_by
 from dask_gradcode.several import Several, abreast, n_points_of
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Work, of_order
