@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from distributed import Client, LocalCluster
 from dsag import Problem, Run, simulated
-from report import write
+from report import at_least, write
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -179,7 +179,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--sets", type=int, default=3000, help="of silent workers, for each mean")
+    parser.add_argument(
+        "--sets", type=at_least(10), default=3000, help="of silent workers, for each mean"
+    )
     parser.add_argument("--quick", action="store_true", help="small: to see that it runs")
     options = parser.parse_args()
     rows = list(random_stragglers(100 if options.quick else options.sets))

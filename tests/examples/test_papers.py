@@ -70,6 +70,30 @@ def test_tables_are_printed_and_kept(experiments: dict[str, Any], tmp_path: Path
     assert "| a    | 0.1235 |" in experiments["report"].table(rows)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("agc --rounds 1", "argument --rounds: must be 2 or more, got 1"),
+        ("agc --size 2e6", "argument --size: invalid whole_number value: '2e6'"),
+        ("agc --rate 0", "argument --rate: invalid rate value: '0'"),
+        ("sliced_graph --sets 0", "argument --sets: must be 10 or more, got 0"),
+        ("nearly_whole --sets x", "argument --sets: invalid whole_number value: 'x'"),
+    ],
+)
+def test_options_that_make_no_experiment_are_refused_before_it_begins(
+    experiments: dict[str, Any],
+    options: str,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name, *given = options.split()
+    monkeypatch.setattr(sys, "argv", [name, *given])
+    with pytest.raises(SystemExit):
+        experiments[name].main()
+    assert text in capsys.readouterr().err
+
+
 def test_the_guide_tells_what_was_measured() -> None:
     kept = json.loads((HERE / "agc.json").read_text())["12 processes"]
     page = (ROOT / "examples" / "guide" / "slices.md").read_text()
