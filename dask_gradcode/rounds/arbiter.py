@@ -115,6 +115,8 @@ class Arbiter:
         if not roles or _is_enough_without(roles, self._state):
             self._waiting.hope()  # those that live are enough, they are only slow
             return []
+        if known := [event for event in silent if event.role in self._answers.given_up]:
+            return known  # an earlier round has waited for them
         return silent if self._has_waited([event.why for event in silent], now) else []
 
     def _has_waited(self, whom: Collection[object], now: float) -> bool:

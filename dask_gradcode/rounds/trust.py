@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Protocol
 
 import numpy as np
@@ -86,6 +87,11 @@ class Answers:
 
     def note(self, event: Event) -> None:
         """Note digests, and what is found of roles, where sums are compared."""
+
+    @property
+    def given_up(self) -> Set[int]:
+        """Roles that earlier rounds have waited for in vain, where sums are to be confirmed."""
+        return frozenset()
 
     @property
     def dispute(self) -> object:

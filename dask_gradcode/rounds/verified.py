@@ -8,6 +8,7 @@ sent it, and to compare what two have computed that do not round alike, both.
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -130,7 +131,7 @@ class VerifiedAnswers(Answers):
             case Failed(_, role, message):
                 self._withdraw(role, [message])
             case Ready(role):  # on another worker, which keeps nothing and will compute anew
-                self._withdraw(role, [m for m in self._kept_by(role) if not self._arrived(m)])
+                self._withdraw(role, [m for m in self._kept_by(role) if not self._state.arrived[m]])
             case Undecided(message, role, other):
                 self._undecided.add((message, frozenset((role, other))))
                 self.unverified.update(self._code.messages[message].blocks)
@@ -138,6 +139,8 @@ class VerifiedAnswers(Answers):
 
     def _claim(self, role: int, message: int, claim: _Claim) -> None:
         self._held.setdefault(message, {})[role] = claim
+        if self._sum is not None:
+            self._referee.given_up.discard(role)  # it is back
         self._weigh(message)
 
     def _withdraw(self, role: int, messages: list[int]) -> None:
@@ -150,13 +153,13 @@ class VerifiedAnswers(Answers):
 
     def _kept_by(self, role: int) -> list[int]:
         """Return the messages of which a role has only told the digest."""
-        held = self._held.items()
-        return [m for m, claims in held if role in claims and claims[role].payload is None]
-
-    def _arrived(self, message: int) -> bool:
-        return bool(self._state.arrived[message])
+        return [m for m, held in self._held.items() if role in held and held[role].payload is None]
 
     # ---- who agrees
+
+    @property
+    def given_up(self) -> Set[int]:
+        return self._referee.given_up
 
     @property
     def dispute(self) -> Dispute | None:
@@ -222,9 +225,8 @@ class VerifiedAnswers(Answers):
     def _say_who_keeps(self, message: int, unsure: set[int], *, is_agreed: bool) -> None:
         """Tell the state of whom a payload may be wanted."""
         roles, held = self._heard(message), self._held[message]
-        wanted = set(unsure if self._has_come(message, roles) else roles)
-        if self._arrived(message):
-            wanted = set()
+        is_over = self._state.arrived[message]
+        wanted = set() if is_over else unsure if self._has_come(message, roles) else set(roles)
         kept = tuple(
             role
             for role in sorted(wanted - self._state.lost.keys())

@@ -21,7 +21,9 @@ HERE = ROOT / "examples" / "papers"
 def experiments() -> Iterator[dict[str, Any]]:
     sys.path.insert(0, str(HERE))
     try:
-        yield {name: import_module(name) for name in ("agc", "sliced_graph", "report")}
+        yield {
+            name: import_module(name) for name in ("agc", "nearly_whole", "sliced_graph", "report")
+        }
     finally:
         sys.path.remove(str(HERE))
 
@@ -30,6 +32,24 @@ def test_of_slices_workers_send_just_their_part(experiments: dict[str, Any]) -> 
     for row in experiments["agc"].simulated(r=3, n_rounds=6, n=12):
         part = str(Fraction(1, 3 - row["s'"]))
         assert (row["least sent"], row["most sent"]) == (part, part)
+
+
+def test_by_optimal_decoding_only_what_nobody_has_sent_is_missed(
+    experiments: dict[str, Any],
+) -> None:
+    row, *_ = experiments["nearly_whole"].random_stragglers(400)
+    assert row["replicas, d"] == 3
+    assert row["graph"] == pytest.approx(row["nobody answers, p^d"], rel=0.4)
+    fixed = row["fixed weights, p / (d (1 - p))"]
+    assert row["graph, fixed weights"] == pytest.approx(fixed, rel=0.05)
+
+
+def test_the_worst_stragglers_take_half_of_what_they_take_of_groups(
+    experiments: dict[str, Any],
+) -> None:
+    for row in experiments["nearly_whole"].worst_stragglers():
+        assert 0.5 <= row["ratio"] + 1e-12 < 1.0
+        assert row["groups"] == pytest.approx(row["silent"] / 60)
 
 
 def test_what_graphs_miss_is_what_was_published(experiments: dict[str, Any]) -> None:
@@ -76,3 +96,24 @@ def test_the_guide_tells_what_graphs_and_designs_miss() -> None:
         assert f"| {row['the worst of these']:.1f} | {row['groups, of 42']:.0f} |" in page
     for row in kept["Fits on eight processes"]:
         assert f"| {row['mean error']:.2f} | {row['distance']:.3f} |" in page
+
+
+def test_the_guide_tells_what_nearly_whole_sums_miss() -> None:
+    kept = json.loads((HERE / "nearly_whole.json").read_text())
+    page = (ROOT / "examples" / "guide" / "approximate.md").read_text()
+    random, worst, descents, fits = (kept[name] for name in kept if name != "about")
+    told = [
+        *(
+            "| {} | {:.5f} | {:.5f} | {:.5f} | {:.4f} | {:.4f} |".format(*row.values())
+            for row in random
+        ),
+        *("| {} | {:.3f} | {:.2f} | {:.2f} |".format(*row.values()) for row in worst),
+        *(
+            f"| {row['time of a round']:.2f} s | {row['time until the distance is 0.05']:.1f} s "
+            f"| {row['distance at the end']:.0e} |".replace("e-0", "e-")
+            for row in descents
+        ),
+        *(f"| {row['mean error']:.2f} | {row['distance']:.3f} |" for row in fits),
+    ]
+    for words in told:
+        assert words in page

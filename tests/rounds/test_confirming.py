@@ -189,6 +189,28 @@ def test_a_sum_that_only_one_keeps_is_fetched_waited_for_and_reported() -> None:
     check_replay(play.round)
 
 
+def test_whoever_is_still_frozen_is_not_waited_for_again_until_it_has_answered() -> None:
+    workers = Workers(FractionalRepetition(2, 1))
+    referee, planner = workers.referees(1), Confirming().start(workers.code)
+    frozen = Silent(1, "it is frozen")
+    for number, waits in enumerate([True, False, True]):
+        play = Play(workers, referee, number, (), planner, recover=10.0)
+        play.answer(0)
+        play.tell(frozen)
+        assert (play.round.outcome is None) == waits
+        if waits:
+            play.wait()
+        assert play.round.outcome == Done()
+        assert play.round.record(0.0, 0.0).unverified == (0, 1)
+        check_replay(play.round)
+        planner.end(play.round.record(0.0, 0.0))
+        if number == 1:  # now it wakes
+            play = Play(workers, referee, 10, (), planner, recover=10.0)
+            for role in (0, 1):
+                play.answer(role)
+            assert play.round.record(0.0, 0.0).unverified == ()
+
+
 def test_a_sum_that_is_lost_with_all_who_kept_it_is_computed_anew() -> None:
     workers = Workers(FractionalRepetition(2, 1))
     play = Play(workers, workers.referees(1), recover=10.0)
