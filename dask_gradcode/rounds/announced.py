@@ -20,7 +20,7 @@ class Announced:
     message : int
         Its index in ``code.messages``.
     digest : bytes
-        Of its payload, by :func:`~dask_gradcode.work.account.digest_of`.
+        Of its payload, by ``dask_gradcode.work.account.digest_of``.
 
     Examples
     --------

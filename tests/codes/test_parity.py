@@ -16,7 +16,7 @@ from dask_gradcode.codes.locating import locate
 from dask_gradcode.codes.parity import ParityChecks
 from dask_gradcode.typing import Part, Payload
 
-SMALL = [(2, 1), (3, 1), (3, 2), (4, 2), (4, 3), (5, 2), (5, 3), (6, 3), (6, 4)]
+SMALL = [(2, 1), (3, 1), (3, 2), (4, 2), (4, 3), (5, 2), (5, 3), (6, 3), (6, 4), (7, 3), (7, 4)]
 N_ENTRIES = 7
 
 every_small_code = pytest.mark.parametrize(("n", "s"), SMALL)
