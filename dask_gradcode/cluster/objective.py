@@ -21,19 +21,17 @@ from dask_gradcode.rounds import (
     Engine,
     Logbook,
     Policy,
-    RoundRecord,
-    UntilExact,
     WaitRule,
 )
 from dask_gradcode.rounds.recounting import MANY, SECOND_ORDER, VALUE
 from dask_gradcode.rounds.referee import Hearing, Referee
+from dask_gradcode.rounds.rules import rule_for
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
 __all__ = ["ClusterObjective"]
 
 logger = logging.getLogger("dask_gradcode")
-
 Result = TypeVar("Result")
 
 
@@ -78,8 +76,8 @@ class ClusterObjective:
 
     Attributes
     ----------
-    is_repeating : bool
-        Whether the last call was answered as it had been before: see ``audited``.
+    audit : Auditing or None
+        What has been computed again, where sums are audited.
 
     Raises
     ------
@@ -89,7 +87,7 @@ class ClusterObjective:
     RuntimeError
         If sums are to be verified, and workers hold different copies of the same rows.
     TypeError
-        If ``work`` is none of these.
+        If ``work`` is none of these, or ``wait`` is no wait rule.
 
     Examples
     --------
@@ -117,19 +115,18 @@ class ClusterObjective:
         verify: int | str = 0,
     ) -> None:
         data.check_open()
-        wait = wait or UntilExact()
-        wait.check(data.code)
+        wait = rule_for(data.code, wait)
         check_verifying(verify, data.code, wait, plan)
         self._data, self._telling, self._slowness = data, Telling(data), Slowness()
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
         try:
-            self._audit = audit_of(data, work, verify)
-            self._referee = referee_of(data, work, verify, self._audit)
+            self.audit = audit_of(data, work, verify)
+            self._referee = referee_of(data, work, verify, self.audit)
         except BaseException:
             self._port.close()
             raise
-        books = None if self._audit is None else self._audit.recounting.books
+        books = None if self.audit is None else self.audit.recounting.books
         rest = data.block_rows, work, self._referee, books
         self._engine = Engine(data.code, self._port, wait, plan, *rest)
         logger.info("%r: messages travel as %s", data, self.transport)
@@ -152,11 +149,12 @@ class ClusterObjective:
     @property
     def found(self) -> Sequence[Discovery]:
         """Who was expelled, and which rounds were taken back, where sums are audited."""
-        return [] if self._audit is None else self._audit.found
+        return [] if self.audit is None else self.audit.found
 
     @property
     def is_repeating(self) -> bool:
-        return self._audit is not None and self._audit.journal.is_repeating
+        """Whether the last call was answered as it had been before: see ``audited``."""
+        return self.audit is not None and self.audit.journal.is_repeating
 
     def __enter__(self) -> ClusterObjective:
         return self
@@ -166,8 +164,8 @@ class ClusterObjective:
 
     def close(self) -> None:
         """Release everything on the workers but the placed data."""
-        if self._audit is not None:
-            self._audit.close()
+        if self.audit is not None:
+            self.audit.close()
         self._port.close()
 
     @one_blas_thread()  # OpenBLAS's others would spin on between messages, and slow workers here
@@ -237,15 +235,20 @@ class ClusterObjective:
         where : callable
             Returns the point at which a result of ``run`` is: what workers have sent for that, and
             for the last point, is all computed again.
+
+        Returns
+        -------
+        object
+            What ``run`` has returned at last.
         """
-        return run() if self._audit is None else self._audit.audited(run, where, self.drain)
+        return run() if self.audit is None else self.audit.audited(run, where, self.drain)
 
     def _run(
         self, kind: str, point: ArrayLike, evaluate: Callable[[], list[Evaluation]]
     ) -> list[Evaluation]:
         self._data.check_open()
         at = np.asarray(point, dtype=np.float64)
-        if self._audit is not None and (known := self._audit.begin(kind, at)) is not None:
+        if self.audit is not None and (known := self.audit.begin(kind, at)) is not None:
             return known
         self._telling.begin()
         first = self._engine.n_rounds
@@ -254,9 +257,12 @@ class ClusterObjective:
         for one in seen:
             self._telling.end(one.record)
         self._telling.doubt(self._engine.doubts)
-        self._note_slowness(seen[-1].record)
-        if self._audit is not None:
-            self._audit.end(kind, at, seen, range(first, self._engine.n_rounds))
+        if not self._data.code.divides:  # else others do the work of those who are slow
+            looked = seen[-1].record, self._port.reached, self._port.now()
+            for role, why in self._slowness.news(*looked).items():
+                self._data.roles.note_slow(role, why)
+        if self.audit is not None:
+            self.audit.end(kind, at, seen, range(first, self._engine.n_rounds))
         return seen
 
     def drain(self, timeout: float = 0.0) -> None:
@@ -282,12 +288,3 @@ class ClusterObjective:
         except BaseException:  # Ctrl-C, anywhere
             self._port.interrupted()
             raise
-
-    def _note_slowness(self, record: RoundRecord) -> None:
-        """Have roles go elsewhere, if they can, whose workers have been slow for long."""
-        if self._data.code.divides:
-            return  # others do their work
-        before = set(self._slowness.slow)
-        self._slowness.look(record, self._port.reached, self._port.now())
-        for role in before ^ self._slowness.slow.keys():
-            self._data.roles.note_slow(role, self._slowness.slow.get(role))

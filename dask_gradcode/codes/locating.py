@@ -7,7 +7,9 @@
   leave nothing alike in the syndrome (the bound of every MDS code);
 - or at most ``m - 1`` are, and their errors are linearly independent, as those of faults are that
   have nothing to do with each other: they leave in the syndrome all that errors of these payloads
-  can, and nothing that is any other's (as of interleaved codes, Metzner and Kapturowski, 1990).
+  can, and nothing that is any other's (Metzner and Kapturowski, "A general decoding technique
+  applicable to replicated file disagreement location and concatenated code decoding", IEEE
+  Transactions on Information Theory 36, 1990).
 
 So one spare payload tells that something is wrong, and two tell which it is.
 """

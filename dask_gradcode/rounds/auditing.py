@@ -69,6 +69,11 @@ class Auditing:
         self._seconds: dict[int, float] = {}
         self.found: list[Discovery] = []
 
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks have been computed again; in rounds it is all of them each time."""
+        return self.recounting.n_blocks
+
     def close(self) -> None:
         """Wait for nothing more."""
         self._give_up()

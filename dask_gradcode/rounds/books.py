@@ -71,7 +71,7 @@ class Contradiction(NamedTuple):
 class _Page:
     """One round."""
 
-    claims: dict[Sent, Claim] = field(default_factory=dict)
+    claims: dict[int, dict[int, Claim]] = field(default_factory=dict)  # by message and role
     used: set[Sent] = field(default_factory=set)
     clean: set[Sent] = field(default_factory=set)
 
@@ -134,14 +134,16 @@ class Books:
     def note(self, round: int, role: int, message: int, payload: Payload) -> None:
         """Note what a role has sent, in a round that may be over."""
         page = self._pages.setdefault(round, _Page())
-        claim = page.claims[role, message] = self.claim(payload, self._where(role))
-        for (other, what), said in list(page.claims.items()):
-            if what != message or other == role:
+        said_before = page.claims.setdefault(message, {})
+        claim = self.claim(payload, self._where(role))
+        for other, said in said_before.items():
+            if other == role:
                 continue
             if claim.agrees(said, bitwise=self._bitwise(role, other)):
                 page.clean |= {(role, message), (other, message)}
             else:
                 self.contradictions.append(Contradiction(round, message, (other, role)))
+        said_before[role] = claim
 
     def witness(self, round: int, witness: Witness) -> Witness:
         """Return a witness of a round that notes what it is shown."""
@@ -161,7 +163,7 @@ class Books:
 
     def claimed(self, round: int, role: int, message: int) -> Claim:
         """Return what a role has sent."""
-        return self._pages[round].claims[role, message]
+        return self._pages[round].claims[message][role]
 
     def unchecked(self, round: int, role: int | None = None) -> list[Sent]:
         """Return what a round has used and nobody has checked; of all roles, or of one."""

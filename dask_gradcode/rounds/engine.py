@@ -19,6 +19,7 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
+from dask_gradcode.rounds.believing import witness_by
 from dask_gradcode.rounds.books import Books
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
 from dask_gradcode.rounds.events import Announced, Arrived, Event, Ready
@@ -31,11 +32,10 @@ from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.referee import Referee
 from dask_gradcode.rounds.round import Round
-from dask_gradcode.rounds.rules import UntilExact, WaitRule
+from dask_gradcode.rounds.rules import UntilExact, WaitRule, rule_for
 from dask_gradcode.rounds.stand_in import ScaledUp
 from dask_gradcode.rounds.syndrome import SyndromeReferee
 from dask_gradcode.rounds.trust import Witness
-from dask_gradcode.rounds.verified import witness_by
 from dask_gradcode.several import Several, abreast, n_points_of
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Work, of_order
@@ -106,8 +106,7 @@ class Engine:
         referee: Referee | SyndromeReferee | None = None,
         books: Books | None = None,
     ) -> None:
-        self._code, self._port, self._wait = code, port, wait or UntilExact()
-        self._wait.check(code)
+        self._code, self._port, self._wait = code, port, rule_for(code, wait)
         self._memory = self._wait.memory(code)
         self._stand_in = self._memory or ScaledUp(code, block_rows)
         self._work, self._referee, self._books = work, referee, books

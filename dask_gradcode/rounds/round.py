@@ -23,6 +23,7 @@ from math import inf, nan
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
+from dask_gradcode.rounds.believing import answers_by
 from dask_gradcode.rounds.events import Absent, Announced, Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.rounds.log import RoundLog
 from dask_gradcode.rounds.orders import Order
@@ -36,7 +37,6 @@ from dask_gradcode.rounds.state import State
 from dask_gradcode.rounds.testimony import witness_of
 from dask_gradcode.rounds.trust import Answers, Witness
 from dask_gradcode.rounds.verdicts import Expelled, Undecided
-from dask_gradcode.rounds.verified import answers_by
 from dask_gradcode.typing import Vector
 
 __all__ = ["Round"]

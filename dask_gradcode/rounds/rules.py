@@ -12,7 +12,7 @@ from dask_gradcode.rounds.memory import Memory
 from dask_gradcode.rounds.reach import could_decode
 from dask_gradcode.rounds.state import State
 
-__all__ = ["Deadline", "Fastest", "UntilExact", "WaitRule"]
+__all__ = ["Deadline", "Fastest", "UntilExact", "WaitRule", "rule_for"]
 
 
 class WaitRule(ABC):
@@ -187,6 +187,26 @@ class Deadline(WaitRule):
 
     def until(self, started: float) -> float:
         return started + self.seconds
+
+
+def rule_for(code: GradientCode, wait: WaitRule | None) -> WaitRule:
+    """Return a rule that fits a code; by default the sum is exact.
+
+    Raises
+    ------
+    TypeError
+        If it is no rule.
+    ValueError
+        If it makes no sense for the code.
+    """
+    rule = UntilExact() if wait is None else wait
+    if not isinstance(rule, WaitRule):
+        raise TypeError(
+            f"wait must be a WaitRule, such as Deadline(0.5) or Remember(), got {wait!r}. "
+            "dask_gradcode.rounds has several."
+        )
+    rule.check(code)
+    return rule
 
 
 def _something(state: State) -> Decoding | None:

@@ -141,11 +141,6 @@ class State:
         """Return what a role has been asked for and has not answered."""
         return self.ledger.owed(role)
 
-    @property
-    def yielding(self) -> set[int]:
-        """The roles that have been told to yield and have not answered that."""
-        return self.ledger.yielding
-
     def unanswered(self, seconds: float) -> tuple[int, ...]:
         """Return who had not answered in full, or at all, so long after the start, ascending."""
         owed, heard = {role: set(messages) for role, messages in self.asked.items()}, set[int]()
@@ -221,9 +216,7 @@ class State:
             case Relocated(role):
                 self.relocated.add(role)
             case Silent(role):
-                if any(
-                    self._senders.may_send(role, message) for message in self.code.messages_of[role]
-                ):
+                if any(self._senders.may_send(role, m) for m in self.code.messages_of[role]):
                     self.silent[role] = event
             case Heard(role):
                 self.silent.pop(role, None)

@@ -14,21 +14,19 @@ from itertools import combinations
 from typing import NamedTuple
 
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.inspection import Doubt, Inspector
-from dask_gradcode.rounds.checked import CheckedAnswers, SyndromeWitness
+from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.events import Announced, Event, Failed, Lost, Ready
 from dask_gradcode.rounds.ledger import Kept
 from dask_gradcode.rounds.minutes import Minutes
 from dask_gradcode.rounds.referee import Dispute, Referee, values_of
 from dask_gradcode.rounds.state import State
-from dask_gradcode.rounds.syndrome import SyndromeReferee
 from dask_gradcode.rounds.trust import Answers, Witness
 from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Payload
 from dask_gradcode.work.account import digest_of
 from dask_gradcode.work.judging import is_close
 
-__all__ = ["Verification", "VerifiedAnswers", "answers_by", "witness_by"]
+__all__ = ["Verification", "VerifiedAnswers"]
 
 logger = logging.getLogger("dask_gradcode")
 
@@ -61,28 +59,6 @@ class Verification:
         """Return what is known at the beginning of a round."""
         referee = self.referee
         return Minutes(referee.n_faulty, dict(referee.expelled), set(referee.given_up))
-
-
-def witness_by(
-    referee: Referee | SyndromeReferee | None, inspector: Inspector, round: int
-) -> Witness:
-    """Return what looks at the answers of a round, as a referee wants them to be looked at."""
-    match referee:
-        case None:
-            return inspector
-        case SyndromeReferee():
-            return SyndromeWitness(inspector, referee, round)
-        case _:
-            return Verification(inspector, referee)
-
-
-def answers_by(code: GradientCode, state: State, witness: Witness) -> Answers:
-    """Return the answers of a round, as a witness wants them to be looked at."""
-    if isinstance(witness, SyndromeWitness):
-        return CheckedAnswers(code, state, witness)
-    if isinstance(witness, Verification):
-        return VerifiedAnswers(code, state, witness)
-    return Answers(code, state, witness)
 
 
 class _Claim(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +26,7 @@ from dask_gradcode.rounds import (
 from dask_gradcode.simulation.agenda import Agenda
 from dask_gradcode.simulation.uplinks import Uplinks
 from dask_gradcode.stragglers import StragglerModel
-from dask_gradcode.typing import Matrix, Payload, Vector
+from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
 __all__ = ["VirtualPort", "refuse_exchanges"]
 
@@ -243,24 +244,31 @@ def refuse_exchanges(code: GradientCode) -> None:
 
 def _links(upload: ArrayLike, code: GradientCode) -> Uplinks | None:
     """Return the workers' uplinks; None if sending takes no time."""
-    seconds = np.asarray(upload, dtype=float)
-    if seconds.shape not in ((), (code.n_workers,)) or not (seconds >= 0).all():
-        raise ValueError(
-            f"upload must be seconds >= 0, one number or one for each of the {code.n_workers} "
-            f"workers, got {upload!r}."
-        )
+    seconds = _of_each("upload", upload, code, "seconds >= 0", lambda x: x >= 0)
     if not seconds.any():
         return None
     return Uplinks(np.broadcast_to(seconds, code.n_workers).tolist())
 
 
 def _checked(work: ArrayLike, overhead: float, code: GradientCode) -> Vector:
-    seconds = np.asarray(work, dtype=float)
-    if seconds.shape not in ((), (code.n_workers,)) or not (seconds > 0).all():
-        raise ValueError(
-            f"work must be seconds > 0, one number or one for each of the {code.n_workers} "
-            f"workers, got {work!r}."
-        )
+    seconds = _of_each("work", work, code, "seconds > 0", lambda x: x > 0)
     if not 0 <= overhead < np.inf:
         raise ValueError(f"overhead must be seconds in the range [0, inf), got {overhead!r}.")
     return np.broadcast_to(seconds, code.n_workers)
+
+
+def _of_each(
+    name: str, given: Any, code: GradientCode, what: str, is_good: Callable[[Vector], Mask]
+) -> Vector:
+    """Return a number, or one for each worker, after a look at them."""
+    try:
+        seconds = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):  # no numbers
+        seconds = np.array(np.nan)
+    right = seconds.shape in ((), (code.n_workers,)) and np.isfinite(seconds).all()
+    if not right or not is_good(seconds).all():
+        raise ValueError(
+            f"{name} must be {what}, one number or one for each of the {code.n_workers} workers, "
+            f"got {given!r}."
+        )
+    return seconds

@@ -15,7 +15,7 @@ from dask_gradcode import CodedLinearRegression, CodedLogisticRegression, place
 from dask_gradcode.cluster import Lies, inject
 from dask_gradcode.cluster.placement.arithmetic import describer
 from dask_gradcode.cluster.worker.lies import KINDS
-from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
+from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
 from dask_gradcode.rounds import Fastest
 from helpers import gradcode_keys, in_process_coef, logistic_data, wait_until
 
@@ -94,4 +94,23 @@ def test_who_rounds_otherwise_is_not_expelled_and_liars_are(mixed: Client) -> No
             model = CodedLogisticRegression(verify=2, tol=1e-6).fit(data)
         named = {e.worker for e in model.history_.events if e.what == "expelled"}
         assert named == {1, 3}
+        assert_allclose(coef_of(model), expected, atol=1e-4)
+
+
+@pytest.mark.cluster
+def test_an_audit_expels_nobody_who_rounds_otherwise_and_finds_liars(mixed: Client) -> None:
+    rows = np.random.default_rng(0).normal(size=(2000, 30))
+    labels = (rows[:, 0] + rows[:, 1] > 0.3).astype(int)
+    code = DeclusteredRepetition(4, 1)
+    expected = in_process_coef(rows, labels, code, tol=1e-6)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(rows))
+        with place(rows[order], labels[order], code=code) as data:
+            model = CodedLogisticRegression(verify="audit", tol=1e-6).fit(data)
+        assert not [e for e in model.history_.events if e.what in ("expelled", "unverified")]
+        assert_allclose(coef_of(model), expected, atol=1e-4)
+    for kind in KINDS:
+        with place(rows, labels, code=code) as data, inject(mixed, Lies(kind, workers=[1])):
+            model = CodedLogisticRegression(verify="audit", tol=1e-6).fit(data)
+        assert {e.worker for e in model.history_.events if e.what == "expelled"} == {1}
         assert_allclose(coef_of(model), expected, atol=1e-4)

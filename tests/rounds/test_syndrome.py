@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from dask_gradcode.codes import CyclicRepetition
@@ -25,8 +27,8 @@ from dask_gradcode.rounds import (
     Stuck,
     UntilExact,
 )
+from dask_gradcode.rounds.believing import witness_by
 from dask_gradcode.rounds.syndrome import SyndromeReferee
-from dask_gradcode.rounds.verified import witness_by
 from replays import check_replay
 
 N_ENTRIES = 4
@@ -300,3 +302,51 @@ def test_a_sum_that_would_amplify_rounding_waits_and_checks_what_comes() -> None
     fit.answer(round_, 5)
     fit.check(round_)
     assert list(fit.referee.expelled) == [4]
+
+
+# ---- whatever happens
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_sum_is_right_or_unverified_or_there_is_none_whatever_happens(
+    data: st.DataObject,
+) -> None:
+    """Of any number of liars, who do not conspire, whoever is late, lost or frozen."""
+    n = data.draw(st.integers(2, 7))
+    fit = Fit(CyclicRepetition(n, data.draw(st.integers(1, min(n - 1, 4)))))
+    liars = data.draw(st.sets(st.integers(0, n - 1)))
+    for _ in range(3):
+        absent = data.draw(st.sets(st.integers(0, n - 1), max_size=2))
+        news = [Lost(role, "it is dead") for role in sorted(absent)]
+        round_, now = fit.begin(news, recover=10.0, answer=1e6), 0.0
+        to_come = set(range(n)) - absent
+        for role in data.draw(st.permutations(range(n))):
+            now += data.draw(st.sampled_from([0.1, 8.0]))
+            what = data.draw(st.sampled_from(["answer"] * 8 + ["lost", "frozen", "back"]))
+            if what == "back" and absent - fit.referee.expelled.keys():
+                back = min(absent - fit.referee.expelled.keys())
+                round_.handle(Ready(back), now)
+                absent.discard(back)
+                to_come.add(back)
+            if role not in to_come:
+                continue
+            if what == "lost":
+                round_.handle(Lost(role, "it is dead"), now)
+                to_come.discard(role)
+            else:
+                if what == "frozen":
+                    round_.handle(Silent(role, "it is frozen"), now)
+                fit.answer(round_, role, lies={i: lie(i) for i in liars}, now=now)
+                to_come.discard(role)
+        fit.answer(round_, *to_come, lies={i: lie(i) for i in liars}, now=now)
+        while round_.outcome is None:
+            assert round_.look_at is not None
+            assert round_.look_at < now + 1e5  # nobody is waited for who has answered
+            now = round_.look_at
+            round_.handle(None, now)
+        assert fit.referee.expelled.keys() <= liars
+        if round_.outcome == Done() and not round_.record(0.0, 0.0).unverified:
+            assert_allclose(round_.result(), fit.sums.sum(axis=0), atol=1e-7)
+        if isinstance(round_.outcome, Contradicted):
+            assert liars

@@ -85,6 +85,14 @@ class Slowness:
             elif role in took:  # of those who are silent nothing is known so soon
                 self._clear(role)
 
+    def news(
+        self, record: RoundRecord, reached: Callable[[], Mapping[int, float]], now: float
+    ) -> dict[int, str | None]:
+        """Look, and return who is slow since then, or is not any more."""
+        before = set(self.slow)
+        self.look(record, reached, now)
+        return {role: self.slow.get(role) for role in before ^ self.slow.keys()}
+
     def _add(self, role: int, why: str) -> None:
         self._in_a_row[role] = self._in_a_row.get(role, 0) + 1
         if self._in_a_row[role] >= IN_A_ROW:

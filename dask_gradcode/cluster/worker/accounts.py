@@ -11,6 +11,7 @@ from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.cluster.worker.delays import truthful
 from dask_gradcode.cluster.worker.errors import harmless
 from dask_gradcode.cluster.worker.message_task import read_job
+from dask_gradcode.cluster.worker.turns import turns
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Piece, Work, compute_message, of_order, pieces_of
 from dask_gradcode.work.account import (
@@ -116,14 +117,17 @@ def show_ends(shard: Shard, question: Question, w: Vector) -> list[Vector]:
 def compute_again(
     shard: Shard, question: Question, w: Vector, messages: Sequence[int]
 ) -> list[Vector]:
-    """Return messages of a question's round, computed as they are sent."""
+    """Return messages of a question's round, computed as they are sent; rounds come first."""
 
     def compute() -> list[Vector]:
         code, _ = read_job(question.job)
-        found = []
+        found, give_way = [], turns.gives_way()
         for message in messages:
             payload = compute_message(
-                code, message, lambda leaf: _pieces(shard, replace(question, message=leaf), w)
+                code,
+                message,
+                lambda leaf: _pieces(shard, replace(question, message=leaf), w),
+                give_way,
             )
             assert payload is not None  # nobody told it to stop
             found.append(payload)

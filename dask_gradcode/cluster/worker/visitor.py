@@ -38,6 +38,7 @@ from dask_gradcode.cluster.worker.delays import Uplink, paced, truthful
 from dask_gradcode.cluster.worker.errors import pack_error
 from dask_gradcode.cluster.worker.outbox import Outbox
 from dask_gradcode.cluster.worker.sending import sent_of
+from dask_gradcode.cluster.worker.turns import turns
 from dask_gradcode.cluster.worker.wire import (
     TO_WORKER,
     Closed,
@@ -211,7 +212,9 @@ class Visitor:
         def compute(should_stop: Callable[[], bool]) -> Vector | None:
             return climb.finish(cut, should_stop, self._crew)
 
-        payload = paced(compute, superseded, self, shard.role, round_, job.code.n_workers)
+        who = self, shard.role, round_, job.code.n_workers
+        with turns.round():
+            payload = paced(compute, superseded, *who)
         is_sent = job.messages[climb.message].slices.is_whole and not is_kept
         return payload if is_sent or self._round == round_ else None  # what is kept must be new
 
