@@ -1,6 +1,6 @@
 """Audited fits with a liar among the workers: when it is found, and what audits cost.
 
-    python examples/papers/audits.py [--out DIR] [--rows 24000] [--honest 50] [--turns 20]
+    python examples/papers/audits.py [--out DIR] [--rows 24000] [--honest 50] [--turns 8]
 
 With ``verify="audit"`` others compute again, beside the rounds, what one worker after another has
 sent. Six worker processes, logistic regression by L-BFGS, declustered repetition, one liar of each
@@ -102,7 +102,7 @@ def napping(seconds: float, n_rows: int) -> Callable[[np.ndarray, Block], Any]:
     return nap
 
 
-def costs(client: Client, n_turns: int, seconds: float = 0.06) -> list[dict[str, Any]]:
+def costs(client: Client, n_turns: int, seconds: float = 0.2) -> list[dict[str, Any]]:
     n_rows = 48
     X, y = np.ones((N_WORKERS * n_rows, 3)), np.arange(N_WORKERS * n_rows) % 2
     nap, took = napping(seconds, n_rows), {name: list[float]() for name in WAYS}
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
     parser.add_argument("--rows", type=int, default=24_000)
     parser.add_argument("--honest", type=int, default=50, metavar="N")
-    parser.add_argument("--turns", type=int, default=20, metavar="N")
+    parser.add_argument("--turns", type=int, default=8, metavar="N")
     options = parser.parse_args()
     with cluster() as client:
         tables = {

@@ -20,7 +20,7 @@ from dask_gradcode.cluster import ClusterObjective, Lies, inject
 from dask_gradcode.cluster.worker.lies import KINDS
 from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
 from dask_gradcode.losses import Logistic
-from dask_gradcode.optimizers import LBFGS, Solution
+from dask_gradcode.optimizers import LBFGS, GradientDescent, Solution
 from dask_gradcode.rounds import Deadline, TakenBackError
 from helpers import (
     frozen,
@@ -193,3 +193,38 @@ def test_who_dies_or_freezes_meanwhile_is_not_expelled(transport: str) -> None:
         os.kill(pid_of(client, data.addresses[3]), signal.SIGKILL)
         assert_array_equal(minimised(objective).w, expected.w)
         assert {one.what for one in objective.found} <= {"unverified"}
+
+
+@pytest.mark.parametrize(
+    "code", [SPREAD, FractionalRepetition(4, 1)], ids=["declustered", "groups"]
+)
+def test_roles_that_move_to_other_workers_are_not_expelled_and_the_liar_is(code: Any) -> None:
+    rows, labels = logistic_data(4000, 3)
+    with (
+        local_cluster(5) as client,
+        place(rows, labels, code=code, client=client) as data,
+        ClusterObjective(data, Logistic(), verify="audit") as objective,
+    ):
+        victims = [2, 3]
+
+        def callback(n_iter: int, w: Any, seen: Any) -> None:
+            if victims and n_iter % 10 == 5 and not objective.is_repeating:
+                before = data.addresses[role := victims.pop()]
+                pids = {
+                    nanny.worker_address: nanny.pid for nanny in client.cluster.workers.values()
+                }
+                os.kill(pids[before], signal.SIGKILL)
+                wait_until(lambda: data.addresses[role] != before or data.lost)
+
+        def run() -> Solution:
+            how: dict[str, Any] = {"max_iter": 30, "tol": 0.0, "callback": callback}
+            return GradientDescent().minimize(objective, np.zeros(3), **how)
+
+        first = objective.audited(run, lambda found: found.w)
+        assert not victims
+        assert {one.what for one in objective.found} <= {"unverified"}
+        data.wait(60.0)
+        with inject(client, Lies("sign", workers=[1])):
+            second = objective.audited(run, lambda found: found.w)
+        assert_array_equal(first.w, second.w)
+        assert {one.role for one in objective.found if one.what == "expelled"} <= {1}
