@@ -27,6 +27,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from dask_gradcode.codes import (
     GradientCode,
 )
 from dask_gradcode.optimizers import Nesterov, Solution
+from dask_gradcode.rounds import Done, Round, RoundLog
 from dask_gradcode.stragglers import Slowdown
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
@@ -243,6 +245,7 @@ class Outcome:
     fit: CodedLogisticRegression
     difference: float  # of a coefficient to the undisturbed fit's, at most
     amplification: float  # of rounding errors by decoding, at most
+    liars: frozenset[int] = frozenset()
 
     @property
     def survived(self) -> bool:
@@ -250,7 +253,31 @@ class Outcome:
         mended = all(report.happened and report.survived for report in self.reports)
         exact = all(record.exact for record in self.fit.history_)
         rounding = 100 * self.amplification * float(np.finfo(float).eps)
-        return mended and exact and self.difference <= rounding
+        is_right = exact and self.difference <= rounding and self.expelled <= self.liars
+        return mended and is_right and not self.told_otherwise
+
+    @property
+    def expelled(self) -> frozenset[int]:
+        """Who was expelled."""
+        events = self.fit.history_.events
+        return frozenset(event.worker for event in events if event.what == "expelled")
+
+    @property
+    def n_unverified(self) -> int:
+        """In how many rounds too few were left to confirm a sum."""
+        return sum(bool(record.unverified) for record in self.fit.history_)
+
+    @cached_property
+    def told_otherwise(self) -> list[int]:
+        """The rounds that decide otherwise when they are run again from their logs."""
+        return [log.number for log in self.fit.history_.logs if not repeats(log)]
+
+
+def repeats(log: RoundLog) -> bool:
+    """Say whether a round that is run again from its log gives the same orders."""
+    again = Round.replay(log)
+    same = [step.orders for step in again.log.steps] == [step.orders for step in log.steps]
+    return same and isinstance(again.outcome, Done)
 
 
 def fit_under_fire(
@@ -288,7 +315,8 @@ def fit_under_fire(
         np.abs(under_fire.intercept_ - calm.intercept_).max(),
     )
     amplification = max(record.amplification for record in under_fire.history_)
-    outcome = Outcome(chaos.reports, under_fire, float(difference), amplification)
+    lying_roles = frozenset(() if lies is None else lies.workers)
+    outcome = Outcome(chaos.reports, under_fire, float(difference), amplification, lying_roles)
     if not outcome.survived:
         keep_logs(under_fire, logs)
     return outcome
@@ -417,6 +445,13 @@ def show(seed: int, outcome: Outcome) -> None:
             f"{report.seconds:4.1f} s, {report.rounds} rounds meanwhile"
         )
     print(f"  largest difference of a coefficient: {outcome.difference:.1e}")
+    n_logs = len(outcome.fit.history_.logs)
+    print(f"  rounds run again from their logs: {n_logs}, otherwise: {outcome.told_otherwise}")
+    if outcome.liars:
+        print(
+            f"  liars: {sorted(outcome.liars)}, expelled: {sorted(outcome.expelled)}; "
+            f"{outcome.n_unverified} rounds unverified"
+        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import threading
 from itertools import pairwise
 from typing import Any
 
@@ -27,30 +26,6 @@ from distributed import Client, LocalCluster
 
 N_FEATURES = 200
 CHUNK = 2**23  # bytes
-
-
-class Watch:
-    """Notes the most memory that any of some processes has."""
-
-    def __init__(self, pids: list[int]) -> None:
-        self.most, self._pids, self._end = 0, pids, threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def _look(self) -> None:
-        while not self._end.wait(0.02):
-            for pid in self._pids:
-                try:
-                    self.most = max(self.most, psutil.Process(pid).memory_info().rss)
-                except psutil.NoSuchProcess:  # it has been killed
-                    pass
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._end.set()
-        self._thread.join()
 
 
 def rows(nbytes: int) -> tuple[Any, Any]:
@@ -74,6 +49,7 @@ def rows(nbytes: int) -> tuple[Any, Any]:
 def main() -> None:
     from dask_gradcode import CodedLogisticRegression, estimate, place
     from killing import Killing
+    from watching import Watch
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=float, default=3.0, help="the data in memory limits")

@@ -37,7 +37,7 @@ headers = st.builds(
     header,
     mark=st.sampled_from([b"GC", b"GC", b"GC", b"GE"]),
     version=st.sampled_from([VERSION, VERSION, VERSION, VERSION + 1]),
-    kind=st.integers(0, 9),
+    kind=st.integers(0, 10),
     round=numbers,
     number=st.one_of(sizes, numbers),
     size=sizes,

@@ -275,6 +275,6 @@ class _Watched(Planner):
         left -= parts_of(code, np.flatnonzero(state.arrived).tolist())
         for part in left if code.divides or code.shares_sending else ():
             able = [role for role in state.holders(part[0]) if role not in state.errors]
-            waits = [role for role in able if part in parts[role] or role in state.yielding]
+            waits = [role for role in able if part in parts[role] or role in state.ledger.yielding]
             assert waits or not able, f"nobody has been asked for {part}"
         return orders

@@ -8,30 +8,24 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
-from dask.utils import parse_bytes
 from numpy.typing import ArrayLike
 
-from dask_gradcode.cluster.bench import Bench
-from dask_gradcode.cluster.client.config import setting
-from dask_gradcode.cluster.court import Court
 from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.placement.slowness import Slowness
 from dask_gradcode.cluster.port import ClusterPort
+from dask_gradcode.cluster.refereeing import audit_of, check_verifying, referee_of
 from dask_gradcode.cluster.telling import Telling
-from dask_gradcode.cluster.verifying import check_verifying
 from dask_gradcode.kernels import one_blas_thread
 from dask_gradcode.rounds import (
     Discovery,
     Engine,
     Logbook,
     Policy,
-    UntilExact,
     WaitRule,
 )
-from dask_gradcode.rounds.audit import is_audit
-from dask_gradcode.rounds.auditing import Auditing
 from dask_gradcode.rounds.recounting import MANY, SECOND_ORDER, VALUE
 from dask_gradcode.rounds.referee import Hearing, Referee
+from dask_gradcode.rounds.rules import rule_for
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import WorkLike, as_work
 
@@ -58,11 +52,11 @@ class ClusterObjective:
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
-        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Balancing` where the wait rule
-        is exact, else :class:`~dask_gradcode.rounds.Everybody`.
+        Who is asked, and when. None: :class:`~dask_gradcode.rounds.Confirming` with ``verify``;
+        else ``Balancing`` where the wait rule is exact, or ``Everybody``.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
-    verify : int or "audit", default=0
+    verify : int, "audit" or "syndrome", default=0
         How many of the workers that hold a block may be faulty, and send wrong sums. If ``b``, a
         sum is believed once ``b + 1`` of them agree on it, so that a round costs ``b + 1`` times
         the work of one. Of two that differ the one that is wrong is found out by computing one
@@ -75,6 +69,10 @@ class ClusterObjective:
         beside the rounds others compute again what one worker after another has sent. Whoever is
         found wrong is expelled, and a call then raises
         :class:`~dask_gradcode.rounds.TakenBackError`: call the objective through ``audited``.
+        ``"syndrome"`` is for :class:`~dask_gradcode.codes.CyclicRepetition`, where no two workers
+        send the same: a sum is believed once one answer more than decoding needs has come, and all
+        agree within rounding. If they do not, all who live are waited for, as two answers more than
+        needed tell which one is wrong: it is expelled. Where that cannot be told, the call raises.
 
     Attributes
     ----------
@@ -89,7 +87,7 @@ class ClusterObjective:
     RuntimeError
         If sums are to be verified, and workers hold different copies of the same rows.
     TypeError
-        If ``work`` is none of these.
+        If ``work`` is none of these, or ``wait`` is no wait rule.
 
     Examples
     --------
@@ -117,21 +115,14 @@ class ClusterObjective:
         verify: int | str = 0,
     ) -> None:
         data.check_open()
-        wait = wait or UntilExact()
-        wait.check(data.code)
-        n_faulty = check_verifying(verify, data.code, wait, plan)
+        wait = rule_for(data.code, wait)
+        check_verifying(verify, data.code, wait, plan)
         self._data, self._telling, self._slowness = data, Telling(data), Slowness()
         work = as_work(work)
         self._port = ClusterPort.to(data, work, transport)
-        self.audit: Auditing | None = None
-        self._referee: Referee | None = None
         try:
-            if is_audit(verify):
-                limit = parse_bytes(setting("gradcode.audit.memory"))
-                self.audit = Auditing(data.code, Bench(data, work), limit)
-                self._referee = self.audit.recounting.referee
-            elif n_faulty:
-                self._referee = Referee(data.code, n_faulty, Court(data, work, n_faulty))
+            self.audit = audit_of(data, work, verify)
+            self._referee = referee_of(data, work, verify, self.audit)
         except BaseException:
             self._port.close()
             raise
@@ -153,7 +144,7 @@ class ClusterObjective:
     @property
     def hearings(self) -> list[Hearing]:
         """Who sent different sums and what was found, where sums are verified; in order."""
-        return [] if self._referee is None else self._referee.hearings
+        return self._referee.hearings if isinstance(self._referee, Referee) else []
 
     @property
     def found(self) -> Sequence[Discovery]:
@@ -187,6 +178,8 @@ class ClusterObjective:
             If too many workers are dead, or frozen for longer than ``gradcode.timeouts.recover``.
         TimeoutError
             If living workers do not answer within ``gradcode.timeouts.round``.
+        WrongSumsError
+            With ``verify="syndrome"``: some have sent wrong sums, and it cannot be told who.
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """

@@ -38,7 +38,9 @@ from dask_gradcode.cluster.placement.placement import Placement
 from dask_gradcode.cluster.presence import Presence
 from dask_gradcode.cluster.transport import Transport
 from dask_gradcode.rounds import (
+    Announce,
     Ask,
+    Contradicted,
     Drop,
     Event,
     InsufficientWorkersError,
@@ -49,6 +51,7 @@ from dask_gradcode.rounds import (
     Patience,
     Round,
     TooMuchLostError,
+    WrongSumsError,
     Yield,
 )
 from dask_gradcode.typing import Matrix, Vector
@@ -150,6 +153,9 @@ class ClusterPort:
                 case Ask(role, messages):
                     self._asked.setdefault(role, now)
                     self.transport.ask(role, messages)
+                case Announce(role, messages):
+                    self._asked.setdefault(role, now)
+                    self.transport.announce(role, messages)
                 case Yield(role):
                     self.transport.yield_(role)
                 case Drop(role, messages):
@@ -188,6 +194,9 @@ class ClusterPort:
                 f"gradcode.timeouts.round). Waiting for {where}."
                 + "".join(f"\n  {address}: {why}" for address, why in paused.items())
             )
+        if isinstance(round.outcome, Contradicted):
+            who = [f"role {role} on {data.addresses[role]}" for role in round.outcome.roles]
+            return WrongSumsError.of(round.number, data.code, who)
         if (state.absent or state.parts) and not (state.errors or state.lost):
             return TooMuchLostError.of(round.number, state)
         for role, error in state.errors.items():

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 
 import numpy as np
 
 from dask_gradcode.codes.base import GradientCode
 
-__all__ = ["design_bound", "gershgorin_bound", "least_error"]
+__all__ = ["check_count", "design_bound", "gershgorin_bound", "least_error"]
+
+
+def check_count(code: GradientCode, n_silent: int) -> None:
+    """Raise ValueError unless a code has so many workers that can be silent."""
+    whole = isinstance(n_silent, Integral) and not isinstance(n_silent, bool)
+    if not whole or not 0 <= n_silent <= code.n_workers:
+        raise ValueError(
+            f"n_silent must be an int in the range [0, {code.n_workers}], as {code!r} has so many "
+            f"workers, got {n_silent!r}."
+        )
 
 
 def least_error(n_silent: int, degree: int, n_slices: int) -> int:
@@ -47,8 +58,19 @@ def gershgorin_bound(code: GradientCode, silent: Iterable[int]) -> float:
         Worker ``i`` sends message ``i``.
     silent : iterable of int
         The workers whose messages are missing.
+
+    Raises
+    ------
+    ValueError
+        If some are no workers of the code.
     """
-    alive = np.delete(code.encoding_matrix, sorted({*silent}), axis=0)
+    gone = {*silent} if isinstance(silent, Iterable) else None
+    if gone is None or not gone <= {*range(code.n_workers)}:
+        raise ValueError(
+            f"silent must be workers of {code!r}, ints in the range [0, {code.n_workers}), "
+            f"got {silent!r}."
+        )
+    alive = np.delete(code.encoding_matrix, sorted(map(int, gone)), axis=0)
     if not alive.size:
         return 1.0
     # the eigenvalues of a Gram matrix are no larger than those of the diagonal of its row sums

@@ -13,8 +13,9 @@ from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.cyclic_design import CyclicDesign, best_design
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.codes.message import Message
-from dask_gradcode.codes.span import SpanDecoder, least_squares
+from dask_gradcode.codes.span import ROUNDING, SpanDecoder, least_squares
 from dask_gradcode.codes.validation import check_int
+from dask_gradcode.typing import Vector
 
 __all__ = ["CooperativeRepetition"]
 
@@ -45,6 +46,10 @@ class CooperativeRepetition(GradientCode):
     complete_only : bool, default=False
         Whether sums that lack a block are ignored: the paper's plain decoding, which is all or
         nothing. If not, any sums are used that determine the full one: its GC+.
+    approximation : {"closest", "blocks"}, default="closest"
+        What an approximate wait rule gets of sums that do not determine the full one: the
+        combination that comes closest to it, with something of each block; or the exact sum of
+        those single blocks that can be told from the others, which is what GC+ falls back to.
     seed : int, default=0
         Seed of the coefficients.
 
@@ -76,12 +81,21 @@ class CooperativeRepetition(GradientCode):
     >>> decoder = replace(code, complete_only=True).decoder()
     >>> decoder.add_part(0, (0, 1)), decoder.add_part(1, (1, 2)), decoder.add(2)
     (False, False, True)
+
+    Two sums tell one block alone:
+
+    >>> decoder = replace(code, approximation="blocks").decoder()
+    >>> decoder.add_part(0, (0, 1)), decoder.add_part(1, (1,))
+    (False, False)
+    >>> decoder.decode().covered.round(9)
+    array([1., 1., 0.])
     """
 
     n_workers: int
     n_neighbours: int
     n_transmissions: int = 2
     complete_only: bool = False
+    approximation: str = "closest"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -95,6 +109,7 @@ class CooperativeRepetition(GradientCode):
                 f"Got {self.complete_only!r} instead."
             )
         object.__setattr__(self, "complete_only", bool(self.complete_only))
+        _check_approximation(self)
         try:
             _ = self.messages
         except ValueError as error:
@@ -147,7 +162,9 @@ class CooperativeRepetition(GradientCode):
         return (worker,)
 
     def decoder(self) -> Decoder:
-        return SpanDecoder(self) if self.complete_only else _AnyRows(self)
+        if self.complete_only:
+            return SpanDecoder(self)
+        return (_AnyRows if self.approximation == "closest" else _SingleBlocks)(self)
 
     def _design(self, transmission: int) -> CyclicDesign:
         # Of one and the same B a complete sum would tell nothing new the second time.
@@ -168,6 +185,35 @@ class _AnyRows(SpanDecoder):
         return self.add(message)
 
     def decode(self) -> Decoding:
-        weights = least_squares(self._encoding, self._arrived)
+        return self._judged(least_squares(self._encoding, self._arrived))
+
+    def _judged(self, weights: Vector) -> Decoding:
         decoding = Judge(csr_array(self._encoding))(weights)
         return replace(decoding, covered=weights @ self._encoding)
+
+
+class _SingleBlocks(_AnyRows):
+    """Where the full sum is not determined, takes the sum of the blocks that are, each alone."""
+
+    def decode(self) -> Decoding:
+        if self.spans:
+            return super().decode()
+        told = self.spanned_columns()
+        weights = np.zeros(len(self._encoding))
+        if told.any():
+            rows = self._encoding[self._arrived]
+            weights[self._arrived] = np.linalg.lstsq(rows.T, told.astype(float), rcond=ROUNDING)[0]
+        return replace(self._judged(weights), covered=told.astype(float))
+
+
+def _check_approximation(code: CooperativeRepetition) -> None:
+    if code.approximation not in ("closest", "blocks"):
+        raise ValueError(
+            "The 'approximation' of CooperativeRepetition must be 'closest' or 'blocks'. "
+            f"Got {code.approximation!r} instead."
+        )
+    if code.complete_only and code.approximation == "blocks":
+        raise ValueError(
+            "complete_only=True is all or nothing, so that approximation='blocks' means nothing. "
+            "Use complete_only=False."
+        )

@@ -13,6 +13,7 @@ from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.codes.message import Message
 from dask_gradcode.codes.span import least_squares
 from dask_gradcode.codes.validation import check_counts, check_int
+from dask_gradcode.typing import Matrix
 
 __all__ = ["CyclicRepetition"]
 
@@ -74,6 +75,11 @@ class CyclicRepetition(GradientCode):
 
     def decoder(self) -> Decoder:
         return _AllButStragglers(self)
+
+    @property
+    def checks(self) -> Matrix:
+        """Orthonormal columns that span the left null space of ``B``, (n_workers, n_stragglers)."""
+        return self._design.erasures.basis
 
     @property
     def _design(self) -> CyclicDesign:

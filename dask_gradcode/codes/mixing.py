@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.typing import Matrix
 
-__all__ = ["MixedGroups", "mixing_weights"]
+__all__ = ["MixedGroups", "mixing_weights", "worst_condition"]
 
 
 def mixing_weights(n_sums: int, n_slices: int) -> Matrix:
-    """Return weights of which any ``n_slices`` rows are independent, and far from dependent.
+    """Return weights of which any ``n_slices`` rows are independent.
 
     Parameters
     ----------
@@ -36,6 +38,31 @@ def mixing_weights(n_sums: int, n_slices: int) -> Matrix:
     angles = np.pi * (np.arange(n_sums) + 0.5) / n_sums
     weights: Matrix = np.cos(np.outer(angles, np.arange(n_slices)))
     return weights
+
+
+@lru_cache
+def worst_condition(n_sums: int, n_slices: int) -> float:
+    """Return how much rounding errors may grow where slices are had from as few sums as can be.
+
+    Parameters
+    ----------
+    n_sums, n_slices : int
+        How many sums there are, of how many slices.
+
+    Returns
+    -------
+    float
+        The largest condition number of ``n_slices`` rows of ``mixing_weights``: of neighbours, as
+        the nodes of others are further apart.
+
+    Examples
+    --------
+    >>> round(worst_condition(4, 2), 1), round(worst_condition(6, 2), 1)
+    (5.4, 13.2)
+    """
+    weights = mixing_weights(n_sums, n_slices)
+    runs = (weights[i : i + n_slices] for i in range(n_sums - n_slices + 1))
+    return max(float(np.linalg.cond(run)) for run in runs)
 
 
 class MixedGroups(Decoder):

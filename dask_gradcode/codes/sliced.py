@@ -10,7 +10,7 @@ from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.decoding import Decoder
 from dask_gradcode.codes.fractional import divisible_counts
 from dask_gradcode.codes.message import Message
-from dask_gradcode.codes.mixing import MixedGroups, mixing_weights
+from dask_gradcode.codes.mixing import MixedGroups, mixing_weights, worst_condition
 from dask_gradcode.codes.slices import Slices
 from dask_gradcode.codes.summing import LaterSum, PrefixSum, Sum
 from dask_gradcode.codes.uncoded import EveryMessage
@@ -20,6 +20,8 @@ __all__ = ["SlicedRepetition"]
 
 MOST_REPLICAS = 8
 """So many can share a payload in 840 slices; ten would need 2520, and more time than they save."""
+
+_MAX_CONDITION = 1e6  # ten digits of sixteen are left
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class SlicedRepetition(GradientCode):
     Raises
     ------
     ValueError
-        If ``r`` does not divide ``n_workers``, or an argument is out of range.
+        If ``r`` does not divide ``n_workers``, an argument is out of range, or slices could not be
+        had accurately from as few sums.
 
     Notes
     -----
@@ -91,10 +94,13 @@ class SlicedRepetition(GradientCode):
 
     def __post_init__(self) -> None:
         check_counts(self)
-        if self.n_slices is None:
-            check_int(self, "n_stragglers", 0, MOST_REPLICAS, f"[0, {MOST_REPLICAS})")
-        else:
+        if self.n_slices is not None:
             self._check_slices()
+        elif self.n_stragglers >= MOST_REPLICAS:
+            raise ValueError(
+                f"Without n_slices SlicedRepetition needs n_stragglers below {MOST_REPLICAS}, as "
+                f"so many workers at most share a payload, got {self!r}.\nUse fewer, or n_slices."
+            )
         size = self.n_replicas
         if self.n_workers % size:
             what = "n_stragglers + " + ("1" if self.n_slices is None else "n_slices")
@@ -102,6 +108,8 @@ class SlicedRepetition(GradientCode):
                 f"SlicedRepetition needs {what} to divide n_workers, got {self!r}.\n"
                 f"Use {divisible_counts(self.n_workers, size - 1)} workers."
             )
+        if self.n_slices is not None:
+            self._check_condition(self.n_slices)
 
     def _check_slices(self) -> None:
         if self.n_slices == 1:
@@ -110,6 +118,15 @@ class SlicedRepetition(GradientCode):
                 "Use FractionalRepetition, whose messages are whole."
             )
         check_int(self, "n_slices", 2, self.n_workers + 1, "[2, n_workers]")
+
+    def _check_condition(self, n_slices: int) -> None:
+        condition = worst_condition(self.n_replicas, n_slices)
+        if condition > _MAX_CONDITION:
+            raise ValueError(
+                f"{n_slices} slices of {self!r} may be had from {n_slices} of {self.n_replicas} "
+                f"sums, which would amplify rounding errors {condition:.0e} times, and "
+                f"{_MAX_CONDITION:.0e} is the limit.\nUse fewer n_slices, or fewer n_stragglers."
+            )
 
     @property
     def n_replicas(self) -> int:

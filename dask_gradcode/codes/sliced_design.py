@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
-from dask_gradcode.codes.base import GradientCode
-from dask_gradcode.codes.bounds import design_bound, least_error
+from dask_gradcode.codes.bounds import check_count, design_bound
 from dask_gradcode.codes.decoding import Decoder, Decoding
 from dask_gradcode.codes.message import Message
-from dask_gradcode.codes.sliced_graph import SIGNS
+from dask_gradcode.codes.signed import SIGNS, SignedSlices
 from dask_gradcode.codes.span import least_squares
 from dask_gradcode.codes.validation import check_int
 
@@ -31,7 +33,7 @@ PLANES: Mapping[int, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True)
-class SlicedDesign(GradientCode):
+class SlicedDesign(SignedSlices):
     """An approximate code that sends half a payload: blocks by a cyclic design, signs at random.
 
     There are as many blocks as workers; worker ``i`` holds blocks ``i + d`` modulo ``n`` for the
@@ -87,7 +89,6 @@ class SlicedDesign(GradientCode):
     n_workers: int
     differences: tuple[int, ...]
     seed: int = 0
-    n_stragglers: int = field(default=0, init=False, repr=False)
 
     is_exact = False
 
@@ -115,9 +116,9 @@ class SlicedDesign(GradientCode):
         seed : int, default=0
             Seed of the signs.
         """
-        if order not in PLANES:
+        if not isinstance(order, Integral) or order not in PLANES:
             raise ValueError(f"order must be one of {', '.join(map(str, PLANES))}, got {order!r}.")
-        return cls(order**2 + order + 1, PLANES[order], seed)
+        return cls(int(order) ** 2 + int(order) + 1, PLANES[int(order)], seed)
 
     @classmethod
     def squares(cls, n_workers: int, seed: int = 0) -> SlicedDesign:
@@ -131,22 +132,16 @@ class SlicedDesign(GradientCode):
         seed : int, default=0
             Seed of the signs.
         """
-        n = n_workers
-        if not isinstance(n, int) or n < 3 or any(n % i == 0 for i in range(2, int(n**0.5) + 1)):
-            raise ValueError(f"n_workers must be an odd prime, got {n_workers!r}.")
+        if not isinstance(n_workers, Integral) or not _is_odd_prime(int(n_workers)):
+            raise ValueError(
+                f"n_workers must be an odd prime, got {n_workers!r}.{_way_out(n_workers)}"
+            )
+        n = int(n_workers)
         return cls(n, tuple(sorted({i * i % n for i in range(1, n)})), seed)
 
     @property
     def n_blocks(self) -> int:
         return self.n_workers
-
-    @property
-    def resolution(self) -> int:
-        return 2
-
-    @property
-    def mixes(self) -> bool:
-        return True
 
     @property
     def tolerance(self) -> str:
@@ -176,23 +171,14 @@ class SlicedDesign(GradientCode):
         -------
         float
             As ``Decoding.error``: times ``2 * n_blocks`` it is the squared error of the paper.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many workers.
         """
+        check_count(self, n_silent)
         return design_bound(self.n_workers, len(self.differences), 2, n_silent)
-
-    def lower_bound(self, n_silent: int) -> float:
-        """Return the error of the best code of this degree, if the worst workers are silent.
-
-        Parameters
-        ----------
-        n_silent : int
-            How many workers are silent.
-
-        Returns
-        -------
-        float
-            As ``Decoding.error``: times ``2 * n_blocks`` it is the squared error of the paper.
-        """
-        return least_error(n_silent, len(self.differences), 2) / (2 * self.n_blocks)
 
 
 class _NeverExact(Decoder):
@@ -209,3 +195,17 @@ class _NeverExact(Decoder):
     def decode(self) -> Decoding:
         code = self._code
         return code.judge(least_squares(code.encoding_matrix, self._arrived, code.resolution))
+
+
+def _is_odd_prime(n: int) -> bool:
+    return n > 2 and all(n % i for i in range(2, int(n**0.5) + 1))
+
+
+def _way_out(n_workers: Any) -> str:
+    """Return which primes are next to a number, for the text of an error."""
+    if not isinstance(n_workers, Integral):
+        return ""
+    n = int(n_workers)
+    above = next(filter(_is_odd_prime, count(max(n, 3))))
+    below = next(filter(_is_odd_prime, range(n, 2, -1)), None)
+    return f"\nUse {above} workers." if below is None else f"\nUse {below} or {above} workers."

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-from dask_gradcode.codes.base import GradientCode
-from dask_gradcode.codes.bounds import gershgorin_bound, least_error
+from dask_gradcode.codes.bounds import gershgorin_bound
 from dask_gradcode.codes.decoding import Decoder
 from dask_gradcode.codes.message import Message
-from dask_gradcode.codes.slices import Slices
+from dask_gradcode.codes.signed import SIGNS, SignedSlices
 from dask_gradcode.codes.span import SpanDecoder
 from dask_gradcode.codes.validation import check_int
 
 __all__ = ["SlicedGraph"]
 
 _SWAPS = 10  # pairs that are tried for each edge
-SIGNS = Slices(2, 0, (1.0, 1.0)), Slices(2, 0, (1.0, -1.0))
 
 
 @dataclass(frozen=True)
-class SlicedGraph(GradientCode):
+class SlicedGraph(SignedSlices):
     """An approximate code that sends half a payload: blocks and workers of a random graph.
 
     Each block is on ``degree`` workers, and each worker holds equally many blocks, by two random
@@ -84,7 +82,6 @@ class SlicedGraph(GradientCode):
     degree: int
     n_held: int
     seed: int = 0
-    n_stragglers: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_int(self, "n_workers", 2, None, "[2, inf)")
@@ -102,14 +99,6 @@ class SlicedGraph(GradientCode):
     @property
     def n_blocks(self) -> int:
         return self.n_workers * self.n_held // self.degree
-
-    @property
-    def resolution(self) -> int:
-        return 2
-
-    @property
-    def mixes(self) -> bool:
-        return True
 
     @property
     def tolerance(self) -> str:
@@ -141,23 +130,13 @@ class SlicedGraph(GradientCode):
         -------
         float
             As ``Decoding.error``: times ``2 * n_blocks`` it is the squared error of the paper.
+
+        Raises
+        ------
+        ValueError
+            If some are no workers of the code.
         """
         return gershgorin_bound(self, silent)
-
-    def lower_bound(self, n_silent: int) -> float:
-        """Return the error of the best code of this degree, if the worst workers are silent.
-
-        Parameters
-        ----------
-        n_silent : int
-            How many workers are silent.
-
-        Returns
-        -------
-        float
-            As ``Decoding.error``: times ``2 * n_blocks`` it is the squared error of the paper.
-        """
-        return least_error(n_silent, self.degree, 2) / (2 * self.n_blocks)
 
 
 @lru_cache  # drawn once a process: copies of a code arrive with every pickle

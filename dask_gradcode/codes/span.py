@@ -9,10 +9,11 @@ from dask_gradcode.codes.base import GradientCode
 from dask_gradcode.codes.decoding import Decoder, Decoding, Judge
 from dask_gradcode.typing import Mask, Matrix, Vector
 
-__all__ = ["SpanDecoder", "least_squares"]
+__all__ = ["ROUNDING", "SpanDecoder", "least_squares"]
 
-# Directions this much shorter than the longest are rounding: codes in use amplify far less.
-_ROUNDING = 1e-10
+ROUNDING = 1e-10
+"""Directions this much shorter than the longest are rounding: codes in use amplify far less."""
+
 _SPANNED = 1e-8  # what may be left of an entry of the all-ones vector
 
 
@@ -38,7 +39,7 @@ def least_squares(encoding: Matrix, arrived: Mask, n_slices: int = 0) -> Vector 
     target = _target(encoding.shape[1], n_slices)
     weights = np.zeros((len(encoding), *target.shape[1:]))
     if arrived.any():
-        weights[arrived] = np.linalg.lstsq(encoding[arrived].T, target, rcond=_ROUNDING)[0]
+        weights[arrived] = np.linalg.lstsq(encoding[arrived].T, target, rcond=ROUNDING)[0]
     return weights
 
 
@@ -88,7 +89,19 @@ class SpanDecoder(Decoder):
         if not self._arrived[message]:
             self._arrived[message] = True
             self._extend(self._encoding[message])
+        return self.spans
+
+    @property
+    def spans(self) -> bool:
+        """Whether the full sum is determined."""
         return float(abs(self._left).max()) <= _SPANNED
+
+    def spanned_columns(self) -> Mask:
+        """Return which columns of ``B`` are determined, each alone."""
+        basis = self._basis[: self._rank]
+        left = basis.T @ basis - np.eye(basis.shape[1])
+        found: Mask = abs(left).max(axis=0, initial=0.0) <= _SPANNED
+        return found
 
     def _extend(self, row: Vector) -> None:
         basis = self._basis[: self._rank]
@@ -96,7 +109,7 @@ class SpanDecoder(Decoder):
         for _ in range(2):  # once leaves rounding errors behind, "twice is enough" (Kahan)
             new = new - basis.T @ (basis @ new)
         length = np.linalg.norm(new)
-        if length <= _ROUNDING * np.linalg.norm(row):
+        if length <= ROUNDING * np.linalg.norm(row):
             return
         self._basis[self._rank] = new / length
         self._rank += 1

@@ -101,7 +101,7 @@ _TRANSPORT = """\
 """
 
 _VERIFY = """\
-    verify : int or "audit", default=0
+    verify : int, "audit" or "syndrome", default=0
         How many of the workers that hold the same rows may be faulty, and send wrong sums: silent
         corruption. If ``b``, a sum is believed once ``b + 1`` workers agree on it, and of two that
         differ the one that is wrong is expelled for the rest of the fit; ``history_.events`` and
@@ -114,7 +114,10 @@ _VERIFY = """\
         end of the fit. Whoever is found wrong is expelled, and the fit goes back before the first
         wrong sum. It takes declustered repetition (which ``code="auto"`` is then) or fractional
         repetition, with ``n_stragglers`` of 1 or more, and at most one faulty worker of those that
-        hold the same rows.
+        hold the same rows. ``"syndrome"`` is for cyclic repetition, which ``"auto"`` then is, with
+        ``n_stragglers=2`` if that is not given: one answer more than decoding needs shows that some
+        sum is wrong, two more show which, and its worker is expelled; ``WrongSumsError`` is raised
+        where that cannot be told.
 """
 
 _CLIENT = """\
@@ -191,7 +194,7 @@ def documented(estimator: _Class) -> _Class:
             ("<coding parameters>", _CODING),
             ("<solver parameters>", solver),
             ("<fit parameters>", _WARM_START + _SEED + _PROGRESS + _TRANSPORT + _VERIFY + _CLIENT),
-            ("<running parameters>", _SEED + _TRANSPORT + _CLIENT),
+            ("<running parameters>", _SEED + _TRANSPORT + _VERIFY + _CLIENT),
             ("<regression attributes>", _REGRESSION),
             ("<attributes of targets>", _TARGETS),
             ("<fit attributes>", _ATTRIBUTES),

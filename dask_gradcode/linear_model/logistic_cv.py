@@ -28,6 +28,7 @@ from dask_gradcode.linear_model.documentation import documented
 from dask_gradcode.linear_model.folded import FoldedClassifier
 from dask_gradcode.linear_model.inputs import is_dask
 from dask_gradcode.linear_model.parameters import SOLVERS
+from dask_gradcode.linear_model.verifying import check_coding, refuse_audit
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution, in_step
 from dask_gradcode.rounds import UntilExact
@@ -39,7 +40,7 @@ __all__ = ["CodedLogisticRegressionCV"]
 
 _SHARED = (
     *("code", "n_stragglers", "n_workers", "fit_intercept", "max_iter", "tol", "random_state"),
-    *("verbose", "transport"),
+    *("verbose", "transport", "verify"),
 )
 
 _TOLD = ("C_", "Cs_", "l1_ratio_", "l1_ratios_", "scores_", "coefs_paths_")
@@ -115,7 +116,8 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     A round that all fits need at once has a gradient of each in every message. Its record in
     ``history_`` has the mean of their objectives and the largest entry of their gradients; NaN, if
     it brought scores or products of columns alone. Shapes are those of scikit-learn with
-    ``use_legacy_attributes=False``. Callbacks play no part.
+    ``use_legacy_attributes=False``. Callbacks play no part, and ``verify="audit"`` is refused: the
+    choice is by what rounds have said of fits that ended long before the last.
 
     References
     ----------
@@ -166,6 +168,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         n_workers: int | None = None,
         random_state: Any = None,
         transport: str = "auto",
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         self.Cs = Cs
@@ -184,6 +187,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         self.n_workers = n_workers
         self.random_state = random_state
         self.transport = transport
+        self.verify = verify
         self.client = client
 
     def _trainer(self, X: Any, y: Any) -> Callable[[Any, Any, Any], Solution | None]:
@@ -230,6 +234,8 @@ class CodedLogisticRegressionCV(FoldedClassifier):
         """Return the solver and the strengths, or raise for parameters that cannot be used."""
         self._validate_params()
         self._check_given(X, y)
+        check_coding(self, UntilExact())
+        refuse_audit(self)
         check_verbose(self.verbose)
         if self._is_placed(X):
             raise ValueError(

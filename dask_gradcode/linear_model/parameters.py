@@ -14,6 +14,7 @@ from dask_gradcode.codes.auto import AUTO, CODES
 from dask_gradcode.optimizers import LBFGS, GradientDescent, Nesterov, NewtonCholesky, Optimizer
 from dask_gradcode.rounds import WaitRule
 from dask_gradcode.rounds.audit import AUDIT
+from dask_gradcode.rounds.syndrome import SYNDROME
 
 __all__ = ["SECOND_ORDER_SOLVERS", "SOLVERS", "CodingParameters"]
 
@@ -45,7 +46,7 @@ class CodingParameters(BaseEstimator):
         "checkpoint": [str, HasMethods(["__fspath__"]), None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "transport": [StrOptions({"auto", "tasks", "stream"})],
-        "verify": [Interval(Integral, 0, None, closed="left"), StrOptions({AUDIT})],
+        "verify": [Interval(Integral, 0, None, closed="left"), StrOptions({AUDIT, SYNDROME})],
     }
 
     def __init__(

@@ -33,6 +33,7 @@ from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.quadratic import refuse_infinite
 from dask_gradcode.linear_model.regressor import CodedRegressor
 from dask_gradcode.linear_model.several import n_targets_of
+from dask_gradcode.linear_model.verifying import check_coding, found_by, once
 from dask_gradcode.losses import Layout
 from dask_gradcode.optimizers import Optimizer, Solution
 from dask_gradcode.payloads import Statistic
@@ -46,8 +47,7 @@ __all__ = ["CodedRidgeCV"]
 _MOST_NUMBERS = Statistic(4095, order=2).size
 """In a message: 64 MiB, as for other models of one round."""
 
-
-_SHARED = ("code", "n_stragglers", "n_workers", "fit_intercept", "random_state", "transport")
+_ALL = ("code", "n_stragglers", "n_workers", "fit_intercept", "random_state", "transport", "verify")
 """Parameters of all estimators: the others' are about iterations, of which there are none."""
 
 
@@ -116,7 +116,7 @@ class CodedRidgeCV(LeastSquares):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **{name: LeastSquares._parameter_constraints[name] for name in _SHARED},
+        **{name: LeastSquares._parameter_constraints[name] for name in _ALL},
         "alphas": ["array-like", Interval(Real, 0, None, closed="neither")],
         "scoring": [str, callable, None],
         "cv": ["cv_object"],
@@ -136,6 +136,7 @@ class CodedRidgeCV(LeastSquares):
         n_workers: int | None = None,
         random_state: Any = None,
         transport: str = "auto",
+        verify: int | str = 0,
         client: Any = None,
     ) -> None:
         self.alphas = alphas
@@ -147,6 +148,7 @@ class CodedRidgeCV(LeastSquares):
         self.n_workers = n_workers
         self.random_state = random_state
         self.transport = transport
+        self.verify = verify
         self.client = client
 
     def to_sklearn(self) -> RidgeCV:
@@ -174,7 +176,8 @@ class CodedRidgeCV(LeastSquares):
             if not self.fit_intercept:
                 mean, mean_target, share = np.zeros_like(mean), 0.0, 0.0
             models = RidgeModels.of(slopes.hessian, coefs, alphas, mean, mean_target, share)
-            seen = found.of(LeftOut(models))(alphas)
+            seen = once(summed := found.of(LeftOut(models)), alphas)
+        self.history_.found = [*found.found, *found_by(summed, len(self.history_))]
         squares = seen.gradient
         if not np.isfinite(squares).all():
             raise ValueError(
@@ -201,7 +204,7 @@ class CodedRidgeCV(LeastSquares):
             found = twin._objective(rows, y, sample_weight, wait, stack)
             stack.enter_context(one_blas_thread())
             self.code_ = twin.code_
-            self.history_ = History(self.code_, found.transport, logs=found.logs)
+            self.history_ = History(self.code_, found.transport, logs=found.logs, found=found.found)
             problem, n = found.problem, self.n_features_in_
             layout = Layout(n + 1, 1, 0, has_intercept=True)  # which scores need in any case
             coordinates = problem.coordinates(
@@ -210,7 +213,7 @@ class CodedRidgeCV(LeastSquares):
             coordinates = replace(coordinates, layout=layout)
             w = np.zeros(layout.size)
             w[-1] = problem.start if self.fit_intercept else 0.0
-            seen = found.objective(w)
+            seen = once(found.objective, w)
             refuse_infinite(seen.gradient)
             sums = seen.gradient.reshape(-1, Statistic.at(w, order=2).size)
             folded = Folded.told(
@@ -258,12 +261,13 @@ class CodedRidgeCV(LeastSquares):
         search = "CodedRidge(), {'alpha': alphas}"
         refuse_other_scores(self.scoring, SCORES, "functions of sums", search, type(self).__name__)
         self._check_given(X, y)
+        check_coding(self, wait := UntilExact())
         if n_targets_of(y) > 1:
             raise ValueError(
                 f"{type(self).__name__} takes one target, got y of shape {np.shape(y)}. Fit a "
                 "model of each column; CodedRidge fits all at one strength."
             )
-        return self._solver(), UntilExact()
+        return self._solver(), wait
 
     def _solver(self) -> Optimizer:
         return Cholesky()

@@ -9,6 +9,7 @@ from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
 from dask_gradcode.rounds.engine import Engine
 from dask_gradcode.rounds.events import (
     Absent,
+    Announced,
     Arrived,
     Event,
     Failed,
@@ -23,12 +24,25 @@ from dask_gradcode.rounds.events import (
 )
 from dask_gradcode.rounds.journal import TakenBackError
 from dask_gradcode.rounds.log import Logbook, RoundLog
-from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
-from dask_gradcode.rounds.outcomes import Done, Outcome, Overdue, Stuck
+from dask_gradcode.rounds.orders import Announce, Ask, Drop, Order, Yield
+from dask_gradcode.rounds.outcomes import Contradicted, Done, Outcome, Overdue, Stuck
 from dask_gradcode.rounds.patience import Patience
-from dask_gradcode.rounds.plans import Balancing, Everybody, Hedging, LetFinish, Planner, Policy
+from dask_gradcode.rounds.plans import (
+    Balancing,
+    Confirming,
+    Everybody,
+    Hedging,
+    LetFinish,
+    Planner,
+    Policy,
+)
 from dask_gradcode.rounds.port import Port
-from dask_gradcode.rounds.record import InsufficientWorkersError, RoundRecord, TooMuchLostError
+from dask_gradcode.rounds.record import (
+    InsufficientWorkersError,
+    RoundRecord,
+    TooMuchLostError,
+    WrongSumsError,
+)
 from dask_gradcode.rounds.remember import Remember
 from dask_gradcode.rounds.round import Round
 from dask_gradcode.rounds.rules import Deadline, Fastest, UntilExact, WaitRule
@@ -37,11 +51,15 @@ from dask_gradcode.rounds.verdicts import Discovery, Expelled, Undecided
 
 __all__ = [
     "Absent",
+    "Announce",
+    "Announced",
     "Answer",
     "Arrived",
     "Ask",
     "Balancing",
     "Busy",
+    "Confirming",
+    "Contradicted",
     "Deadline",
     "Discovery",
     "Done",
@@ -84,6 +102,7 @@ __all__ = [
     "Unplaced",
     "UntilExact",
     "WaitRule",
+    "WrongSumsError",
     "Yield",
     "Yielded",
 ]

@@ -74,6 +74,8 @@ class Arbiter:
         state = self._state
         if self._answers.dispute is not None:
             return None  # two are to be heard first
+        if self._answers.contradiction is not None:
+            return self._answers.contradiction
         self.decoding = self._rule.settle(state, now)
         if self.decoding is not None:
             return _DONE
@@ -113,6 +115,8 @@ class Arbiter:
         if not roles or _is_enough_without(roles, self._state):
             self._waiting.hope()  # those that live are enough, they are only slow
             return []
+        if known := [event for event in silent if event.role in self._answers.given_up]:
+            return known  # an earlier round has waited for them
         return silent if self._has_waited([event.why for event in silent], now) else []
 
     def _has_waited(self, whom: Collection[object], now: float) -> bool:

@@ -10,15 +10,10 @@ import numpy as np
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.codes.forest import leaves
 
-__all__ = ["AUDIT", "Rotation", "check_audit", "is_audit", "share_out"]
+__all__ = ["AUDIT", "Rotation", "check_audit", "share_out"]
 
 AUDIT = "audit"
 """What ``verify`` is where what workers send is computed again now and then."""
-
-
-def is_audit(verify: object) -> bool:
-    """Say whether it is to be audited, and not compared in each round."""
-    return isinstance(verify, str) and verify == AUDIT
 
 
 def check_audit(code: GradientCode) -> None:

@@ -20,7 +20,7 @@ from dask_gradcode.rounds.journal import Journal, TakenBackError
 from dask_gradcode.rounds.recount import Again, Answered, Bench, Recount
 from dask_gradcode.rounds.recounting import Recounting
 from dask_gradcode.rounds.trial import Mismatch, Trial
-from dask_gradcode.rounds.verdicts import Discovery
+from dask_gradcode.rounds.verdicts import Discovery, Expelled
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 
 __all__ = ["Auditing"]
@@ -199,7 +199,9 @@ class Auditing:
         ruling = Trial(self._code, self._bench, self.recounting.recall, books, mismatch).run()
         verdict, lies = ruling.verdict, list[int]()
         if ruling.dispute is not None and not verdict.absent:
-            self._referee.enter(answer.round, ruling.dispute, verdict)
+            for event in self._referee.enter(answer.round, ruling.dispute, verdict):
+                if isinstance(event, Expelled):
+                    self._referee.expelled[event.role] = event.why
         for role in verdict.wrong:
             known = answer.round if role == answer.role else None
             found = self._lies(self._bench.addresses[role], known)

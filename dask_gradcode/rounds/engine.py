@@ -19,22 +19,23 @@ from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.payloads import Statistic
 from dask_gradcode.rounds.batches import batches
+from dask_gradcode.rounds.believing import witness_by
 from dask_gradcode.rounds.books import Books
 from dask_gradcode.rounds.evaluation import evaluation, evaluations
-from dask_gradcode.rounds.events import Arrived, Event, Ready
+from dask_gradcode.rounds.events import Announced, Arrived, Event, Ready
 from dask_gradcode.rounds.lateness import Lateness
 from dask_gradcode.rounds.log import REMEMBERED, Logbook
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done
-from dask_gradcode.rounds.plans import Balancing, Everybody, LetFinish, Policy
+from dask_gradcode.rounds.plans import Balancing, Confirming, Everybody, LetFinish, Policy
 from dask_gradcode.rounds.port import Port
 from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.referee import Referee
 from dask_gradcode.rounds.round import Round
-from dask_gradcode.rounds.rules import UntilExact, WaitRule
+from dask_gradcode.rounds.rules import UntilExact, WaitRule, rule_for
 from dask_gradcode.rounds.stand_in import ScaledUp
+from dask_gradcode.rounds.syndrome import SyndromeReferee
 from dask_gradcode.rounds.trust import Witness
-from dask_gradcode.rounds.verified import Verification
 from dask_gradcode.several import Several, abreast, n_points_of
 from dask_gradcode.typing import Evaluation, Matrix, Vector
 from dask_gradcode.work import Work, of_order
@@ -55,14 +56,14 @@ class Engine:
         When a round has enough messages. None: until it is exact.
     policy : Policy, optional
         Who is asked, and when. None: ``Balancing`` where the rule is exact; else everybody, as the
-        same workers' rows would be left out in every round.
+        same workers' rows would be left out in every round. With a referee ``Confirming``.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     work : Work, optional
         Says what payloads contain. None: a value and a gradient.
-    referee : Referee, optional
-        Says on which sums how many have to agree, and who is expelled. None, or one who has none
-        agree: the first answer is believed.
+    referee : Referee or SyndromeReferee, optional
+        Says on which sums how many have to agree, or whether all do, and who is expelled. None, or
+        one who compares nothing: the first answer is believed.
     books : Books, optional
         Note what is sent, to be audited.
 
@@ -76,7 +77,7 @@ class Engine:
     Raises
     ------
     ValueError
-        If the wait rule makes no sense for the code.
+        If the wait rule makes no sense for the code, or the plan needs a referee.
 
     Examples
     --------
@@ -102,15 +103,16 @@ class Engine:
         policy: Policy | None = None,
         block_rows: Vector | None = None,
         work: Work | None = None,
-        referee: Referee | None = None,
+        referee: Referee | SyndromeReferee | None = None,
         books: Books | None = None,
     ) -> None:
-        self._code, self._port, self._wait = code, port, wait or UntilExact()
-        self._wait.check(code)
+        self._code, self._port, self._wait = code, port, rule_for(code, wait)
         self._memory = self._wait.memory(code)
         self._stand_in = self._memory or ScaledUp(code, block_rows)
         self._work, self._referee, self._books = work, referee, books
-        self._compares = referee is not None and referee.n_faulty > 0
+        self._compares = referee is not None and referee.compares
+        if isinstance(policy, Confirming) and not isinstance(referee, Referee):
+            raise ValueError(f"{policy!r} is for rounds whose sums are verified: verify=1 or more.")
         self._planner = (policy or self._usual_policy()).start(code)
         self._lateness = Lateness(code)
         self._n_rounds = 0
@@ -122,6 +124,8 @@ class Engine:
     def _usual_policy(self) -> Policy:
         if self._memory is not None:
             return LetFinish()
+        if isinstance(self._referee, Referee) and self._compares:
+            return Confirming(self._referee.ways())
         if self._compares:  # it takes the answers of several
             return Everybody()
         return Balancing() if self._wait.exact else Everybody()
@@ -202,7 +206,7 @@ class Engine:
             self._planner,
             port.patience(),
             self._stand_in,
-            self._witness(self._n_rounds, Inspector(self._code, w, statistic)),
+            self._witness(Inspector(self._code, w, statistic)),
         )
         self._n_rounds += 1
         self.logs.add(round_.log)
@@ -213,7 +217,6 @@ class Engine:
         self._back.clear()
         if self._referee is not None:
             news = self._referee.begin(round_.number, point, order, news)
-            round_.log.verified = self._compares
         orders = round_.begin(news, port.now())
         while round_.outcome is None:
             self._send(orders)
@@ -226,12 +229,10 @@ class Engine:
         self._recent.pop(round_.number - REMEMBERED, None)
         return round_
 
-    def _witness(self, number: int, inspector: Inspector) -> Witness:
+    def _witness(self, inspector: Inspector) -> Witness:
         if self._books is not None:
-            return self._books.witness(number, inspector)
-        if self._referee is not None and self._compares:
-            return Verification(inspector, self._referee)
-        return inspector
+            return self._books.witness(self._n_rounds, inspector)
+        return witness_by(self._referee if self._compares else None, inspector, self._n_rounds)
 
     def _send(self, orders: list[Order]) -> None:
         if orders:
@@ -247,14 +248,14 @@ class Engine:
             addressed = round_
             if isinstance(event, Ready) and round_.outcome is not None:
                 self._back.append(event)
-            elif isinstance(event, Arrived) and event.round in self._recent:
+            elif isinstance(event, Arrived | Announced) and event.round in self._recent:
                 addressed = self._recent[event.round]
             n_doubts = len(addressed.doubts)
             orders += addressed.handle(event, now)
             if self._referee is not None:
                 orders += self._referee.settle(addressed, round_, self._port.now)
                 now = self._port.now()
-            if isinstance(event, Arrived) and event.round in self._recent:
+            if isinstance(event, Arrived | Announced) and event.round in self._recent:
                 self._lateness.heard(addressed, event.role, now)
             if self._memory is not None:
                 heard = event, now, len(addressed.doubts) == n_doubts

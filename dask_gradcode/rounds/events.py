@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dask_gradcode.rounds.announced import Announced
 from dask_gradcode.rounds.carried import Busy, Free, Slow, Stale
 from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Payload
 
 __all__ = [
     "Absent",
+    "Announced",
     "Arrived",
     "Blocks",
     "Event",
@@ -270,6 +272,7 @@ News = Lost | Unplaced | Ready | Relocated
 
 Event = (
     Arrived
+    | Announced
     | Absent
     | Yielded
     | Failed

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
-from dask_gradcode.rounds.orders import Ask, Drop, Order, Yield
+from dask_gradcode.rounds.orders import Announce, Ask, Drop, Order, Yield
 
-__all__ = ["Ledger"]
+__all__ = ["Kept", "Ledger"]
+
+
+class Kept(NamedTuple):
+    """Who keeps a message of which only the digest has come.
+
+    Parameters
+    ----------
+    roles : tuple of int
+        Who can be asked for it.
+    is_wanted : bool
+        Whether nothing else is missing: enough agree on it.
+    """
+
+    roles: tuple[int, ...]
+    is_wanted: bool
 
 
 class Ledger:
@@ -21,6 +37,9 @@ class Ledger:
         When each role was asked last, in seconds on the caller's clock.
     hurried : set of int
         Roles that have been told to yield.
+    announced : set of tuple of int
+        Roles with messages of which they have told the digest: an answer, after which they may be
+        asked for the message itself.
 
     Examples
     --------
@@ -41,6 +60,7 @@ class Ledger:
         self.asked: dict[int, set[int]] = {}
         self.asked_at: dict[int, float] = {}
         self.hurried: set[int] = set()
+        self.announced: set[tuple[int, int]] = set()
         self._answered: set[tuple[int, int]] = set()  # roles with messages
         self._told: dict[int, deque[set[int]]] = {}  # what it owed when it was told to yield
 
@@ -64,7 +84,7 @@ class Ledger:
         """Note orders that are given, and return them."""
         for order in orders:
             match order:
-                case Ask(role, messages):
+                case Ask(role, messages) | Announce(role, messages):
                     self.ask(role, messages, now)
                 case Yield(role):
                     self.tell(role)
@@ -76,10 +96,17 @@ class Ledger:
         """Note that a role is asked for messages."""
         self.asked.setdefault(role, set()).update(messages)
         self.asked_at[role] = now
+        if self.announced:
+            self._answered -= self.announced & {(role, message) for message in messages}
 
     def answer(self, role: int, message: int) -> None:
         """Note that a role has sent a message."""
         self._answered.add((role, message))
+
+    def announce(self, role: int, message: int) -> None:
+        """Note that a role has told the digest of a message."""
+        self.answer(role, message)
+        self.announced.add((role, message))
 
     def tell(self, role: int) -> None:
         """Note that a role has been told to yield: what it is asked for later, it does not."""
@@ -106,4 +133,5 @@ class Ledger:
     def renew(self, role: int, messages: Collection[int]) -> None:
         """Note that a role may be asked for messages again, whatever was before."""
         self.asked.get(role, set()).difference_update(messages)
-        self._answered.difference_update([(role, message) for message in messages])
+        for noted in (self._answered, self.announced):
+            noted.difference_update([(role, message) for message in messages])

@@ -14,13 +14,14 @@ import numpy as np
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.events import Arrived, Blocks, Event
+from dask_gradcode.rounds.minutes import Checks, Minutes
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.patience import Patience
 from dask_gradcode.rounds.plans import Planner
 from dask_gradcode.rounds.rules import WaitRule
-from dask_gradcode.typing import Payload, Vector
+from dask_gradcode.typing import Vector
 
-__all__ = ["Logbook", "RoundLog", "Step", "Testimony"]
+__all__ = ["Logbook", "RoundLog", "Step"]
 
 REMEMBERED = 64
 """Rounds of which everything is kept."""
@@ -75,8 +76,8 @@ class RoundLog:
     ----------
     news : sequence of Event
         What had changed when the round began: who was absent, who had come back.
-    verified : bool
-        Whether sums were believed once enough workers agreed on them.
+    minutes : Minutes, Checks or None
+        What was found of sums that were believed once enough workers agreed on them.
 
     Examples
     --------
@@ -102,7 +103,7 @@ class RoundLog:
         self.number, self.code, self.wait = number, code, wait
         self.planner, self.patience = planner, patience
         self.news: Sequence[Event] = ()
-        self.verified = False
+        self.minutes: Minutes | Checks | None = None
         self._entries: list[_Entry] = []
 
     @property
@@ -133,12 +134,7 @@ class RoundLog:
         begin: Callable[[Sequence[Event], float], object],
         handle: Callable[[Event | None, float], object],
     ) -> None:
-        """Tell a round again what happened, payloads left out; ValueError if it cannot be told."""
-        if self.verified:
-            raise ValueError(
-                f"Round {self.number} compared what workers sent, which is not kept: it cannot be "
-                "run again. print(log) tells what happened."
-            )
+        """Tell a round again what happened, payloads left out; ValueError if nothing has."""
         if not self._entries:
             raise ValueError(f"Round {self.number} was interrupted before it began.")
         first, *others = self.steps
@@ -215,20 +211,6 @@ class Logbook(Sequence[RoundLog]):
 
     def __getitem__(self, index: int | slice) -> RoundLog | list[RoundLog]:
         return list(self._logs.values())[index]
-
-
-class Testimony:
-    """Says of answers what was said of them then; stands for an inspector in a replay."""
-
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._doubts = {
-            (step.event.role, step.event.message): step.doubts[0]
-            for step in steps
-            if step.doubts and isinstance(step.event, Arrived)
-        }
-
-    def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
-        return self._doubts.get((role, message))
 
 
 def _retold(what: _What) -> Event | None:

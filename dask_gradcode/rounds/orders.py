@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Ask", "Drop", "Order", "Yield"]
+__all__ = ["Announce", "Ask", "Drop", "Order", "Yield"]
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,29 @@ class Drop:
     messages: tuple[int, ...]
 
 
-Order = Ask | Yield | Drop
+@dataclass(frozen=True)
+class Announce:
+    """Have a role compute messages of this round, keep them, and tell only their digests.
+
+    It answers with :class:`~dask_gradcode.rounds.Announced`. Asked for one of them later in the
+    round, it sends what it has kept.
+
+    Parameters
+    ----------
+    role : int
+        The code worker.
+    messages : tuple of int
+        Indices in ``code.messages``, in the order in which they shall be computed.
+
+    Examples
+    --------
+    >>> Announce(role=1, messages=(0,))
+    Announce(role=1, messages=(0,))
+    """
+
+    role: int
+    messages: tuple[int, ...]
+
+
+Order = Ask | Yield | Drop | Announce
 """What a round can want done."""

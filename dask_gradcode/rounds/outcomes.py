@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Done", "Outcome", "Overdue", "Stuck"]
+__all__ = ["Contradicted", "Done", "Outcome", "Overdue", "Stuck"]
 
 
 @dataclass(frozen=True)
@@ -69,5 +69,23 @@ class Overdue:
     seconds: float
 
 
-Outcome = Done | Stuck | Overdue
+@dataclass(frozen=True)
+class Contradicted:
+    """Something that was sent is wrong, and it cannot be told what.
+
+    Parameters
+    ----------
+    roles : tuple of int
+        The roles whose answers do not agree.
+
+    Examples
+    --------
+    >>> Contradicted(roles=(0, 1, 2))
+    Contradicted(roles=(0, 1, 2))
+    """
+
+    roles: tuple[int, ...]
+
+
+Outcome = Done | Stuck | Overdue | Contradicted
 """How a round can end."""

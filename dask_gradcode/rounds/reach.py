@@ -28,8 +28,11 @@ def could_decode(state: State, possible: Mask, gone: Collection[int] = ()) -> bo
     Returns
     -------
     bool
-        Of a block that was on its way to others when its holder was lost, it may say no too soon.
+        No if the round waits for more messages than these. Of a block that was on its way to others
+        when its holder was lost, it may say no too soon.
     """
+    if np.count_nonzero(possible) < state.at_least:
+        return False
     code, absent = state.code, {*state.lost, *state.errors, *gone}
     if not code.exchanges:
         return code.can_decode(possible)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dask_gradcode.codes import Decoding
+from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Mask, Vector
 
-__all__ = ["InsufficientWorkersError", "RoundRecord", "TooMuchLostError"]
+__all__ = ["InsufficientWorkersError", "RoundRecord", "TooMuchLostError", "WrongSumsError"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,4 +231,36 @@ class TooMuchLostError(InsufficientWorkersError):
             "No worker is missing: the round can be tried again.\n"
             f"The code is {code!r}.\n"
             f"It tolerates {code.tolerance}. Use a code with more n_transmissions or n_neighbours."
+        )
+
+
+class WrongSumsError(RuntimeError):
+    """Workers have sent sums of which at least one is wrong, and it cannot be told which.
+
+    Nothing of the round has been used.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import CyclicRepetition
+    >>> print(WrongSumsError.of(7, CyclicRepetition(4, 1), ["role 0", "role 1"]))
+    Round 7: at least one of the sums is wrong that came from role 0, role 1; which one cannot be \
+told.
+    The code is CyclicRepetition(n_workers=4, n_stragglers=1, seed=0): any 3 answers are enough, \
+one more shows that something is wrong, and to tell which takes 2 more than are enough for each \
+that is wrong.
+    Use a larger n_stragglers, so that more answers can come, or code='fractional' with verify=1, \
+by which it is always told.
+    """
+
+    @classmethod
+    def of(cls, number: int, code: GradientCode, who: Sequence[str]) -> WrongSumsError:
+        """Return the error of a round, given who has sent what does not agree."""
+        return cls(
+            f"Round {number}: at least one of the sums is wrong that came from {', '.join(who)}; "
+            "which one cannot be told.\n"
+            f"The code is {code!r}: any {code.n_workers - code.n_stragglers} answers are enough, "
+            "one more shows that something is wrong, and to tell which takes 2 more than are "
+            "enough for each that is wrong.\n"
+            "Use a larger n_stragglers, so that more answers can come, or code='fractional' with "
+            "verify=1, by which it is always told."
         )

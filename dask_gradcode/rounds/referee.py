@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
-from dask_gradcode.codes import GradientCode
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
+from dask_gradcode.codes import CyclicRepetition, GradientCode
+from dask_gradcode.rounds.events import Announced, Arrived, Event, Failed, Lost, Ready
 from dask_gradcode.rounds.hearing import Inquiry, Verdict, hear
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Matrix, Part, Payload, Vector
-from dask_gradcode.work.judging import is_close
 
 __all__ = ["Court", "Dispute", "Hearing", "Referee", "check_verify", "values_of"]
 
@@ -27,14 +26,14 @@ logger = logging.getLogger("dask_gradcode")
 
 
 class Dispute(NamedTuple):
-    """Two roles that sent different sums of the same rows.
+    """Two roles that sent different sums of the same rows, or one that contradicts itself.
 
     Parameters
     ----------
     message : int
         Which sum, by its index in ``code.messages``.
     roles : tuple of int
-        Who sent it.
+        Who sent it; twice the same, if it sent what it had told another digest of.
     claims : tuple of bytes
         The digests of what each has sent.
     """
@@ -125,16 +124,18 @@ def check_verify(code: GradientCode, verify: Any) -> int:
     Traceback (most recent call last):
     ValueError: verify=1 needs 2 workers that can send each message, so that they can be compared; \
 of CyclicRepetition(n_workers=4, n_stragglers=1, seed=0) some messages have 1.
-    Use code='fractional' with n_stragglers=1 or more, or verify=0.
+    Use code='fractional' with n_stragglers=1 or more, or verify=0; 'syndrome' is for cyclic codes.
     """
     is_number = isinstance(verify, Integral) and not isinstance(verify, bool)
     if not is_number or verify < 0:
         raise ValueError(
-            f"verify must be a whole number from 0, of faulty workers, got {verify!r}."
+            "verify must be a whole number from 0, of faulty workers, or 'syndrome', got "
+            f"{verify!r}."
         )
     if verify == 0:
         return 0
-    way_out = f"Use code='fractional' with n_stragglers={verify} or more, or verify=0."
+    way_out = f"Use code='fractional' with n_stragglers={verify} or more, or verify=0"
+    way_out += "; 'syndrome' is for cyclic codes." if isinstance(code, CyclicRepetition) else "."
     if code.divides or code.resolution > 1:
         raise ValueError(
             f"verify={verify} needs messages that several workers compute in full; those of "
@@ -182,17 +183,29 @@ class Referee:
         self.given_up: set[int] = set()
         self.hearings: list[Hearing] = []
 
+    @property
+    def compares(self) -> bool:
+        """Whether a sum needs the answers of several."""
+        return self.n_faulty > 0
+
     def needed(self, message: int) -> int:
         """Return how many have to agree on a message."""
         expelled = self.expelled.keys() & set(self._code.senders(message))
         return max(1, self.n_faulty + 1 - len(expelled))
 
-    def agree(self, one: int, sent: Payload, other: int, also: Payload) -> bool:
-        """Say whether what two roles have sent for a message is the same."""
-        a, b = values_of(sent), values_of(also)
-        if a.tobytes() == b.tobytes():
-            return True
-        return not self._court.round_alike(one, other) and is_close(a, b)
+    def round_alike(self, one: int, other: int) -> bool:
+        """Say whether two roles compute the same bits."""
+        return self._court.round_alike(one, other)
+
+    def ways(self) -> tuple[int, ...]:
+        """Return for each role the first that rounds as it does: of these all bits are equal."""
+        firsts: list[int] = []
+        ways = []
+        for role in range(self._code.n_workers):
+            way = next((first for first in firsts if self.round_alike(first, role)), role)
+            ways.append(way)
+            firsts += [role] if way == role else []
+        return tuple(ways)
 
     def begin(
         self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
@@ -208,7 +221,8 @@ class Referee:
 
     def ignores(self, event: Event) -> bool:
         """Say whether an event is of somebody who is expelled."""
-        return isinstance(event, Arrived | Failed | Ready) and event.role in self.expelled
+        told = isinstance(event, Arrived | Announced | Failed | Ready)
+        return told and event.role in self.expelled
 
     def settle(self, told: _Round, current: _Round, now: Callable[[], float]) -> list[Order]:
         """Hear all who differ in a round; tell that round and the current one what is found.
@@ -228,11 +242,16 @@ class Referee:
                     orders += current.handle(event, now())
         return orders
 
+    def _verdict(self, round: int, dispute: Dispute) -> Verdict:
+        one, other = dispute.roles
+        if one == other:
+            return Verdict({one: "what it sent is not what it had told the digest of"})
+        claims = dict(zip(dispute.roles, dispute.claims, strict=True))
+        return hear(self._court.inquire(round, dispute.message), claims)
+
     def _heard(self, round: int, dispute: Dispute) -> list[Event]:
         """Hear two who differ; return who is expelled, or absent, or that it is undecided."""
-        claims = dict(zip(dispute.roles, dispute.claims, strict=True))
-        verdict = hear(self._court.inquire(round, dispute.message), claims)
-        return self.enter(round, dispute, verdict)
+        return self.enter(round, dispute, self._verdict(round, dispute))
 
     def enter(self, round: int, dispute: Dispute, verdict: Verdict) -> list[Event]:
         """Act on a verdict; return who is expelled, or absent, or that it is undecided.
@@ -249,7 +268,6 @@ class Referee:
         self.hearings.append(Hearing(round, dispute, verdict))
         blocks = list(self._code.messages[dispute.message].blocks)
         for role, what in verdict.wrong.items():
-            self.expelled[role] = f"it is expelled since round {round}: {what}"
             told = self._court.where(role), what, verdict.n_chunks, verdict.n_bytes
             logger.warning(
                 "Round %d, blocks %s: %s is expelled: %s. Here %d chunk(s) of rows were computed; "
@@ -257,7 +275,8 @@ class Referee:
                 *(round, blocks, *told),
             )
         if verdict.wrong:
-            return [Expelled(role, self.expelled[role]) for role in verdict.wrong]
+            since = f"it is expelled since round {round}"
+            return [Expelled(role, f"{since}: {what}") for role, what in verdict.wrong.items()]
         if verdict.absent:
             return [Lost(i, f"it does not account: {why}") for i, why in verdict.absent.items()]
         logger.warning(

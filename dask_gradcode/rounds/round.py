@@ -23,8 +23,9 @@ from math import inf, nan
 from dask_gradcode.codes import Decoding, GradientCode
 from dask_gradcode.inspection import Doubt, Inspector
 from dask_gradcode.rounds.arbiter import Arbiter
-from dask_gradcode.rounds.events import Absent, Arrived, Event, Failed, Lost, Yielded
-from dask_gradcode.rounds.log import RoundLog, Testimony
+from dask_gradcode.rounds.believing import answers_by
+from dask_gradcode.rounds.events import Absent, Announced, Arrived, Event, Failed, Lost, Yielded
+from dask_gradcode.rounds.log import RoundLog
 from dask_gradcode.rounds.orders import Order
 from dask_gradcode.rounds.outcomes import Done, Outcome
 from dask_gradcode.rounds.patience import Patience, Waiting
@@ -33,9 +34,9 @@ from dask_gradcode.rounds.record import RoundRecord
 from dask_gradcode.rounds.rules import UntilExact, WaitRule
 from dask_gradcode.rounds.stand_in import ScaledUp, StandIn
 from dask_gradcode.rounds.state import State
+from dask_gradcode.rounds.testimony import witness_of
 from dask_gradcode.rounds.trust import Answers, Witness
 from dask_gradcode.rounds.verdicts import Expelled, Undecided
-from dask_gradcode.rounds.verified import answers_by
 from dask_gradcode.typing import Vector
 
 __all__ = ["Round"]
@@ -60,7 +61,7 @@ class Round:
         What stands in an approximate sum for what is missing. None: the others, scaled up, as if
         blocks were of equal size.
     witness : Witness, optional
-        Says what cannot be right. None: an ``inspection.Inspector`` that knows nothing of sizes.
+        Says what cannot be right. None: an ``Inspector`` that knows nothing of sizes.
 
     Attributes
     ----------
@@ -138,11 +139,11 @@ class Round:
         Raises
         ------
         ValueError
-            If nothing has happened, or answers were compared, which are not kept.
+            If nothing has happened.
         """
         planner = log.planner.copy() if plan is None else plan.start(log.code)
         known = log.number, log.code, log.wait, planner, log.patience
-        round_ = cls(*known, witness=Testimony(log.steps))
+        round_ = cls(*known, witness=witness_of(log))
         log.retell(round_.begin, round_.handle)
         if round_.outcome is not None:
             round_.forget()
@@ -166,6 +167,7 @@ class Round:
             What to do.
         """
         self.state.started = now
+        self.log.minutes = self.answers.begin()
         self._arbiter.begin(now)
         for event in news:
             self._take_note(event, now)
@@ -210,9 +212,9 @@ class Round:
             self.state.receive(event.role, event.message, now, event.blocks)
             self.answers.take_in(event.role, event.message, event.payload)
         elif event is not None:
-            if isinstance(event, Absent):
+            if isinstance(event, Absent | Announced):
                 self._waiting.hear(now)
-            self.state.note(event)
+            self.state.note(event, now)
             self.answers.note(event)
 
     def _note_late(self, event: Event | None, now: float) -> None:
@@ -220,17 +222,17 @@ class Round:
         if isinstance(event, Arrived) and self._is_news(event):
             self.state.receive(event.role, event.message, now)
             self.answers.inspect(event.role, event.message, event.payload)
-        elif isinstance(event, Expelled | Lost | Undecided):
+        elif isinstance(event, Announced | Expelled | Lost | Undecided) and self._is_news(event):
+            if isinstance(event, Announced):
+                self.state.note(event, now)
             self.answers.note(event)
 
     def _is_news(self, event: Event | None) -> bool:
-        """Say whether an event is no answer to another round, and no second copy of one."""
-        match event:
-            case Arrived(number, role, message) | Absent(number, role, message):
-                return number == self.number and not self.state.ledger.has_answered(role, message)
-            case Failed(number) | Yielded(number):
-                return number == self.number
-        return True
+        """Say whether an event answers no other round, and is no second copy."""
+        if isinstance(event, Arrived | Announced | Absent):
+            is_second = self.state.ledger.has_answered(event.role, event.message)
+            return event.round == self.number and not is_second
+        return not isinstance(event, Failed | Yielded) or event.round == self.number
 
     @property
     def doubts(self) -> list[Doubt]:

@@ -12,7 +12,7 @@ from dask_gradcode.rounds.memory import Memory
 from dask_gradcode.rounds.reach import could_decode
 from dask_gradcode.rounds.state import State
 
-__all__ = ["Deadline", "Fastest", "UntilExact", "WaitRule"]
+__all__ = ["Deadline", "Fastest", "UntilExact", "WaitRule", "rule_for"]
 
 
 class WaitRule(ABC):
@@ -113,7 +113,8 @@ class UntilExact(WaitRule):
 class Fastest(WaitRule):
     """Wait for the fastest workers only and ignore the others: the paper's biased baseline.
 
-    The sum over the blocks that were counted is scaled up to the whole data set by their rows.
+    A round ends before if the sum is exact already, as it may be where blocks are held twice. Else
+    the sum over the blocks that were counted is scaled up to the whole data set by their rows.
 
     Parameters
     ----------
@@ -124,6 +125,8 @@ class Fastest(WaitRule):
     ----------
     .. [1] Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, Section 6
        ("ignoring stragglers").
+    .. [2] Wang, Charles and Papailiopoulos, "ErasureHead", arXiv 1901.09671: the same with groups
+       of replicas.
 
     Examples
     --------
@@ -134,12 +137,14 @@ class Fastest(WaitRule):
     n_workers: int
 
     def settle(self, state: State, now: float) -> Decoding | None:
-        if state.n_complete >= self.n_workers:
-            return state.decode()
+        if state.decodable or state.n_complete >= self.n_workers:
+            return _something(state)
         # only a loss can leave fewer: then all that came, if nothing more can
         lossy = bool(state.lost or state.errors or state.absent)
-        over = lossy and state.arrived.any() and not state.pending.any()
-        return state.decode() if over else None
+        return _something(state) if lossy and not state.pending.any() else None
+
+    def hopeless(self, state: State) -> bool:
+        return not state.pending.any() and _something(state) is None
 
     def check(self, code: GradientCode) -> None:
         whole = isinstance(self.n_workers, Integral) and not isinstance(self.n_workers, bool)
@@ -175,7 +180,38 @@ class Deadline(WaitRule):
 
     def settle(self, state: State, now: float) -> Decoding | None:
         over = now >= self.until(state.started) or not state.pending.any()
-        return state.decode() if state.decodable or (over and state.arrived.any()) else None
+        return _something(state) if state.decodable or over else None
+
+    def hopeless(self, state: State) -> bool:
+        return not state.pending.any() and _something(state) is None
 
     def until(self, started: float) -> float:
         return started + self.seconds
+
+
+def rule_for(code: GradientCode, wait: WaitRule | None) -> WaitRule:
+    """Return a rule that fits a code; by default the sum is exact.
+
+    Raises
+    ------
+    TypeError
+        If it is no rule.
+    ValueError
+        If it makes no sense for the code.
+    """
+    rule = UntilExact() if wait is None else wait
+    if not isinstance(rule, WaitRule):
+        raise TypeError(
+            f"wait must be a WaitRule, such as Deadline(0.5) or Remember(), got {wait!r}. "
+            "dask_gradcode.rounds has several."
+        )
+    rule.check(code)
+    return rule
+
+
+def _something(state: State) -> Decoding | None:
+    """Return the best decoding of what has arrived; None if that tells nothing."""
+    if not state.arrived.any():
+        return None
+    decoding = state.decode()
+    return decoding if decoding.used.any() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from dask_gradcode.rounds.answer import Answer
 from dask_gradcode.rounds.carried import Busy, Carried, Free, Slow, Stale
 from dask_gradcode.rounds.events import (
     Absent,
+    Announced,
     Blocks,
     Event,
     Failed,
@@ -23,13 +24,12 @@ from dask_gradcode.rounds.events import (
     Unplaced,
     Yielded,
 )
-from dask_gradcode.rounds.ledger import Ledger
+from dask_gradcode.rounds.ledger import Kept, Ledger
+from dask_gradcode.rounds.senders import Senders
 from dask_gradcode.rounds.verdicts import Expelled
 from dask_gradcode.typing import Mask
 
 __all__ = ["State"]
-
-_NOBODY: frozenset[int] = frozenset()  # one for all messages
 
 
 class State:
@@ -68,14 +68,14 @@ class State:
         Messages that were lost on their way.
     unplaced : set of int
         Those of the lost that have never been placed.
-    restored : set of int
-        Roles that were lost and can answer again.
-    placed : set of int
-        Roles that had never been placed and can answer.
+    restored, placed : set of int
+        Roles that can answer again, after they were lost or had never been placed.
     relocated : set of int
         Roles that are on another worker than in the round before.
     hurried : set of int
         Roles that have been told to yield.
+    kept : dict of int to Kept
+        Who keeps what only digests have come of, by message, where payloads may be wanted.
     carried : Carried
         What earlier rounds have left, under a rule that remembers it.
     n_changes : int
@@ -84,6 +84,8 @@ class State:
         How many roles have sent all that they compute unasked, and nothing that cannot be right.
     decodable : bool
         Whether the exact sum can be decoded from what has arrived.
+    at_least : int
+        How many messages are waited for at least.
 
     Examples
     --------
@@ -98,26 +100,24 @@ class State:
     def __init__(self, code: GradientCode) -> None:
         n_messages = len(code.messages)
         self.code = code
-        self.started = 0.0
-        self.ledger = Ledger()
+        self.started, self.ledger = 0.0, Ledger()
         self.asked, self.hurried = self.ledger.asked, self.ledger.hurried
         self.answers: list[Answer] = []
         self.arrived: Mask = np.zeros(n_messages, dtype=bool)
-        self.pending: Mask = np.ones(n_messages, dtype=bool)
+        self._senders = Senders(code)
+        self.pending: Mask = self._senders.pending
         self.lost: dict[int, str] = {}
         self.errors: dict[int, BaseException] = {}
         self.silent: dict[int, Silent] = {}
         self.parts: dict[int, tuple[int, ...]] = {}
         self.absent, self.unplaced = set[int](), set[int]()
         self.restored, self.placed, self.relocated = set[int](), set[int](), set[int]()
-        self.carried = Carried()
-        self.n_changes = self.n_complete = 0
+        self.carried, self.kept = Carried(), dict[int, Kept]()
+        self.n_changes = self.n_complete = self.at_least = 0
         self.decodable = False
         self._decoder = code.decoder()
         self._taken_from: dict[int, int] = {}  # the role whose answer is in the sum, by message
         self._added: dict[int, int] = {}  # how many answers were not put aside, by role
-        # who may still send a message, where that is not everybody who holds its blocks
-        self._able: dict[int, Set[int]] = {}
 
     def decode(self) -> Decoding:
         """Return the best decoding of what has arrived."""
@@ -141,11 +141,6 @@ class State:
         """Return what a role has been asked for and has not answered."""
         return self.ledger.owed(role)
 
-    @property
-    def yielding(self) -> set[int]:
-        """The roles that have been told to yield and have not answered that."""
-        return self.ledger.yielding
-
     def unanswered(self, seconds: float) -> tuple[int, ...]:
         """Return who had not answered in full, or at all, so long after the start, ascending."""
         owed, heard = {role: set(messages) for role, messages in self.asked.items()}, set[int]()
@@ -159,7 +154,7 @@ class State:
         """Return the messages that a role computes unasked and should be asked for, in order."""
         # what is in the sum is left out, until that is exact: then somebody wants more
         first, asked = self.code.first(role), self.asked.get(role)
-        if not self._able and not asked:
+        if self._senders.are_all and not asked:
             return first  # as at the start of nearly every round
         return tuple(
             message
@@ -171,31 +166,43 @@ class State:
 
     def able_to_send(self, message: int) -> Iterable[int]:
         """Return the roles that may still send a message, or have."""
-        able = self._able.get(message)
-        return self.code.senders(message) if able is None else able
+        return self._senders.of(message)
 
-    def _may_send(self, role: int, message: int) -> bool:
-        return bool(self.pending[message]) and role in self.able_to_send(message)
-
-    # ---- for the round alone
+    # ---- for the round and its answers
 
     def receive(self, role: int, message: int, now: float, blocks: Blocks = None) -> None:
         """Note that a message has come, whatever will be made of it."""
         if blocks is not None:
             self.parts[message] = blocks
         self.silent.pop(role, None)
+        if (role, message) not in self.ledger.announced:
+            self.answers.append(Answer(role, message, now - self.started))
         self.ledger.answer(role, message)
-        self.answers.append(Answer(role, message, now - self.started))
-        self._withdraw(role, message)
+        self._senders.withdraw(role, message)
 
-    def note(self, event: Event) -> None:
+    def keep(self, message: int, kept: Kept) -> None:
+        """Note who has told a digest and may be asked for the message: the others need not."""
+        if kept.roles:
+            self.kept[message] = kept
+        else:
+            self.kept.pop(message, None)
+        if not self.arrived[message]:
+            holders, announced = self.code.senders(message), self.ledger.announced
+            told = {role for role in holders if (role, message) in announced}
+            self._senders.replace(message, told, kept.roles)
+
+    def note(self, event: Event, now: float) -> None:
         """Note an event of this round that is no message."""
         match event:
+            case Announced(_, role, message):  # which the role may still send
+                self.silent.pop(role, None)
+                self.ledger.announce(role, message)
+                self.answers.append(Answer(role, message, now - self.started))
             case Failed(_, role, message, error):
                 self.fail(role, message, error)
             case Absent(_, role, message):
                 self.ledger.answer(role, message)
-                self._withdraw(role, message)
+                self._senders.withdraw(role, message)
                 self.absent.add(message)
             case Yielded(_, role, running):
                 self.ledger.cut(role, running)
@@ -209,7 +216,7 @@ class State:
             case Relocated(role):
                 self.relocated.add(role)
             case Silent(role):
-                if any(self._may_send(role, message) for message in self.code.messages_of[role]):
+                if any(self._senders.may_send(role, m) for m in self.code.messages_of[role]):
                     self.silent[role] = event
             case Heard(role):
                 self.silent.pop(role, None)
@@ -241,14 +248,14 @@ class State:
     def fail(self, role: int, message: int, error: BaseException) -> None:
         """Note that a message will not come from a role, as computing it has raised."""
         for other in (*above(self.code, message), *below(self.code, message)):
-            self._withdraw(role, other)
+            self._senders.withdraw(role, other)
         self.errors[role] = error
         self.n_changes += 1
 
     def lose(self, role: int, why: str) -> None:
         """Note that a role is gone, with all that it has not yet sent."""
         for message in self.code.messages_of[role]:
-            self._withdraw(role, message)
+            self._senders.withdraw(role, message)
         self.ledger.lose(role)
         self.carried.release(role)
         self.lost[role] = why
@@ -260,25 +267,23 @@ class State:
         owed = self.owed(role)
         for message in self.code.messages_of[role]:
             if message not in owed:
-                self._withdraw(role, message)
+                self._senders.withdraw(role, message)
         self.lost[role] = why
         self.n_changes += 1
+
+    def hold(self, message: int) -> None:
+        """Note that a message that has come may yet be added."""
+        self.pending[message] = not self.arrived[message]
 
     def believe(self, role: int) -> None:
         """Note that what a role has sent is taken for right after all."""
         self.lost.pop(role, None)
         self.n_changes += 1
 
-    def _withdraw(self, role: int, message: int) -> None:
-        """Note that a role will send a message no more."""
-        able = {other for other in self.able_to_send(message) if other != role}
-        self._able[message] = able or _NOBODY
-        if not able:
-            self.pending[message] = False
-
     def forget(self) -> None:
         """Note that the round has ended, and who may still send what is of no interest."""
-        self._able.clear()
+        self._senders.forget()
+        self.kept.clear()
 
     def restore(self, role: int, *, again: bool = True) -> None:
         """Note that a role can be asked for all that is missing of it."""
@@ -287,9 +292,7 @@ class State:
         self.unplaced.discard(role)
         (self.restored if again else self.placed).add(role)
         held, arrived = self.code.messages_of[role], self.arrived
-        back = {i for i in held if not (arrived[i] or self._may_send(role, i))}
-        for message in back & self._able.keys():
-            self._able[message] |= {role}
-            self.pending[message] = True
+        back = {i for i in held if not (arrived[i] or self._senders.may_send(role, i))}
+        self._senders.restore(role, back)
         self.ledger.renew(role, back)
         self.n_changes += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,8 @@ from dask_gradcode.codes.forest import above, below
 from dask_gradcode.codes.summing import Sum
 from dask_gradcode.inspection import Doubt
 from dask_gradcode.rounds.events import Event
+from dask_gradcode.rounds.minutes import Checks, Minutes
+from dask_gradcode.rounds.outcomes import Contradicted
 from dask_gradcode.rounds.state import State
 from dask_gradcode.typing import Payload, Vector
 
@@ -48,6 +51,8 @@ class Answers:
         The roles that were expelled in this round, as they sent a wrong sum.
     unverified : set of int
         The blocks whose sums were to be verified, and are not.
+    contradiction : Contradicted or None
+        How the round ends where something that was sent is wrong, and it cannot be told what.
     """
 
     def __init__(self, code: GradientCode, state: State, witness: Witness) -> None:
@@ -57,6 +62,7 @@ class Answers:
         self.doubts: list[Doubt] = []
         self.expelled: list[int] = []
         self.unverified: set[int] = set()
+        self.contradiction: Contradicted | None = None
 
     def take_in(self, role: int, message: int, payload: Payload) -> None:
         """Add a message, or put it aside."""
@@ -68,6 +74,10 @@ class Answers:
         if doubt.fits:
             self._aside[role, message] = payload
 
+    def begin(self) -> Minutes | Checks | None:
+        """Return what is noted of the sums from now on, for a replay; None if nothing need be."""
+        return None
+
     def inspect(self, role: int, message: int, payload: Payload) -> Doubt | None:
         """Say what cannot be right about a message, and remember it."""
         doubt = self._witness.doubt(role, message, payload)
@@ -76,7 +86,12 @@ class Answers:
         return doubt
 
     def note(self, event: Event) -> None:
-        """Note what is found of roles, where that is looked for."""
+        """Note digests, and what is found of roles, where sums are compared."""
+
+    @property
+    def given_up(self) -> Set[int]:
+        """Roles that earlier rounds have waited for in vain, where sums are to be confirmed."""
+        return frozenset()
 
     @property
     def dispute(self) -> object:

@@ -2,7 +2,8 @@
 
 from dask_gradcode.simulation.candidates import Candidate, Choice
 from dask_gradcode.simulation.choice import choose
-from dask_gradcode.simulation.exchange import ExchangeObjective, transmissions_needed
+from dask_gradcode.simulation.exchange import ExchangeObjective
+from dask_gradcode.simulation.links import blocks_recovered, transmissions_needed
 from dask_gradcode.simulation.objective import SimulatedObjective, simulate
 from dask_gradcode.simulation.recorded import recorded
 
@@ -11,6 +12,7 @@ __all__ = [
     "Choice",
     "ExchangeObjective",
     "SimulatedObjective",
+    "blocks_recovered",
     "choose",
     "recorded",
     "simulate",

@@ -21,6 +21,7 @@ from dask_gradcode.history import History
 from dask_gradcode.rounds import InsufficientWorkersError
 from dask_gradcode.simulation.candidates import Candidate, Choice
 from dask_gradcode.simulation.objective import simulate
+from dask_gradcode.simulation.port import refuse_exchanges
 from dask_gradcode.simulation.recorded import recorded
 from dask_gradcode.stragglers import StragglerModel
 
@@ -78,7 +79,8 @@ def choose(
     Raises
     ------
     ValueError
-        If a parameter is missing or out of range.
+        If a parameter is missing or out of range, or a code is cooperative: its workers wait for
+        each other, which the virtual clock does not know.
     TypeError
         If ``stragglers`` or one of ``codes`` is none.
 
@@ -97,10 +99,7 @@ def choose(
     sizes = list(n_workers) if isinstance(n_workers, Iterable) else [n_workers]
     if not sizes:
         raise ValueError("n_workers names no number of workers. Give one, or several.")
-    own = list(codes)
-    for code in own:
-        if not isinstance(code, GradientCode):
-            raise TypeError(f"codes must be GradientCodes, got {code!r}.")
+    own = _own(codes)
     whole = isinstance(max_stragglers, Integral) and not isinstance(max_stragglers, bool)
     if not whole or max_stragglers < 0:
         raise ValueError(f"max_stragglers must be an int >= 0, got {max_stragglers!r}.")
@@ -132,6 +131,16 @@ def choose(
     found = [candidate(code, s) for n in sizes for code, s in _codes(n, max_stragglers, upload)]
     found += [candidate(code, code.n_stragglers) for code in own]
     return Choice(tuple(sorted(found, key=lambda c: (c.seconds, c.load))))
+
+
+def _own(codes: Iterable[GradientCode]) -> list[GradientCode]:
+    """Return a user's codes, or raise for one that cannot be simulated."""
+    own = list(codes)
+    for code in own:
+        if not isinstance(code, GradientCode):
+            raise TypeError(f"codes must be GradientCodes, got {code!r}.")
+        refuse_exchanges(code)
+    return own
 
 
 def _codes(

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dask_gradcode.codes import CooperativeRepetition, Message
 from dask_gradcode.rounds import (
@@ -37,50 +36,7 @@ from dask_gradcode.work import (
     of_order,
 )
 
-__all__ = ["ExchangeObjective", "transmissions_needed"]
-
-
-def transmissions_needed(
-    code: CooperativeRepetition, links: LossyLinks, n_rounds: int = 1000
-) -> NDArray[np.intp]:
-    """Return after how many transmissions rounds have an exact sum.
-
-    Parameters
-    ----------
-    code : CooperativeRepetition
-        Who sums what, how often all may send, and by which decoding.
-    links : LossyLinks
-        What is lost.
-    n_rounds : int, default=1000
-        How many rounds are drawn.
-
-    Returns
-    -------
-    ndarray of int, shape (n_rounds,)
-        0 where all transmissions are not enough.
-
-    Examples
-    --------
-    >>> plain = CooperativeRepetition(10, 3, n_transmissions=1, complete_only=True)
-    >>> (transmissions_needed(plain, LossyLinks(0.1), 1000) > 0).mean()  # 0.530 in the paper
-    np.float64(0.516)
-    """
-    return np.array([_needed(code, links, number) for number in range(n_rounds)], dtype=np.intp)
-
-
-def _needed(code: CooperativeRepetition, links: LossyLinks, number: int) -> int:
-    decoder, decodable, n = code.decoder(), False, code.n_workers
-    for transmission in range(code.n_transmissions):
-        received = links.received(number, transmission, n)
-        for role in np.flatnonzero(links.uploaded(number, transmission, n)).tolist():
-            index = transmission * n + role
-            wanted = code.messages[index].blocks
-            blocks = [block for block in wanted if received[role, block]]
-            whole = len(blocks) == len(wanted)
-            decodable |= decoder.add(index) if whole else decoder.add_part(index, blocks)
-        if decodable:
-            return transmission + 1
-    return 0
+__all__ = ["ExchangeObjective"]
 
 
 class ExchangeObjective:

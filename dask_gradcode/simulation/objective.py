@@ -77,9 +77,10 @@ def simulate(
     Raises
     ------
     ValueError
-        If a parameter is out of range, or the wait rule or the model does not fit the code.
+        If a parameter is out of range, or the wait rule or the model does not fit the code, or the
+        code is cooperative: its workers wait for each other, which the virtual clock does not know.
     TypeError
-        If ``straggler_model`` is none.
+        If ``straggler_model`` is none, or ``wait`` is no wait rule.
     InsufficientWorkersError
         If a round would never end.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,9 +26,9 @@ from dask_gradcode.rounds import (
 from dask_gradcode.simulation.agenda import Agenda
 from dask_gradcode.simulation.uplinks import Uplinks
 from dask_gradcode.stragglers import StragglerModel
-from dask_gradcode.typing import Matrix, Payload, Vector
+from dask_gradcode.typing import Mask, Matrix, Payload, Vector
 
-__all__ = ["VirtualPort"]
+__all__ = ["VirtualPort", "refuse_exchanges"]
 
 # kinds of what is coming, in the order in which they come
 _ANSWER, _SENT, _YIELDED, _TOLD, _READY, _FREE = range(6)
@@ -71,11 +72,7 @@ class VirtualPort:
                 f"straggler_model must be a StragglerModel, got {model!r}. "
                 "dask_gradcode.stragglers has several."
             )
-        if code.exchanges:
-            raise ValueError(
-                f"The workers of {code!r} wait for each other, which the virtual clock does not "
-                "know. ExchangeObjective and transmissions_needed simulate what its links lose."
-            )
+        refuse_exchanges(code)
         self._code, self._model, self._payload = code, model, payload
         self._work, self._overhead = _checked(work, overhead, code).tolist(), overhead
         self._uplinks = _links(upload, code)
@@ -234,26 +231,44 @@ class VirtualPort:
         )
 
 
+def refuse_exchanges(code: GradientCode) -> None:
+    """Raise ValueError of a code whose workers send each other what they compute."""
+    if code.exchanges:
+        raise ValueError(
+            f"The workers of {code!r} wait for each other, which the virtual clock does not know. "
+            "Each block is needed, so that a round takes as long as one of "
+            f"Uncoded({code.n_workers}), and what the exchange takes. ExchangeObjective, "
+            "transmissions_needed and blocks_recovered simulate what its links lose."
+        )
+
+
 def _links(upload: ArrayLike, code: GradientCode) -> Uplinks | None:
     """Return the workers' uplinks; None if sending takes no time."""
-    seconds = np.asarray(upload, dtype=float)
-    if seconds.shape not in ((), (code.n_workers,)) or not (seconds >= 0).all():
-        raise ValueError(
-            f"upload must be seconds >= 0, one number or one for each of the {code.n_workers} "
-            f"workers, got {upload!r}."
-        )
+    seconds = _of_each("upload", upload, code, "seconds >= 0", lambda x: x >= 0)
     if not seconds.any():
         return None
     return Uplinks(np.broadcast_to(seconds, code.n_workers).tolist())
 
 
 def _checked(work: ArrayLike, overhead: float, code: GradientCode) -> Vector:
-    seconds = np.asarray(work, dtype=float)
-    if seconds.shape not in ((), (code.n_workers,)) or not (seconds > 0).all():
-        raise ValueError(
-            f"work must be seconds > 0, one number or one for each of the {code.n_workers} "
-            f"workers, got {work!r}."
-        )
+    seconds = _of_each("work", work, code, "seconds > 0", lambda x: x > 0)
     if not 0 <= overhead < np.inf:
         raise ValueError(f"overhead must be seconds in the range [0, inf), got {overhead!r}.")
     return np.broadcast_to(seconds, code.n_workers)
+
+
+def _of_each(
+    name: str, given: Any, code: GradientCode, what: str, is_good: Callable[[Vector], Mask]
+) -> Vector:
+    """Return a number, or one for each worker, after a look at them."""
+    try:
+        seconds = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):  # no numbers
+        seconds = np.array(np.nan)
+    right = seconds.shape in ((), (code.n_workers,)) and np.isfinite(seconds).all()
+    if not right or not is_good(seconds).all():
+        raise ValueError(
+            f"{name} must be {what}, one number or one for each of the {code.n_workers} workers, "
+            f"got {given!r}."
+        )
+    return seconds

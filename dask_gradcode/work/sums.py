@@ -37,7 +37,13 @@ class Sums:
         self._n_kept = n_kept
         self._sums: dict[_Key, Vector] = {}
 
-    def get(self, message: Message, compute: Callable[[], Vector | None]) -> Vector | None:
+    def __contains__(self, message: Message) -> bool:
+        """Say whether the sum that a message is sent of is kept."""
+        return (message.blocks, message.coefficients) in self._sums
+
+    def get(
+        self, message: Message, compute: Callable[[], Vector | None], *, keep: bool = False
+    ) -> Vector | None:
         """Return the sum that a message is sent of.
 
         Parameters
@@ -46,6 +52,8 @@ class Sums:
             The message.
         compute : callable
             Returns the sum; None if told to stop.
+        keep : bool, default=False
+            Whether to keep it though it is sent as a whole: it may be asked for later.
 
         Returns
         -------
@@ -56,7 +64,7 @@ class Sums:
         found = self._sums.get(key)
         if found is None:
             found = compute()
-            if found is not None and not message.slices.is_whole:
+            if found is not None and (keep or not message.slices.is_whole):
                 self._sums[key] = found
                 while self._n_kept is not None and len(self._sums) > self._n_kept:
                     del self._sums[next(iter(self._sums))]

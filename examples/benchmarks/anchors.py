@@ -36,6 +36,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
+sys.path.append(str(Path(__file__).parents[1]))
+from watching import Watch
+
 N_FEATURES, N_WORKERS, TOL, SEED = 100, 4, 1e-6, 0
 NEEDS = {"ours": "", "scikit-learn": "", "dask-ml": "dask_ml", "xgboost": "xgboost"}
 NEEDS["spark"] = "pyspark"
@@ -208,27 +211,6 @@ TRAINERS = {
 # ---------------------------------------------------------------- one of them, in its own process
 
 
-class Watch:
-    """Notes the most memory that some processes have together."""
-
-    def __init__(self, pids: list[int]) -> None:
-        self.most, self._pids, self._end = 0, pids, threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def _look(self) -> None:
-        while not self._end.wait(0.05):
-            held = [psutil.Process(pid).memory_info().rss for pid in self._pids]
-            self.most = max(self.most, sum(held))
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-
 def run_one(name: str, n_rows: int, fault: str) -> None:
     """Fit undisturbed, and then with a fault; print a line of JSON after each."""
     warnings.simplefilter("ignore")
@@ -239,7 +221,7 @@ def run_one(name: str, n_rows: int, fault: str) -> None:
         except NotImplementedError as error:
             print(json.dumps({"seconds": 0.0, "error": in_short(error)}), flush=True)
             os._exit(0)
-        with Watch(trainer.pids or [os.getpid()]) as watch:
+        with Watch(trainer.pids or [os.getpid()], over=sum) as watch:
             began = time.perf_counter()
             coef, intercept = trainer.fit()
             took = time.perf_counter() - began

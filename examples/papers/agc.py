@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from distributed import Client, LocalCluster
-from report import write
+from report import at_least, write
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Throttle, inject
@@ -142,12 +142,19 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, size: int, rate: float) -> 
     figure.savefig(path, dpi=150)
 
 
+def rate(text: str) -> float:
+    """Return an uplink's bytes a second; ValueError if there is no such one."""
+    return float(Throttle(float(text)).bytes_per_second)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Raw)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--rate", type=float, default=4e6, help="bytes a second of each worker")
-    parser.add_argument("--size", type=int, default=2_000_000, help="numbers of a payload")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rate", type=rate, default=4e6, help="bytes a second of each worker")
+    parser.add_argument(
+        "--size", type=at_least(R + 1), default=2_000_000, help="numbers of a payload"
+    )
+    parser.add_argument("--rounds", type=at_least(2), default=4)
     parser.add_argument("--quick", action="store_true", help="small: to see that it runs")
     options = parser.parse_args()
     if options.quick:

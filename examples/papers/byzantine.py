@@ -1,6 +1,6 @@
 """Workers that send wrong sums: who is found, when, and what that takes.
 
-    python examples/papers/byzantine.py [--out DIR] [--rows 24000] [--honest 50] [--turns 8]
+    python examples/papers/byzantine.py [--out DIR] [--rows 24000] [--honest 50] [--mixed 60]
 
 Hofmeister, Massny, Yaakobi and Bitar, "Byzantine-Resilient Gradient Coding through Local Gradient
 Computations" (arXiv 2401.02380): ``b`` faulty workers need ``b + 1`` replicas, where a majority of
@@ -9,16 +9,13 @@ itself. Here it computes no gradient of a block, but one chunk of its rows.
 
 Six worker processes, logistic regression by L-BFGS; ``verify=b`` for b = 1 and 2, and b liars of
 each kind. The table says in which round each was expelled, how many chunks the client computed, how
-many bytes travelled for that, and the largest difference of a coefficient to the honest fit. Then
-as many honest fits of each kind as are asked for, on other data each: how many disputes there were.
+many bytes travelled for that, and the largest difference of a coefficient to the honest fit; then
+how many bytes of sums a round brought, with digests of all but one of each, as they would be in
+full, and by a majority; and how often each row is kept and computed, here and by a majority.
 
-The same liars, one of six workers, in audited fits (``verify="audit"``, declustered repetition):
-when the lie was found, how many rounds were taken back, and how much was computed again.
-
-And what each way costs with nobody lying: the work by counts, and the time of a round by that of an
-uncoded one, in turns on the same workers. There the work is sleeping, so that workers behave like
-machines of one core each: an audit that is computed beside a round makes it longer. A majority of
-three (DRACO, one liar) is three replicas that all answer.
+Then as many honest fits as are asked for, on other data each: how often anybody was suspected. And
+as many on four workers of which two have another kernel of OpenBLAS, for each of some pairs of
+kernels: sums then differ in their last bits, and are compared within a tolerance.
 
 DIR gets byzantine.json; it is this folder if not given.
 """
@@ -26,61 +23,33 @@ DIR gets byzantine.json; it is this folder if not given.
 from __future__ import annotations
 
 import argparse
-import logging
-import threading
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import dask
 import numpy as np
 from distributed import Client, LocalCluster
+from liars import LIARS, N_FEATURES, N_WORKERS, cluster, data_set, fitted, n_rounds
 from report import write
 
 from dask_gradcode import place
-from dask_gradcode.cluster import ClusterObjective, Lies, Placement, inject
-from dask_gradcode.codes import (
-    DeclusteredRepetition,
-    FractionalRepetition,
-    GradientCode,
-    Uncoded,
-)
-from dask_gradcode.losses import Logistic
-from dask_gradcode.objective import Penalised
-from dask_gradcode.optimizers import LBFGS, Solution
-from dask_gradcode.work import Block
+from dask_gradcode.cluster import ClusterObjective, Lies, inject
+from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.rounds import Announced, Arrived
 
-N_WORKERS, N_FEATURES = 6, 100
-LIARS = {
-    "random numbers": {"kind": "random"},
-    "wrong sign": {"kind": "sign"},
-    "one chunk": {"kind": "chunk"},
-    "wrong copy of the rows": {"kind": "copy"},
-    "truthful at first": {"kind": "chunk", "from_round": 5},
-    "the same lie together": {"kind": "random", "together": True},
-}
+PAYLOAD, DIGEST = 8 * (1 + N_FEATURES), 16  # bytes
+KERNELS = [("Haswell", "Nehalem"), ("Haswell", "Sandybridge"), ("Zen", "Nehalem")]
 
 
-def data_set(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n_rows, N_FEATURES)) * 10.0 ** rng.integers(-1, 2, N_FEATURES)
-    y = X @ rng.standard_normal(N_FEATURES) / 10 + rng.logistic(size=n_rows) > 0
-    return X, y.astype(int)
-
-
-def fitted(data: Placement, verify: int | str) -> tuple[np.ndarray, ClusterObjective]:
-    """Return coefficients, and the objective they were found by."""
-    with ClusterObjective(data, Logistic(), verify=verify) as objective:
-        scale = 1.0 / data.n_samples
-        penalised = Penalised(objective, scale=scale, alpha=1e-4, n_penalised=N_FEATURES)
-
-        def run() -> Solution:
-            return LBFGS().minimize(penalised, np.zeros(N_FEATURES), max_iter=40, tol=1e-6)
-
-        found = objective.audited(run, lambda solution: solution.w)
-    return found.w, objective
+def kb_of_sums(objective: ClusterObjective) -> float:
+    """Return how many kB of sums and digests a round has brought, on average."""
+    events = [step.event for log in objective.logs for step in log.steps]
+    n_full = sum(isinstance(event, Arrived) for event in events)
+    n_digests = sum(isinstance(event, Announced) for event in events)
+    return (n_full * PAYLOAD + n_digests * DIGEST) / len(objective.logs) / 1e3
 
 
 def with_liars(client: Client, n_rows: int) -> list[dict[str, Any]]:
@@ -88,15 +57,16 @@ def with_liars(client: Client, n_rows: int) -> list[dict[str, Any]]:
     rows = []
     for b in (1, 2):
         with place(X, y, code=FractionalRepetition(N_WORKERS, b), client=client) as data:
-            honest, _ = fitted(data, 0)
+            honest, *_ = fitted(data, 0)
+            _, nobody_lies, _ = fitted(data, b)
+            n_sums = len(data.code.messages)
             for name, how in LIARS.items():
                 if "together" in how and b == 1:
                     continue
                 lies = Lies(workers=list(range(b)), **how)  # of one group
                 with inject(client, lies):
-                    coef, objective = fitted(data, b)
+                    coef, objective, expelled = fitted(data, b)
                 hearings = objective.hearings
-                expelled = {role: h.round for h in hearings for role in h.verdict.wrong}
                 rows.append(
                     {
                         "b": b,
@@ -105,126 +75,76 @@ def with_liars(client: Client, n_rows: int) -> list[dict[str, Any]]:
                         "chunks computed": sum(h.verdict.n_chunks for h in hearings),
                         "kB of interaction": round(sum(h.verdict.n_bytes for h in hearings) / 1e3),
                         "difference": float(np.abs(coef - honest).max()),
-                        "replicas": b + 1,
-                        "of a majority": 2 * b + 1,
+                        "kB of sums a round": kb_of_sums(nobody_lies),
+                        "in full": (b + 1) * n_sums * PAYLOAD / 1e3,
+                        "of a majority": (2 * b + 1) * n_sums * PAYLOAD / 1e3,
+                        "work and memory": b + 1,
+                        "those of a majority": 2 * b + 1,
                     }
                 )
                 assert sorted(expelled) == list(lies.workers)
     return rows
 
 
-def with_audits(client: Client, n_rows: int) -> list[dict[str, Any]]:
-    X, y = data_set(n_rows, seed=0)
+def honest(client: Client, n_fits: int) -> list[dict[str, Any]]:
+    """Run honest fits, and count in how many rounds anybody was suspected."""
     rows = []
-    with place(X, y, code=DeclusteredRepetition(N_WORKERS, 1), client=client) as data:
-        honest, _ = fitted(data, 0)
-        for name, how in {"nobody": None, **LIARS}.items():
-            if how is not None and "together" in how:
-                continue
-            with ExitStack() as stack:
-                if how is not None:
-                    stack.enter_context(inject(client, Lies(workers=[1], **how)))
-                coef, objective = fitted(data, "audit")
-            assert objective.audit is not None
-            found = {one.what: one for one in objective.found}
-            n_rounds = 1 + max(log.number for log in objective.logs)
-            expelled, back = found.get("expelled"), found.get("taken back")
-            assert how is None or (expelled is not None and expelled.role == 1)
-            rows.append(
-                {
-                    "liars": name,
-                    "first lie in round": None if back is None else back.rounds[0],
-                    "found in round": None if expelled is None else expelled.round,
-                    "rounds taken back": 0 if back is None else len(back.rounds),
-                    "rounds": n_rounds,
-                    "chunks computed": sum(h.verdict.n_chunks for h in objective.hearings),
-                    "kB of interaction": round(
-                        sum(h.verdict.n_bytes for h in objective.hearings) / 1e3
-                    ),
-                    "difference": float(np.abs(coef - honest).max()),
-                    "computed again": round(
-                        objective.audit.n_blocks / (n_rounds * data.code.n_blocks), 3
-                    ),
-                }
-            )
+    for b in (1, 2):
+        n_all = n_suspected = 0
+        for seed in range(n_fits):
+            X, y = data_set(600, seed)
+            with place(X, y, code=FractionalRepetition(N_WORKERS, b), client=client) as data:
+                _, objective, expelled = fitted(data, b)
+            n_all += n_rounds(objective)
+            n_suspected += len(objective.hearings) + len(expelled)
+        rows.append({"b": b, "fits": n_fits, "rounds": n_all, "suspicions": n_suspected})
     return rows
 
 
-WAYS: dict[str, tuple[GradientCode, int | str, float]] = {  # and replicas that are computed
-    "uncoded": (Uncoded(N_WORKERS), 0, 1.0),
-    "declustered": (DeclusteredRepetition(N_WORKERS, 1), 0, 1.0),
-    'declustered, verify="audit"': (DeclusteredRepetition(N_WORKERS, 1), "audit", 1.0),
-    "fractional": (FractionalRepetition(N_WORKERS, 1), 0, 2.0),
-    "fractional, verify=1": (FractionalRepetition(N_WORKERS, 1), 1, 2.0),
-    "a majority of three": (FractionalRepetition(N_WORKERS, 2), 2, 3.0),
-}
+@contextmanager
+def mixed_cluster(one: str, other: str) -> Iterator[Client]:
+    """Four workers, two with each of two kernels of OpenBLAS."""
+    before = os.environ.get("OPENBLAS_CORETYPE")
+    try:
+        os.environ["OPENBLAS_CORETYPE"] = one
+        with (
+            # not forked from a process that has loaded its kernels
+            dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+            Client(cluster) as client,
+        ):
+            os.environ["OPENBLAS_CORETYPE"] = other
+            cluster.scale(4)
+            client.wait_for_workers(4)
+            yield client
+    finally:
+        os.environ.pop("OPENBLAS_CORETYPE", None)
+        if before is not None:
+            os.environ["OPENBLAS_CORETYPE"] = before
 
 
-def napping(seconds: float, n_rows: int) -> Callable[[np.ndarray, Block], Any]:
-    """Return work that takes so long for so many rows, on the one core that a worker has."""
-
-    def nap(w: np.ndarray, block: Block) -> tuple[float, np.ndarray]:
-        core = vars(threading.main_thread()).setdefault("core", threading.Lock())
-        with core:
-            time.sleep(seconds / n_rows * block.n_rows)
-        time.sleep(1e-4)  # whoever waits for the core has it next
-        return float(block.n_rows), block.X.sum(axis=0)
-
-    return nap
-
-
-def costs(client: Client, n_turns: int, seconds: float = 0.2) -> list[dict[str, Any]]:
-    n_rows = 48
-    X, y = np.ones((N_WORKERS * n_rows, 3)), np.arange(N_WORKERS * n_rows) % 2
-    nap, took = napping(seconds, n_rows), {name: list[float]() for name in WAYS}
-    with ExitStack() as stack:
-        objectives = {}
-        for name, (code, verify, _) in WAYS.items():
-            data = stack.enter_context(place(X, y, code=code, client=client))
-            objectives[name] = stack.enter_context(ClusterObjective(data, nap, verify=verify))
-        for _ in range(n_turns):
-            for name, objective in objectives.items():
-                for _ in range(N_WORKERS):
-                    began = time.perf_counter()
-                    objective(np.zeros(3))
-                    took[name].append(time.perf_counter() - began)
-                time.sleep(2 * seconds)  # what is computed beside rounds ends before others' turn
-        rows = []
-        for name, (code, _, replicas) in WAYS.items():
-            n_rounds = n_turns * N_WORKERS
-            audit = objectives[name].audit
-            again = 0.0 if audit is None else audit.n_blocks / (n_rounds * code.n_blocks)
-            rows.append(
-                {
-                    "how": name,
-                    "work": round(replicas + again, 2),
-                    "median round": round(median(took[name]) / median(took["uncoded"]), 2),
-                }
-            )
-    return rows
-
-
-def honest(client: Client, n_fits: int) -> dict[str, int]:
-    """Run honest fits, and count."""
-    n_rounds = n_disputes = n_checks = 0
-    for seed in range(n_fits):
-        b = 1 + seed % 2
-        X, y = data_set(600, seed)
-        with place(X, y, code=FractionalRepetition(N_WORKERS, b), client=client) as data:
-            _, objective = fitted(data, b)
-            n_rounds += 1 + max(log.number for log in objective.logs)
+def of_two_kernels(kernels: tuple[str, str], n_fits: int) -> dict[str, Any]:
+    """Run honest fits on workers that do not all round alike, and count."""
+    n_all = n_disputes = n_close = 0
+    worst = 0.0
+    with mixed_cluster(*kernels) as client:
+        for seed in range(n_fits):
+            X, y = data_set(2000, seed)
+            with place(X, y, code=FractionalRepetition(4, 3), client=client) as data:
+                alike, *_ = fitted(data, 0)
+                coef, objective, _ = fitted(data, 1 + seed % 3)
+            n_all += n_rounds(objective)
             n_disputes += len(objective.hearings)
-        with place(X, y, code=DeclusteredRepetition(N_WORKERS, b), client=client) as data:
-            _, objective = fitted(data, "audit")
-            assert objective.audit is not None
-            n_rounds += 1 + max(log.number for log in objective.logs)
-            n_checks += objective.audit.recounting.n_checks
-            n_disputes += len(objective.hearings)
+            found = [log.minutes for log in objective.logs if log.minutes is not None]
+            n_close += sum(len(minutes.close) for minutes in found)
+            worst = max(worst, float(np.abs(coef - alike).max() / np.abs(alike).max()))
     return {
-        "honest fits": 2 * n_fits,
-        "rounds": n_rounds,
-        "audits": n_checks,
+        "kernels": " and ".join(kernels),
+        "honest fits": n_fits,
+        "rounds": n_all,
+        "sums equal but for rounding": n_close,
         "disputes": n_disputes,
+        "relative difference": worst,
     }
 
 
@@ -233,19 +153,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
     parser.add_argument("--rows", type=int, default=24_000)
     parser.add_argument("--honest", type=int, default=50, metavar="N")
-    parser.add_argument("--turns", type=int, default=8, metavar="N")
+    parser.add_argument("--mixed", type=int, default=60, metavar="N")
     options = parser.parse_args()
-    logging.getLogger("dask_gradcode").setLevel(logging.ERROR)  # it tells of every liar
-    with (
-        LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
+    with cluster() as client:
         tables = {
-            "What it costs": costs(client, options.turns),
-            "Audited fits": with_audits(client, options.rows),
             "Fits with liars": with_liars(client, options.rows),
-            "Honest fits": [honest(client, options.honest)],
+            "Honest fits": honest(client, options.honest),
         }
+    if options.mixed:
+        each = -(-options.mixed // len(KERNELS))
+        mixed = [of_two_kernels(kernels, each) for kernels in KERNELS]
+        tables["Honest fits on two kernels of OpenBLAS"] = mixed
     write(options.out, "byzantine", tables)
 
 

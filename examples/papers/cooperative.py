@@ -4,9 +4,10 @@
 
 Weng, Xiao, Ren and Skoglund, "Cooperative Gradient Coding", IEEE Transactions on Communications 73,
 2025 (arXiv 2507.05230). Three experiments, each computed from a seed: how often a round of ten
-workers can be decoded, against the closed formula; gradient descent for a ridge regression on ten
-blocks that have little in common; and ten processes of this machine, which exchange gradients by
-Dask's transfers. Writes ``cooperative.json`` and ``cooperative.png`` beside this file.
+workers can be decoded, against the closed formula, and how much of the others is left; gradient
+descent for a ridge regression on ten blocks that have little in common; and ten processes of this
+machine, which exchange gradients by Dask's transfers. Writes ``cooperative.json`` and
+``cooperative.png`` beside this file.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ from dask_gradcode.codes import CooperativeRepetition, GradientCode, Uncoded
 from dask_gradcode.losses import Squared
 from dask_gradcode.objective import InProcessObjective, Penalised
 from dask_gradcode.rounds import Deadline, TooMuchLostError
-from dask_gradcode.simulation import ExchangeObjective, transmissions_needed
+from dask_gradcode.simulation import (
+    ExchangeObjective,
+    blocks_recovered,
+    transmissions_needed,
+)
 from dask_gradcode.typing import Objective
 from dask_gradcode.work import Block
 
@@ -63,8 +68,17 @@ def outages(neighbours: Sequence[int], n_rounds: int) -> Iterator[dict[str, Any]
                 "plain, 2": drawn(2, complete_only=True),
                 "any, 2": drawn(2),
                 "any, 2, stated": ANY_STATED.get(p) if s in (3, 7) else None,
+                "N uploads of 2 N arrive": float(binom.sf(N - 1, 2 * N, 1 - p)),
+                "some block, 2": float((left := recovered(p, s, n_rounds)).astype(bool).mean()),
+                "share of blocks, 2": float(left.mean() / N),
                 "any, 4": drawn(4),
             }
+
+
+def recovered(p: float, s: int, n_rounds: int) -> NDArray[np.intp]:
+    """Return of how many blocks rounds of two transmissions have the exact sum."""
+    code = CooperativeRepetition(N, s, 2, approximation="blocks")
+    return blocks_recovered(code, LossyLinks(p), n_rounds)
 
 
 @dataclass
@@ -130,6 +144,12 @@ def descents(n_rounds: int) -> tuple[list[dict[str, Any]], dict[tuple[float, str
             "no links fail": lambda: InProcessObjective(Uncoded(N), problem.blocks, Squared()),
             "plain, s = 7": lambda: over(CooperativeRepetition(N, 7, 1, complete_only=True)),
             "any sums, s = 7, 2 transmissions": lambda: over(CooperativeRepetition(N, 7, 2)),
+            "any sums, s = 7, 2 transmissions, else single blocks": lambda: over(
+                CooperativeRepetition(N, 7, 2, approximation="blocks"), Deadline(1e9)
+            ),
+            "any sums, s = 3, 2 transmissions, else single blocks": lambda: over(
+                CooperativeRepetition(N, 3, 2, approximation="blocks"), Deadline(1e9)
+            ),
             "any sums, s = 7, up to 8": lambda: over(CooperativeRepetition(N, 7, 8)),
             "what comes, scaled up, s = 0": lambda: over(
                 CooperativeRepetition(N, 0, 1), Deadline(1e9)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["about", "table", "write"]
+__all__ = ["about", "at_least", "table", "write"]
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads an option that is a whole number from ``least`` on."""
+
+    def whole_number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more, got {text}")
+        return value
+
+    return whole_number
 
 
 def about() -> dict[str, Any]:

@@ -177,13 +177,13 @@ def test_a_job_that_is_none_is_told_for_every_message(
     visit.close()
 
 
-@pytest.mark.parametrize("message", [1, -1, 1 << 40])
+@pytest.mark.parametrize("ask", [1, ~1, 1 << 40])
 def test_who_asks_for_another_roles_message_is_shown_out(
-    desk: Desk, other: Visit, message: int
+    desk: Desk, other: Visit, ask: int
 ) -> None:
     visit = visit_for(desk)
-    visit.begin(np.zeros(2), 0, message)
-    assert f"Message {message} was asked for" in str(refused(visit))
+    visit.begin(np.zeros(2), 0, ask)
+    assert f"Message {max(ask, ~ask)} was asked for" in str(refused(visit))
 
 
 @pytest.mark.parametrize("order", [0, 2, 3])

@@ -23,10 +23,11 @@ from dask_gradcode.cluster.client.mailbox import Mailbox
 from dask_gradcode.cluster.transport import StreamTransport, TaskTransport, Transport
 from dask_gradcode.codes import FractionalRepetition, Uncoded
 from dask_gradcode.losses import Loss
-from dask_gradcode.rounds import Arrived, Failed, Lost
+from dask_gradcode.rounds import Announced, Arrived, Failed, Lost
 from dask_gradcode.rounds import Event as RoundEvent
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block, Work, WorkLike, as_work
+from dask_gradcode.work.account import digest_of
 from helpers import (
     OwnThenNext,
     count_rows,
@@ -104,6 +105,29 @@ def test_messages_come_in_the_order_in_which_workers_finish(data: Placement, mak
             np.testing.assert_array_equal(event.payload, [10.0, 0.0, 0.0])
     for address in data.addresses.values():
         Event(f"gate-{address}", client=data.client).clear()
+
+
+@every_transport
+def test_of_what_is_announced_the_digest_comes_and_then_the_sum_if_it_is_asked_for(
+    data: Placement, make: Any
+) -> None:
+    expected = np.array([10.0, 1.0, 1.0])
+    with transport_for(data, make, count_rows) as transport:
+        for number in range(3):
+            transport.begin(number, np.ones(2), 1)
+            transport.ask(0, (0,))
+            transport.announce(1, (1,))
+            told = {event.role: event for event in events(transport, 2)}  # type: ignore[union-attr]
+            assert isinstance(told[0], Arrived)
+            assert told[1] == Announced(number, 1, 1, digest_of(expected))
+            transport.ask(1, (1,))
+            [sent] = events(transport, 1)
+            assert isinstance(sent, Arrived)
+            np.testing.assert_array_equal(sent.payload, expected)
+        transport.begin(3, np.zeros(2), 1)
+        transport.announce(1, (1,))
+        [last] = events(transport, 1)
+        assert last == Announced(3, 1, 1, digest_of(np.array([10.0, 0.0, 0.0])))
 
 
 @every_transport

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import dask
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, Event, get_worker
 from numpy.testing import assert_array_equal
 from scipy.sparse import random as random_sparse
 
@@ -18,7 +20,7 @@ from dask_gradcode.cluster import ClusterObjective, Lies, Placement, inject
 from dask_gradcode.cluster.worker.lies import KINDS
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.losses import Logistic
-from dask_gradcode.rounds import Balancing, Deadline, Everybody
+from dask_gradcode.rounds import Balancing, Deadline, Done, Everybody, Round
 from helpers import (
     frozen,
     gradcode_keys,
@@ -67,7 +69,7 @@ def test_who_lies_is_named_and_changes_nothing(
 
 @every_transport
 @pytest.mark.filterwarnings(
-    "ignore:Round 1, blocks:UserWarning"
+    "ignore:Round [01], blocks:UserWarning"
 )  # if an answer comes after the lies
 def test_what_is_not_verified_is_wrong(cluster: Client, transport: str) -> None:
     """Lies have an effect at all: two tell the same one, and nobody contradicts them."""
@@ -197,8 +199,19 @@ def test_of_three_copies_two_tell_which_is_right(cluster: Client) -> None:
             assert [*objective.hearings[0].verdict.wrong] == [1]
 
 
+def check_replays(objective: ClusterObjective) -> None:
+    """Rounds that are run again from their logs decide as they did."""
+    for log in objective.logs:
+        again = Round.replay(log)
+        assert again.outcome == Done()
+        assert [step.orders for step in again.log.steps] == [step.orders for step in log.steps]
+
+
 @every_transport
-def test_a_sum_that_nobody_can_confirm_is_unverified(transport: str) -> None:
+def test_a_sum_that_nobody_can_confirm_is_unverified(
+    transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever is frozen or killed: the one that sends the sum, or the one that confirms it."""
     with (
         local_cluster(2) as client,
         dask.config.set({"gradcode.timeouts.recover": 1.0}),
@@ -207,8 +220,67 @@ def test_a_sum_that_nobody_can_confirm_is_unverified(transport: str) -> None:
     ):
         expected = objective(W)
         restart_no_more(client)
-        with frozen(pid_of(client, data.addresses[1])):
-            seen = objective(W)
-            assert seen.record.unverified == (0, 1)
-            assert_array_equal(seen.gradient, expected.gradient)
-        wait_until(lambda: not objective(W).record.unverified)  # it is awake, and confirms
+        for role in (1, 0):
+            caplog.clear()
+            with frozen(pid_of(client, data.addresses[role])):
+                seen = objective(W)
+                assert seen.record.unverified == (0, 1)
+                assert_array_equal(seen.gradient, expected.gradient)
+                said = f"blocks [0, 1] is taken unverified: role {role} has not confirmed it"
+                assert said in caplog.text
+                caplog.clear()
+                assert objective(W).record.unverified == (0, 1)
+                assert not caplog.text  # the next round does not wait for it
+                check_replays(objective)
+            wait_until(lambda: not objective(W).record.unverified)  # it is awake, and confirms
+        os.kill(pid_of(client, data.addresses[0]), signal.SIGKILL)
+        seen = objective(W)
+        assert seen.record.unverified == (0, 1)
+        assert_array_equal(seen.gradient, expected.gradient)
+        check_replays(objective)
+        assert not objective.hearings
+
+
+@every_transport
+def test_who_lives_and_does_not_confirm_is_waited_for_so_long(
+    cluster: Client, transport: str
+) -> None:
+    with place(X, Y, code=FractionalRepetition(4, 1)) as data:
+        stuck = data.addresses[1]
+
+        def gated(w: Any, block: Any) -> Any:
+            if get_worker().address == stuck:
+                Event("confirm").wait()
+            return float(block.n_rows), w
+
+        with (
+            dask.config.set({"gradcode.timeouts.round": 2.0}),
+            ClusterObjective(data, gated, transport=transport, verify=1) as objective,
+        ):
+            with pytest.raises(TimeoutError, match="is not done, and nothing has come for"):
+                objective(W)
+            Event("confirm", client=cluster).set()
+            assert objective(W).record.unverified == ()
+            Event("confirm", client=cluster).clear()
+
+
+def test_liars_deaths_and_freezes_in_rounds_that_are_run_again() -> None:
+    with (
+        local_cluster(6) as client,
+        place(X, Y, code=FractionalRepetition(6, 2), client=client) as data,
+        ClusterObjective(data, Logistic(), verify=1) as objective,
+    ):
+        expected = objective(W).gradient
+        with inject(client, Lies("chunk", workers=[0, 5], from_round=3)):
+            for role, what in ((1, signal.SIGSTOP), (4, signal.SIGKILL)):
+                pid = pid_of(client, data.addresses[role])
+                os.kill(pid, what)
+                for _ in range(30):
+                    assert_array_equal(objective(W).gradient, expected)
+                check_replays(objective)
+                if what == signal.SIGSTOP:
+                    os.kill(pid, signal.SIGCONT)
+        assert sorted(role for h in objective.hearings for role in h.verdict.wrong) == [0, 5]
+        wait_until(lambda: 4 not in objective(W).record.lost)  # roles are tended to in rounds
+        assert_array_equal(objective(W).gradient, expected)
+        check_replays(objective)

@@ -87,6 +87,27 @@ def test_plain_decoding_ignores_what_is_not_complete(
     assert not decoding.weights.any()
 
 
+@given(given=arrivals())
+@settings(max_examples=80, deadline=None)
+def test_single_blocks_are_those_that_can_be_told_from_all_others(
+    given: tuple[CooperativeRepetition, dict[int, tuple[int, ...]]],
+) -> None:
+    code, parts = given
+    rows = np.zeros((len(code.messages), code.n_blocks))
+    for message, blocks in parts.items():
+        rows[message, list(blocks)] = code.encoding_matrix[message, list(blocks)]
+    decodable, decoding = added(replace(code, approximation="blocks").decoder(), parts)
+    assert decoding.covered is not None
+    assert_allclose(decoding.weights @ rows, decoding.covered, atol=1e-8)
+    if decodable:
+        assert_allclose(decoding.covered, 1.0, atol=1e-8)
+        return
+    alone = np.eye(code.n_blocks)
+    told = np.linalg.lstsq(rows.T, alone, rcond=1e-10)[0]
+    assert decoding.covered.tolist() == (abs(rows.T @ told - alone).max(axis=0) < 1e-7).tolist()
+    assert decoding.used.any() == decoding.covered.any()
+
+
 @pytest.mark.parametrize(("s", "published"), [(3, 0.530), (7, 0.877)])
 def test_one_transmission_is_enough_as_often_as_the_paper_says(s: int, published: float) -> None:
     code, p, n_rounds = CooperativeRepetition(10, s, 1, complete_only=True), 0.1, 4000
@@ -109,6 +130,8 @@ def test_one_transmission_is_enough_as_often_as_the_paper_says(s: int, published
         ({"n_neighbours": 4}, r"\[0, n_workers\)"),
         ({"n_transmissions": 0}, "n_transmissions"),
         ({"complete_only": 1}, "complete_only"),
+        ({"approximation": "block"}, "must be 'closest' or 'blocks'"),
+        ({"approximation": "blocks", "complete_only": True}, "Use complete_only=False"),
         ({"seed": -1}, "seed"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from dask_gradcode.codes import FractionalRepetition, SlicedRepetition, Slices
-from dask_gradcode.codes.mixing import mixing_weights
+from dask_gradcode.codes.mixing import mixing_weights, worst_condition
 from dask_gradcode.codes.slices import add_slices
 from dask_gradcode.typing import Part
 from helpers import payloads_of
@@ -95,6 +95,7 @@ def test_any_m_of_a_group_give_the_slices_and_no_system_is_near_singular(
     weights = mixing_weights(s + m, m)
     conditions = [np.linalg.cond(weights[list(some)]) for some in combinations(range(s + m), m)]
     assert max(conditions) < worst
+    assert worst_condition(s + m, m) == pytest.approx(max(conditions))
 
 
 def test_fewer_than_the_slices_are_combined_to_what_comes_nearest() -> None:
@@ -121,7 +122,8 @@ def test_of_slices_that_are_missing_each_block_counts_in_part() -> None:
     ("arguments", "text"),
     [
         ((8, 2), "n_stragglers . 1 to divide n_workers.*\nUse 6 or 9 workers"),
-        ((16, 8), r"'n_stragglers' of SlicedRepetition must be an int in the range \[0, 8\)"),
+        ((18, 8), r"n_stragglers below 8, as so many workers at most.*\nUse fewer, or n_slices"),
+        ((40, 20, 20), r"20 of 40 sums.*1e\+06 is the limit.\nUse fewer n_slices"),
         ((9, 2, 2), "n_stragglers . n_slices to divide n_workers.*\nUse 8 or 12 workers"),
         ((8, 1, 1), "must be 2 at least, got n_slices=1.\nUse FractionalRepetition"),
         ((8, 1, 0), r"'n_slices' of SlicedRepetition must be an int in the range \[2, n_workers\]"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,12 +29,12 @@ def errors(code: GradientCode, n_late: int, n_sets: int) -> list[float]:
     return [n_columns * code.decode(code.available(everybody.difference(w))).error for w in late]
 
 
-@pytest.mark.parametrize(("n_late", "published"), [(1, 15.7), (9, 18.3), (23, 23.9)])
+@pytest.mark.parametrize(("n_late", "published"), [(1, 15.7), (9, 18.3), (22, 23.9)])
 def test_on_the_plane_of_order_nine_as_much_is_missed_as_published(
     n_late: int, published: float
 ) -> None:
     found = np.mean([errors(code, n_late, 4) for code in PLANES_91])
-    assert found == pytest.approx(published, rel=0.03)
+    assert found == pytest.approx(published, rel=0.02)
     assert found <= 182 * PLANES_91[0].upper_bound(n_late)
     assert found >= 182 * PLANES_91[0].lower_bound(n_late)
 
@@ -170,6 +171,37 @@ def test_differences_that_make_no_design_are_refused(differences: tuple[int, ...
 def test_orders_and_primes_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="order must be one of 2, 3, 4, 5, 7, 8, 9, got 6"):
         SlicedDesign.plane(6)
-    for n in (1, 2, 9, 15, 7.0):
-        with pytest.raises(ValueError, match="must be an odd prime"):
-            SlicedDesign.squares(n)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"order must be one of .*, got \[9\]"):
+        SlicedDesign.plane([9])  # type: ignore[arg-type]
+    for n, way_out in ((1, "3"), (2, "3"), (9, "7 or 11"), (15, "13 or 17"), (-5, "3")):
+        with pytest.raises(ValueError, match=rf"odd prime, got {n}.\nUse {way_out} workers"):
+            SlicedDesign.squares(n)
+    with pytest.raises(ValueError, match=r"must be an odd prime, got 7.0\.$"):
+        SlicedDesign.squares(7.0)  # type: ignore[arg-type]
+
+
+def test_integers_of_numpy_are_taken() -> None:
+    assert repr(SlicedDesign.plane(np.int64(3))) == repr(SlicedDesign.plane(3))  # type: ignore[arg-type]
+    assert repr(SlicedDesign.squares(np.int64(7))) == repr(SlicedDesign.squares(7))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_silent", [-1, 41, 2.5, True, [1, 2]], ids=repr)
+def test_more_silent_workers_than_there_are_have_no_bounds(n_silent: Any) -> None:
+    design = SlicedDesign.squares(11)
+    for bound in GRAPHS[0].lower_bound, design.lower_bound, design.upper_bound:
+        with pytest.raises(
+            ValueError, match=r"n_silent must be an int in the range \[0, (40|11)\]"
+        ):
+            bound(n_silent)
+
+
+@pytest.mark.parametrize("silent", [[40], [-1, 2], 10, ["a"]], ids=repr)
+def test_others_than_workers_are_not_silent(silent: Any) -> None:
+    with pytest.raises(ValueError, match=r"silent must be workers of .* \[0, 40\)"):
+        GRAPHS[0].upper_bound(silent)
+
+
+def test_bounds_are_those_of_any_kind_of_integers() -> None:
+    code = GRAPHS[0]
+    assert code.upper_bound(np.arange(10)) == code.upper_bound(range(10))
+    assert code.lower_bound(np.int64(10)) == code.lower_bound(10)  # type: ignore[arg-type]

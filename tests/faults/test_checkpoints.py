@@ -112,7 +112,7 @@ def test_the_death_of_the_scheduler_ends_a_fit_that_goes_on_elsewhere(
     tmp_path: Path, transport: str
 ) -> None:
     path = tmp_path / "checkpoint"
-    with processes(tmp_path / "first") as first, Client(first.address) as client:
+    with processes(tmp_path / "first") as first, Client(first.address, timeout=3) as client:
         client.wait_for_workers(2)
 
         def kill() -> None:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client, Event, get_worker
@@ -233,6 +234,7 @@ def test_a_death_while_computing_is_done_without(
     with local_cluster(6) as client:
         restart_no_more(client)
         with (
+            dask.config.set({"gradcode.timeouts.share": "0.5s"}),
             place(X, Y, code=code, client=client) as data,
             ClusterObjective(data, deadly, transport=transport) as objective,
         ):

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import dask
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 
 from dask_gradcode import CodedLinearRegression, CodedLogisticRegression, place
@@ -63,7 +62,7 @@ def test_auto_is_fractional_where_sums_are_verified(cluster: Client) -> None:
     ("parameters", "match"),
     [
         ({"verify": 2, "n_stragglers": 1}, "Use n_stragglers=2 or more, or verify=1"),
-        ({"verify": 1, "code": "cyclic"}, "Use code='fractional', or verify=0"),
+        ({"verify": 1, "code": "cyclic"}, "or verify=0; verify='syndrome' is for code='cyclic'"),
         ({"verify": 1, "code": CyclicRepetition(4, 1)}, "Use code='fractional' with n_str"),
         ({"verify": 1, "wait": Fastest(2), "solver": "nesterov"}, "verify=1 needs exact sums"),
         ({"verify": -1}, "'verify' parameter"),
@@ -72,22 +71,6 @@ def test_auto_is_fractional_where_sums_are_verified(cluster: Client) -> None:
 def test_what_does_not_fit_is_refused_before_any_work(parameters: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         CodedLogisticRegression(**parameters).fit(X, Y)
-
-
-@pytest.fixture
-def mixed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """Four workers of which two round otherwise: they have another kernel of OpenBLAS."""
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    with (
-        # not forked from a process that has loaded its kernels
-        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
-        monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
-        cluster.scale(4)
-        client.wait_for_workers(4)
-        yield client
 
 
 @pytest.mark.cluster

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,12 @@ from dask_gradcode.rounds import (
     TooMuchLostError,
     UntilExact,
 )
-from dask_gradcode.simulation import ExchangeObjective, simulate, transmissions_needed
+from dask_gradcode.simulation import (
+    ExchangeObjective,
+    blocks_recovered,
+    simulate,
+    transmissions_needed,
+)
 from dask_gradcode.stragglers import FixedDelay, LossyLinks
 from dask_gradcode.work import Block
 
@@ -213,6 +220,61 @@ def test_rounds_over_lossy_links_are_exact_or_say_that_they_are_not(
         assert seen.record.exact
         assert_allclose(seen.gradient, exact.gradient, rtol=1e-6, atol=1e-6)
         assert max(answer.message for answer in seen.record.answers) < needed * n
+
+
+@given(
+    n=st.integers(1, 7),
+    p=st.sampled_from([0.1, 0.4, 0.6]),
+    seed=st.integers(0, 1000),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_where_too_much_is_lost_single_blocks_are_left_and_scaled_up(
+    n: int, p: float, seed: int, data: st.DataObject
+) -> None:
+    s, t = data.draw(st.integers(0, n - 1)), data.draw(st.integers(1, 3))
+    code = CooperativeRepetition(n, s, t, approximation="blocks")
+    links, blocks, w = LossyLinks(p, seed=seed), blocks_of(n), np.array([0.5, -1.0])
+    alone = [
+        InProcessObjective(Uncoded(1), {0: blocks[i]}, Squared())(w).gradient for i in range(n)
+    ]
+    objective = ExchangeObjective(code, blocks, Squared(), links, Deadline(1e9))
+    for n_blocks in blocks_recovered(code, links, 3).tolist():
+        if not n_blocks:
+            with pytest.raises(TooMuchLostError):
+                objective(w)
+            continue
+        seen = objective(w)
+        assert seen.record.exact == (n_blocks == n)
+        # the mean of so many blocks, whichever, times their number
+        candidates = [
+            sum(alone[i] for i in some) * n / n_blocks for some in combinations(range(n), n_blocks)
+        ]
+        assert min(np.abs(seen.gradient - one).max() for one in candidates) < 1e-6
+
+
+def test_blocks_are_recovered_one_by_one_or_not_counted() -> None:
+    with pytest.raises(ValueError, match="needs a code with approximation='blocks'"):
+        blocks_recovered(CODE, LossyLinks(0.1))
+
+
+def test_what_tells_no_block_is_waited_with_and_no_sum() -> None:
+    code = CooperativeRepetition(4, 2, 1, approximation="blocks")
+    for wait in (Deadline(1.0), Fastest(1)):
+        round_ = Round(0, code, wait, Everybody().start(code))
+        round_.begin([], now=0.0)
+        round_.handle(arrived(0, 0, 1, code=code), now=0.1)  # of two blocks one sum
+        round_.handle(None, now=1.0)
+        assert round_.outcome is None
+        round_.handle(arrived(1, 1, code=code), now=2.0)
+        assert round_.outcome == Done()
+        assert_allclose(round_.result(), 2 * (GRADIENTS[0] + GRADIENTS[1]))
+        round_ = Round(0, code, wait, Everybody().start(code))
+        round_.begin([], now=0.0)
+        round_.handle(arrived(0, 0, 1, code=code), now=0.1)
+        for role in (1, 2, 3):
+            round_.handle(Absent(0, role, role), now=0.1)
+        assert isinstance(round_.outcome, Stuck)
 
 
 @pytest.mark.parametrize("complete_only", [False, True])

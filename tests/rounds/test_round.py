@@ -592,6 +592,13 @@ def test_all_of_the_fastest_are_the_exact_sum() -> None:
     assert residual_and_exact(script) == (0.0, True)
 
 
+def test_the_fastest_are_not_waited_for_when_the_sum_is_exact() -> None:
+    script = Script(FractionalRepetition(6, 2), Fastest(5))
+    assert [script.feed(0), script.feed(4)] == [None, Done()]
+    assert_array_equal(script.round.result(), sums(script.code).sum(axis=0))
+    assert residual_and_exact(script) == (0.0, True)
+
+
 def test_the_fastest_are_fewer_when_no_more_can_come() -> None:
     script = Script(Uncoded(4), Fastest(3), ROWS)
     script.feed(Lost(0, "gone"))

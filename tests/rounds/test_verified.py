@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from dask_gradcode.cluster.worker.lies import KINDS, Lies, falsified
+from confirmers import LOGISTIC, Asked, Workers, begun, blocks_of, honest_sum
+from dask_gradcode.cluster.worker.lies import KINDS, Lies
 from dask_gradcode.codes import (
     CyclicRepetition,
     DeclusteredRepetition,
@@ -21,136 +22,10 @@ from dask_gradcode.codes import (
     SlicedRepetition,
     Uncoded,
 )
-from dask_gradcode.inspection import Inspector
-from dask_gradcode.losses import Logistic
-from dask_gradcode.rounds import Arrived, Done, Lost, Patience, Ready, Round, Silent
+from dask_gradcode.rounds import Arrived, Done, Lost, Ready, Round, Silent
 from dask_gradcode.rounds.referee import Referee, check_verify
-from dask_gradcode.rounds.verified import Verification
 from dask_gradcode.typing import Vector
-from dask_gradcode.work import Block, Piece, Work, as_work, pieces_of
-from dask_gradcode.work.account import (
-    Step,
-    account_of,
-    digests_of_rows,
-    ends_of,
-    evidence_of,
-    rows_of,
-)
-from dask_gradcode.work.judging import redo
-from dask_gradcode.work.payload import add_up
-
-W = np.array([0.3, -0.2, 0.1, 0.5])
-LOGISTIC = as_work(Logistic())
-
-
-def blocks_of(code: GradientCode, n_rows: int = 40) -> dict[int, Block]:
-    rng = np.random.default_rng(0)
-    return {
-        index: Block(rng.normal(size=(n_rows, 3)), rng.integers(0, 2, n_rows).astype(float))
-        for index in range(code.n_blocks)
-    }
-
-
-class Workers:
-    """The roles of a code in this process, of which some lie."""
-
-    def __init__(
-        self,
-        code: GradientCode,
-        lies: Sequence[Lies] = (),
-        blocks: Mapping[int, Block] | None = None,
-        work: Work = LOGISTIC,
-        alike: Callable[[int, int], bool] = lambda one, other: True,
-        factor: Mapping[int, float] | None = None,
-    ) -> None:
-        self.code, self.lies, self.work, self.alike = code, lies, work, alike
-        self.blocks = blocks_of(code) if blocks is None else blocks
-        self.digests = {i: digests_of_rows(block) for i, block in self.blocks.items()}
-        self.absent: dict[int, str] = {}
-        self.factor = factor or {}  # by which a role rounds otherwise
-        self.referee: Referee | None = None
-
-    def pieces(self, role: int, round: int, message: int) -> Sequence[Piece]:
-        blocks = self.blocks
-        if role in self.factor:
-            blocks = {
-                i: Block(b.X * self.factor[role], b.y, b.sample_weight) for i, b in blocks.items()
-            }
-        pieces: Sequence[Piece] = pieces_of(
-            self.code, self.code.messages[message], blocks, self.work, W
-        )
-        for lies in self.lies:
-            pieces = falsified(lies, pieces, role, round)
-        return pieces
-
-    def payload(self, role: int, message: int, round: int = 0) -> Vector:
-        payload = add_up(self.pieces(role, round, message), [], lambda: False)
-        assert payload is not None
-        return payload
-
-    def referees(self, n_faulty: int) -> Referee:
-        self.referee = Referee(self.code, n_faulty, self)
-        return self.referee
-
-    def begin(self, round: int, w: Any, order: int) -> None:
-        pass
-
-    def inquire(self, round: int, message: int) -> Asked:
-        return Asked(self, round, message)
-
-    def round_alike(self, one: int, other: int) -> bool:
-        return self.alike(one, other)
-
-    def where(self, role: int) -> str:
-        return f"role {role}"
-
-
-class Asked:
-    """Asks workers in this process."""
-
-    def __init__(self, workers: Workers, round: int, message: int) -> None:
-        self.workers, self.round, self.message, self.n_bytes = workers, round, message, 0
-
-    def _each(self, roles: Collection[int], ask: Callable[[Sequence[Piece]], Any]) -> Any:
-        return {
-            role: self.workers.absent.get(role)
-            or ask(self.workers.pieces(role, self.round, self.message))
-            for role in roles
-        }
-
-    def accounts(self, roles: Collection[int]) -> Any:
-        return self._each(roles, lambda pieces: account_of(pieces, 0))
-
-    def evidence(self, roles: Collection[int], number: int) -> Any:
-        return self._each(roles, lambda pieces: evidence_of(pieces, number))
-
-    def ends(self, roles: Collection[int]) -> Any:
-        return self._each(roles, ends_of)
-
-    def rows(self, role: int, number: int) -> Any:
-        return self._each([role], lambda pieces: rows_of(pieces, number))[role]
-
-    def is_placed(self, step: Step, exhibit: Any) -> bool:
-        found = digests_of_rows(exhibit.rows)
-        first = exhibit.first // 1024
-        return found == self.workers.digests[step.block][first : first + len(found)]
-
-    def redo(self, role: int, step: Step, evidence: Any, exhibit: Any) -> Vector:
-        return redo(evidence, exhibit, step, self.workers.work, W, 1.0)
-
-    def round_alike(self, one: int, other: int) -> bool:
-        return self.workers.alike(one, other)
-
-
-def begun(
-    workers: Workers, referee: Referee, number: int = 0, news: Sequence[Any] = (), **patience: float
-) -> Round:
-    statistic = workers.work.statistic(W)
-    witness = Verification(Inspector(workers.code, W, statistic), referee)
-    waits = Patience(**patience) if patience else None
-    round_ = Round(number, workers.code, patience=waits, witness=witness)
-    round_.begin(referee.begin(number, W, 1, news), now=0.0)
-    return round_
+from dask_gradcode.work import Block, Work, as_work
 
 
 def answer(round_: Round, workers: Workers, role: int, message: int, now: float = 1.0) -> None:
@@ -169,16 +44,6 @@ def run(workers: Workers, referee: Referee, number: int, order: Sequence[int]) -
         for message in workers.code.messages_of[role]:
             answer(round_, workers, role, message)
     assert round_.outcome == Done()
-    return round_.result()
-
-
-def honest_sum(code: GradientCode, **others: Any) -> Vector:
-    workers = Workers(code, **others)
-    round_ = Round(0, code)
-    round_.begin([], now=0.0)
-    for role in range(code.n_workers):
-        for message in code.messages_of[role]:
-            round_.handle(Arrived(0, role, message, workers.payload(role, message)), now=1.0)
     return round_.result()
 
 
@@ -438,11 +303,3 @@ def test_what_is_no_number_of_workers_is_refused(verify: Any) -> None:
 def test_too_few_replicas_are_refused() -> None:
     with pytest.raises(ValueError, match=r"needs 3 workers .* some messages have 2"):
         check_verify(FractionalRepetition(4, 1), 2)
-
-
-def test_a_verified_round_is_not_replayed() -> None:
-    workers = Workers(FractionalRepetition(2, 1))
-    round_ = begun(workers, workers.referees(1))
-    round_.log.verified = True
-    with pytest.raises(ValueError, match="compared what workers sent"):
-        Round.replay(round_.log)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from dask_gradcode.codes import (
+    CooperativeRepetition,
     CyclicRepetition,
     FractionalRepetition,
     PartialStragglers,
@@ -186,6 +187,11 @@ def test_the_share_of_a_partial_codes_first_message_counts() -> None:
 
 
 BAD: list[tuple[type[Exception], Callable[[], object], str]] = [
+    (
+        ValueError,
+        lambda: choose(MODEL, 4, work=1.0, codes=[CooperativeRepetition(4, 1)]),
+        r"takes as long as one of Uncoded\(4\)",
+    ),
     (ValueError, lambda: choose(MODEL, 4), "With a straggler model choose needs work"),
     (ValueError, lambda: choose(MODEL, [], work=1.0), "names no number of workers"),
     (ValueError, lambda: choose(MODEL, 0, work=1.0), "'n_workers' of Uncoded"),

@@ -285,6 +285,12 @@ def test_what_is_no_model_is_refused(model: Any) -> None:
         simulate(Uncoded(2), model)
 
 
+@pytest.mark.parametrize("wait", ["remember", Fastest, 3, 0], ids=repr)
+def test_what_is_no_wait_rule_is_refused(wait: Any) -> None:
+    with pytest.raises(TypeError, match=r"wait must be a WaitRule, such as .*, got"):
+        simulate(Uncoded(2), FixedDelay(1.0), wait=wait)
+
+
 def test_coded_rounds_beat_uncoded_ones_under_a_heavy_tail() -> None:
     """The paper's point, at a size no machine here could run."""
     model = ParetoDelay(1.5, 0.01)

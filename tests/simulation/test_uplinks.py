@@ -54,7 +54,7 @@ def test_a_choice_counts_what_is_sent() -> None:
     assert slow.best == SlicedRepetition(6, 2)
 
 
-@pytest.mark.parametrize("upload", [-1.0, [1.0, 2.0], float("nan")])
+@pytest.mark.parametrize("upload", [-1.0, [1.0, 2.0], float("nan"), float("inf"), "slow", None])
 def test_seconds_that_make_no_sense_are_refused(upload: object) -> None:
     with pytest.raises(ValueError, match="upload must be seconds >= 0"):
         simulate(Uncoded(4), StragglerModel(), upload=upload)  # type: ignore[arg-type]

@@ -52,6 +52,10 @@ class Transport(Protocol):
         """Ask a role for messages of the current round, with the first of them for its ``w``."""
         ...
 
+    def announce(self, role: int, messages: Sequence[int]) -> None:
+        """Ask a role for the digests of messages, which it keeps as long as the round goes on."""
+        ...
+
     def yield_(self, role: int) -> None:
         """Have a role send what it has finished of the round, and give up what it has not begun.
 

@@ -24,7 +24,7 @@ from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.serving import Serving
 from dask_gradcode.cluster.worker.wire import Closed, Frame, Kind, Unreadable, pack
 from dask_gradcode.codes import GradientCode
-from dask_gradcode.rounds import Arrived, Event, Failed, Lost, Yielded
+from dask_gradcode.rounds import Announced, Arrived, Event, Failed, Lost, Yielded
 from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work
 
@@ -119,17 +119,21 @@ class StreamTransport:
             link.forget(round)
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
-        link = self._links.get(role)
+        self._ask(role, messages, messages)
+
+    def announce(self, role: int, messages: Sequence[int]) -> None:
+        self._ask(role, messages, [~message for message in messages])
+
+    def _ask(self, role: int, messages: Sequence[int], asks: Sequence[int]) -> None:
+        link, passage = self._links.get(role), self._passage
         if link is None:
             return  # it has been lost, which is told
         if role in self._asks:
-            link.add(pack(Kind.ASK, self._round, len(messages), int64s(*messages)))
-            self._asks[role] = (*self._asks[role], *messages)
+            link.add(pack(Kind.ASK, self._round, len(asks), int64s(*asks)))
         else:
-            passage = self._passage
-            asks = int64s(*messages, passage.order, passage.n_points)
-            link.begin(pack(Kind.BEGIN, self._round, len(messages), asks, passage.part(role)))
-            self._asks[role] = tuple(messages)
+            head = int64s(*asks, passage.order, passage.n_points)
+            link.begin(pack(Kind.BEGIN, self._round, len(asks), head, passage.part(role)))
+        self._asks[role] = (*self._asks.get(role, ()), *messages)
         self._watch(link)
 
     def yield_(self, role: int) -> None:
@@ -248,6 +252,8 @@ class StreamTransport:
             return Yielded(frame.round, role, None if message < 0 else message)
         if frame.kind is Kind.ERROR:
             return Failed(frame.round, role, message, unpack_error(frame.body.data))
+        if frame.kind is Kind.DIGEST:
+            return Announced(frame.round, role, message, frame.body.tobytes())
         slices = self._code.messages[message].slices
         payload = frame.body.view(np.float64)
         came = self._passage.received(frame.round, role, payload, slices)

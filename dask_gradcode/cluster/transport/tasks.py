@@ -16,10 +16,15 @@ from dask_gradcode.cluster.client.liveness import Liveness
 from dask_gradcode.cluster.client.mailbox import Letter, Mailbox, Vanished
 from dask_gradcode.cluster.data.columns import Columns
 from dask_gradcode.cluster.transport.passage import Passage
-from dask_gradcode.cluster.worker.message_task import MessageOrder, answer, slice_of_sum
+from dask_gradcode.cluster.worker.message_task import (
+    MessageOrder,
+    answer,
+    digest_of_sum,
+    slice_of_sum,
+)
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.codes.slices import WHOLE
-from dask_gradcode.rounds import Arrived, Event, Failed, Lost
+from dask_gradcode.rounds import Announced, Arrived, Event, Failed, Lost
 from dask_gradcode.typing import Matrix, Vector
 from dask_gradcode.work import Work
 
@@ -45,7 +50,7 @@ class _Role:
     address: str
     asked: dict[int, tuple[Ticket, Future[Any]]] = field(default_factory=dict)  # by message
     unanswered: int = 0  # rounds in a row
-    waiting: Sequence[int] = ()  # messages of the current round, to be asked once it answers
+    waiting: Sequence[int] = ()  # what of the current round is to be asked once it answers
     # what stays on the worker as more slices of it may be asked for, by round and blocks
     sums: dict[tuple[int, tuple[int, ...]], Future[Any]] = field(default_factory=dict)
 
@@ -61,10 +66,10 @@ class TaskTransport:
 
     Tasks of an older round are released once their role is asked for something newer, so that no
     queue grows on a slow worker, and a task that is running gives up at the next chunk of rows. A
-    sum of which slices are sent is a task of its own, whose result stays on the worker. To
-    a worker that stays silent, such as a frozen one, the scheduler would have to keep every ``w``
-    ever sent; so after ``MAX_UNANSWERED`` such rounds the last task is left with it, and it rejoins
-    when it has answered that.
+    sum of which slices or the digest are sent is a task of its own, whose result stays on the
+    worker. To a worker that stays silent, such as a frozen one, the scheduler would have to keep
+    every ``w`` ever sent; so after ``MAX_UNANSWERED`` such rounds the last task is left with it,
+    and it rejoins when it has answered that.
 
     Parameters
     ----------
@@ -118,6 +123,12 @@ class TaskTransport:
             state.release()
 
     def ask(self, role: int, messages: Sequence[int]) -> None:
+        self._ask(role, messages)
+
+    def announce(self, role: int, messages: Sequence[int]) -> None:
+        self._ask(role, [~message for message in messages])
+
+    def _ask(self, role: int, messages: Sequence[int]) -> None:
         state = self._roles.get(role)
         if state is None:
             return
@@ -137,7 +148,7 @@ class TaskTransport:
         state = self._roles.get(role)
         if state is None:
             return
-        state.waiting = tuple(message for message in state.waiting if message not in messages)
+        state.waiting = tuple(i for i in state.waiting if max(i, ~i) not in messages)
         for message in state.asked.keys() & set(messages):
             ticket, future = state.asked[message]
             if ticket.round == self._round:
@@ -170,23 +181,38 @@ class TaskTransport:
     def _round(self) -> int:
         return self._passage.round
 
-    def _submit(self, role: int, messages: Sequence[int]) -> None:
-        tickets = [Ticket(self._round, role, message) for message in messages]
+    def _submit(self, role: int, asks: Sequence[int]) -> None:
+        """Submit what is asked of a role: a message, or the digest of message ``i`` by ``~i``."""
+        futures = {}
         with large_arguments():
-            self._mailbox.expect({ticket: self._send(ticket) for ticket in tickets})
+            for ask in asks:
+                ticket = Ticket(self._round, role, max(ask, ~ask))
+                futures[ticket] = self._send(ticket) if ask >= 0 else self._announce(ticket)
+            self._mailbox.expect(futures)
 
     def _send(self, ticket: Ticket) -> Future[Any]:
         state, message = self._roles[ticket.role], self._code.messages[ticket.message]
-        if message.slices.is_whole or not message.slices.is_plain:
+        is_kept = (ticket.round, message.blocks) in state.sums
+        if (message.slices.is_whole and not is_kept) or not message.slices.is_plain:
             future = self._compute("message", ticket, message)
         else:
-            which = ticket.round, message.blocks
-            if which not in state.sums:
-                state.sums[which] = self._compute("sum", ticket, replace(message, slices=WHOLE))
-            args = state.sums[which], message.slices
+            args = self._sum(ticket), message.slices
             future = self._task("message", ticket, slice_of_sum, *args)
         state.asked[ticket.message] = ticket, future
         return future
+
+    def _announce(self, ticket: Ticket) -> Future[Any]:
+        future = self._task("digest", ticket, digest_of_sum, self._sum(ticket))
+        self._roles[ticket.role].asked[ticket.message] = ticket, future
+        return future
+
+    def _sum(self, ticket: Ticket) -> Future[Any]:
+        """Return the sum that a message is sent of, which stays on the worker for the round."""
+        sums, message = self._roles[ticket.role].sums, self._code.messages[ticket.message]
+        which = ticket.round, message.blocks
+        if which not in sums:
+            sums[which] = self._compute("sum", ticket, replace(message, slices=WHOLE))
+        return sums[which]
 
     def _compute(self, what: str, ticket: Ticket, message: Message) -> Future[Any]:
         """Have a role compute a message."""
@@ -240,6 +266,8 @@ class TaskTransport:
 
     def _answered(self, ticket: Ticket, result: Any) -> Event:
         """Return what the result of a message's task is to a round."""
+        if isinstance(result, bytes):
+            return Announced(ticket.round, ticket.role, ticket.message, result)
         slices = self._code.messages[ticket.message].slices
         payload = self._passage.received(ticket.round, ticket.role, result, slices)
         return Arrived(ticket.round, ticket.role, ticket.message, payload)

@@ -20,6 +20,7 @@ from dask_gradcode.cluster.worker.sending import of_all_columns, sent_of
 from dask_gradcode.codes import GradientCode, Message, Slices
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Piece, Work, compute_message, of_order, pieces_of
+from dask_gradcode.work.account import digest_of
 
 __all__ = ["MessageOrder", "answer", "read_job"]
 
@@ -102,6 +103,11 @@ def slice_of_sum(whole: Vector | None, slices: Slices) -> Vector | None:
     sent = slices.of(whole)
     upload(sent.nbytes)
     return sent
+
+
+def digest_of_sum(whole: Vector | None) -> bytes | None:
+    """Return the digest of a sum that is on this worker; None if that was given up."""
+    return None if whole is None else digest_of(whole)
 
 
 @lru_cache(maxsize=16)

@@ -17,8 +17,8 @@ others go by what it has read. A frame of an older round than the last ``BEGIN``
 once a newer ``BEGIN`` has begun to come, nobody needs the old ``w`` any more: its memory is reused.
 
 Nothing is computed for a client that has not taken the answer before. So a payload is sent before
-the next one is computed, whose array it then is. A sum of which slices are sent is kept until the
-next ``BEGIN``, as more of them may be asked for.
+the next one is computed, whose array it then is. A sum of which slices or the digest are sent is
+kept until the next ``BEGIN``, as more of it may be asked for.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from dask_gradcode.cluster.worker.wire import (
 from dask_gradcode.codes import GradientCode, Message
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import ALONE, Climb, Crew, Piece, Sums, Work, of_order, pieces_of
+from dask_gradcode.work.account import digest_of
 
 __all__ = ["Job", "Visitor"]
 
@@ -108,7 +109,7 @@ class Visitor:
         self._error: bytes | None = None  # for which the job cannot be read, packed
         self._round, self._w = -1, np.zeros(0)
         self._unused: list[Vector] = []  # arrays to compute in
-        self._asked: deque[int] = deque()
+        self._asked: deque[int] = deque()  # ~i asks for the digest of message i
         self._climb: Climb | None = None  # what is being computed
         self._sums = Sums()  # of this round, of which more slices may be asked for
         self._failures: dict[tuple[int, ...], bytes] = {}  # the packed errors in their place
@@ -146,7 +147,8 @@ class Visitor:
 
     def _answer(self, shard: Shard) -> None:
         """Compute the message that is next."""
-        message, round_ = self._asked.popleft(), self._round
+        ask, round_ = self._asked.popleft(), self._round
+        message, is_kept = _message_of(ask), ask < 0
         if self._error is not None:
             self._outbox.add(pack(Kind.ERROR, round_, message, self._error))
             return
@@ -157,7 +159,9 @@ class Visitor:
             return
         self._climb = climb = Climb(self._job.code, message, self._unused)
         try:
-            payload = self._sums.get(sent, lambda: self._compute(shard, climb))
+            payload = self._sums.get(
+                sent, lambda: self._compute(shard, climb, is_kept), keep=is_kept
+            )
         except (Closed, Unreadable):
             raise
         except BaseException as error:  # SystemExit, too: it is no reason to leave other fits
@@ -166,7 +170,10 @@ class Visitor:
             if not sent.slices.is_whole and self._round == round_:
                 self._failures[sent.blocks] = packed
         else:
-            if payload is not None and climb.message not in self._dropped:
+            if payload is not None and is_kept:
+                digest = digest_of(payload)
+                self._outbox.add(pack(Kind.DIGEST, round_, climb.message, digest))
+            elif payload is not None and climb.message not in self._dropped:
                 self._send(shard, round_, climb.message, payload)
         finally:
             self._climb = None
@@ -178,12 +185,13 @@ class Visitor:
         sent = self._job.messages[message]
         if sent.slices.is_whole:
             self._outbox.add(pack(Kind.ANSWER, round, message, payload))
-            self._unused.append(payload)  # it is sent before the next one is computed
+            if sent not in self._sums:
+                self._unused.append(payload)  # it is sent before the next one is computed
         else:
             body = sent_of(sent, payload, shard, self._work, self._w)
             self._outbox.add(pack(Kind.ANSWER, round, message, body))
 
-    def _compute(self, shard: Shard, climb: Climb) -> Vector | None:
+    def _compute(self, shard: Shard, climb: Climb, is_kept: bool) -> Vector | None:
         assert self._job is not None
         assert self._work is not None
         job, work, round_, w = self._job, self._work, self._round, self._w
@@ -207,8 +215,8 @@ class Visitor:
         who = self, shard.role, round_, job.code.n_workers
         with turns.round():
             payload = paced(compute, superseded, *who)
-        is_whole = job.messages[climb.message].slices.is_whole
-        return payload if is_whole or self._round == round_ else None  # what is kept must be new
+        is_sent = job.messages[climb.message].slices.is_whole and not is_kept
+        return payload if is_sent or self._round == round_ else None  # what is kept must be new
 
     def _yield(self) -> None:
         """Send what is finished, and keep nothing but the leaf that is being computed."""
@@ -223,7 +231,7 @@ class Visitor:
 
     def _drop(self, messages: Collection[int]) -> None:
         """Give up messages, the one that is being computed among them."""
-        self._asked = deque(message for message in self._asked if message not in messages)
+        self._asked = deque(ask for ask in self._asked if _message_of(ask) not in messages)
         if self._climb is None or self._climb.message not in messages:
             return
         assert self._job is not None
@@ -269,13 +277,14 @@ class Visitor:
         self._dropped.clear()
         self._ask(asks)
 
-    def _ask(self, messages: Iterable[int]) -> None:
-        for message in messages:
+    def _ask(self, asks: Iterable[int]) -> None:
+        for ask in asks:
+            message = _message_of(ask)
             if self._error is None and (self._job is None or message not in self._job.messages):
                 raise Unreadable(f"Message {message} was asked for, which is none of the job's.")
             self._dropped.discard(message)
-            if message not in self._asked:
-                self._asked.append(message)
+            if ask not in self._asked:
+                self._asked.append(ask)
 
     def _load(self, body: memoryview) -> None:
         self._job, self._works, self._work, self._error = None, None, None, None
@@ -287,3 +296,7 @@ class Visitor:
         except BaseException as error:  # of a module that it imports; told for every message
             error.add_note("while reading the code and the work of a fit")
             self._error = pack_error(error)
+
+
+def _message_of(ask: int) -> int:
+    return ask if ask >= 0 else ~ask

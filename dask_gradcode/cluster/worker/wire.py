@@ -29,12 +29,13 @@ __all__ = [
     "pack",
 ]
 
-VERSION = 6
+VERSION = 7
 """Grows whenever frames, or what their bodies mean, are no longer the same."""
 
 _HEADER = struct.Struct("<2sBBqqq")  # mark, version, kind, round, number, bytes of the body
 _MARK = b"GC"
 _NUMBER = 8  # bytes of a float64 or an int64
+DIGEST_SIZE = 16
 _SCRATCH = 1 << 16
 _GRANT = 1 << 26  # bytes that a body gets at once; the system lends them, and only what is written
 _LARGEST = 1 << 40  # bytes of a body: no machine would hold more
@@ -53,17 +54,18 @@ class Kind(IntEnum):
 
     JOB = 0  # to the worker: the pickled code and loss, once a fit
     BEGIN = 1  # to the worker: asks as below, order, n_points, w; it supersedes every older round
-    ASK = 2  # to the worker: which messages of the round to compute, in order
+    ASK = 2  # to the worker: which messages of the round, in order; ~i for the digest of message i
     ANSWER = 3  # from the worker: a payload, or slices of one
     ERROR = 4  # from the worker: the packed exception in a message's place
     REFUSAL = 5  # from the worker: the packed exception for which it ends the connection
     YIELD = 6  # to the worker: send what is finished of the round, give up what is not begun
     DROP = 7  # to the worker: which messages of the round to give up
     YIELDED = 8  # from the worker, after what was finished: the leaf that it is at; -1 for none
+    DIGEST = 9  # from the worker: that of a payload, which it keeps until the next round
 
 
 TO_WORKER = (Kind.JOB, Kind.BEGIN, Kind.ASK, Kind.YIELD, Kind.DROP)
-TO_CLIENT = (Kind.ANSWER, Kind.ERROR, Kind.REFUSAL, Kind.YIELDED)
+TO_CLIENT = (Kind.ANSWER, Kind.ERROR, Kind.REFUSAL, Kind.YIELDED, Kind.DIGEST)
 
 _FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether number and bytes go together
     Kind.JOB: lambda number, size: True,
@@ -77,6 +79,7 @@ _FITS: Mapping[Kind, Callable[[int, int], bool]] = {  # whether number and bytes
     Kind.YIELD: lambda number, size: size == 0,
     Kind.DROP: lambda number, size: size == _NUMBER * number,
     Kind.YIELDED: lambda number, size: size == 0,
+    Kind.DIGEST: lambda number, size: size == DIGEST_SIZE,
 }
 
 

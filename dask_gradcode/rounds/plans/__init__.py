@@ -2,8 +2,9 @@
 
 from dask_gradcode.rounds.plans.balancing import Balancing
 from dask_gradcode.rounds.plans.base import Planner, Policy
+from dask_gradcode.rounds.plans.confirming import Confirming
 from dask_gradcode.rounds.plans.everybody import Everybody
 from dask_gradcode.rounds.plans.hedging import Hedging
 from dask_gradcode.rounds.plans.let_finish import LetFinish
 
-__all__ = ["Balancing", "Everybody", "Hedging", "LetFinish", "Planner", "Policy"]
+__all__ = ["Balancing", "Confirming", "Everybody", "Hedging", "LetFinish", "Planner", "Policy"]

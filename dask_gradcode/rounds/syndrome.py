@@ -1,0 +1,144 @@
+"""Who is believed in a fit whose payloads have a syndrome: by what they have in common.
+
+No two workers send the same sum of a cyclic code, but of ``n - s`` sums all others follow. So one
+answer more than decoding needs tells whether something is wrong, and further ones tell what.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from dask_gradcode.codes import CyclicRepetition, GradientCode
+from dask_gradcode.codes.locating import locate
+from dask_gradcode.codes.parity import ParityChecks
+from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
+from dask_gradcode.rounds.orders import Order
+from dask_gradcode.typing import Matrix, Payload, Vector
+
+__all__ = ["SYNDROME", "SyndromeReferee", "check_syndrome"]
+
+logger = logging.getLogger("dask_gradcode")
+
+SYNDROME = "syndrome"
+"""What ``verify`` is, where sums are verified so."""
+
+
+def check_syndrome(code: GradientCode) -> CyclicRepetition:
+    """Return a code whose payloads have a syndrome; raise ValueError of any other.
+
+    Examples
+    --------
+    >>> from dask_gradcode.codes import FractionalRepetition
+    >>> check_syndrome(FractionalRepetition(4, 1))
+    Traceback (most recent call last):
+    ValueError: verify='syndrome' needs CyclicRepetition, whose sums follow from each other, got \
+FractionalRepetition(n_workers=4, n_stragglers=1).
+    Use code='cyclic' with n_stragglers=2 or more, or verify=1 with code='fractional'.
+    """
+    ways_out = "Use code='cyclic' with n_stragglers=2 or more, or verify=1 with code='fractional'."
+    if not isinstance(code, CyclicRepetition):
+        raise ValueError(
+            f"verify='{SYNDROME}' needs CyclicRepetition, whose sums follow from each other, got "
+            f"{code!r}.\n{ways_out}"
+        )
+    if not code.n_stragglers:
+        raise ValueError(
+            f"verify='{SYNDROME}' needs more answers than decoding does, and of {code!r} all are "
+            f"needed.\n{ways_out}"
+        )
+    return code
+
+
+class SyndromeReferee:
+    """Knows for a fit who is expelled, and whether payloads agree.
+
+    Parameters
+    ----------
+    code : CyclicRepetition
+        How the sum is coded.
+    where : callable
+        Says in a few words who plays a role.
+    rounding : float, default=1e-8
+        As of :class:`~dask_gradcode.codes.parity.ParityChecks`.
+
+    Attributes
+    ----------
+    expelled : dict of int to str
+        Who is expelled, and why.
+    given_up : set of int
+        Roles that have been waited for in vain: later rounds do without them at once.
+    """
+
+    def __init__(
+        self, code: GradientCode, where: Callable[[int], str], rounding: float = 1e-8
+    ) -> None:
+        self._code = check_syndrome(code)
+        self._where, self._checks = where, ParityChecks(self._code, rounding)
+        self._norms: dict[int, float] = {}  # the largest that was believed, by a payload's size
+        self.expelled: dict[int, str] = {}
+        self.given_up: set[int] = set()
+
+    # ---- for the engine
+
+    @property
+    def compares(self) -> bool:
+        """Whether a sum needs the answers of several: here always."""
+        return True
+
+    def begin(
+        self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
+    ) -> list[Event]:
+        """Begin a round, and return what has become of roles: who is expelled, is lost."""
+        for event in news:
+            if isinstance(event, Ready):
+                self.given_up.discard(event.role)
+        kept = [event for event in news if not self.ignores(event)]
+        lost = {event.role for event in kept if isinstance(event, Lost)}
+        return [*kept, *(Lost(i, why) for i, why in self.expelled.items() if i not in lost)]
+
+    def ignores(self, event: Event) -> bool:
+        """Say whether an event is of somebody who is expelled."""
+        return isinstance(event, Arrived | Failed | Ready) and event.role in self.expelled
+
+    def settle(self, told: object, current: object, now: Callable[[], float]) -> list[Order]:
+        """Do nothing: nobody is asked how it came to what it sent."""
+        return []
+
+    # ---- for the answers of a round
+
+    @property
+    def n_checked(self) -> int:
+        """How many payloads it takes to see whether one is wrong."""
+        return self._code.n_workers - self._code.n_stragglers + 1
+
+    def agree(self, payloads: Mapping[int, Payload]) -> bool:
+        """Say whether payloads agree; if there are enough to tell, and they do, remember that."""
+        size = next(iter(payloads.values())).size
+        known = self._norms.get(size, 0.0)
+        if not self._checks.agree(payloads, known):
+            return False
+        if len(payloads) >= self.n_checked:
+            self._norms[size] = max(known, self._checks.norm(payloads))
+        return True
+
+    def expel(self, round: int, payloads: Mapping[int, Payload]) -> tuple[int, ...]:
+        """Expel those whose payloads are wrong, and return who they are; nobody if that is unknown.
+
+        Parameters
+        ----------
+        round : int
+            The round's number.
+        payloads : mapping of int to ndarray or Part
+            By role, which do not agree.
+        """
+        size = next(iter(payloads.values())).size
+        found = locate(self._checks, payloads, self._norms.get(size, 0.0)) or ()
+        for role in found:
+            why = f"what it sent does not follow from what {len(payloads) - len(found)} others sent"
+            self.expelled[role] = f"it is expelled since round {round}: {why}"
+            blocks = list(self._code.blocks_of(role))
+            logger.warning(
+                "Round %d, blocks %s: %s is expelled: %s.", round, blocks, self._where(role), why
+            )
+        return found
