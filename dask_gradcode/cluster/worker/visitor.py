@@ -148,7 +148,7 @@ class Visitor:
     def _answer(self, shard: Shard) -> None:
         """Compute the message that is next."""
         ask, round_ = self._asked.popleft(), self._round
-        message, is_kept = _message_of(ask), ask < 0
+        message, is_kept = max(ask, ~ask), ask < 0
         if self._error is not None:
             self._outbox.add(pack(Kind.ERROR, round_, message, self._error))
             return
@@ -231,7 +231,7 @@ class Visitor:
 
     def _drop(self, messages: Collection[int]) -> None:
         """Give up messages, the one that is being computed among them."""
-        self._asked = deque(ask for ask in self._asked if _message_of(ask) not in messages)
+        self._asked = deque(ask for ask in self._asked if max(ask, ~ask) not in messages)
         if self._climb is None or self._climb.message not in messages:
             return
         assert self._job is not None
@@ -279,7 +279,7 @@ class Visitor:
 
     def _ask(self, asks: Iterable[int]) -> None:
         for ask in asks:
-            message = _message_of(ask)
+            message = max(ask, ~ask)
             if self._error is None and (self._job is None or message not in self._job.messages):
                 raise Unreadable(f"Message {message} was asked for, which is none of the job's.")
             self._dropped.discard(message)
@@ -296,7 +296,3 @@ class Visitor:
         except BaseException as error:  # of a module that it imports; told for every message
             error.add_note("while reading the code and the work of a fit")
             self._error = pack_error(error)
-
-
-def _message_of(ask: int) -> int:
-    return ask if ask >= 0 else ~ask
