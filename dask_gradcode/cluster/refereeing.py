@@ -33,7 +33,10 @@ def check_verifying(
     elif check_verify(code, verify) == 0:
         return
     if not isinstance(wait, UntilExact):
-        raise ValueError(f"verify={verify!r} needs exact sums, which wait={wait!r} does not give.")
+        raise ValueError(
+            f"verify={verify!r} needs exact sums, which wait={wait!r} does not give. "
+            "Leave wait out, or use verify=0."
+        )
     fitting = (Everybody,) if verify == SYNDROME else (Everybody, Confirming)
     if verify != AUDIT and not isinstance(plan, (*fitting, type(None))):
         names = " or ".join(f"{kind.__name__}()" for kind in fitting)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from dask_gradcode.codes import (
     CyclicRepetition,
     DeclusteredRepetition,
@@ -54,10 +56,17 @@ def coding(model: Any) -> dict[str, Any]:
 def check_coding(model: Any, wait: WaitRule) -> None:
     """Raise ValueError if an estimator's code or wait rule cannot carry what it verifies."""
     verify, wanted = model.verify, coding(model)
+    if isinstance(verify, bool | np.bool_):
+        raise ValueError(
+            f"verify is how many workers may be faulty, got {verify!r}. Use verify=1, or verify=0."
+        )
     if not verify:
         return
     if not isinstance(wait, UntilExact):
-        raise ValueError(f"verify={verify!r} needs exact sums, which wait={wait!r} does not give.")
+        raise ValueError(
+            f"verify={verify!r} needs exact sums, which wait={wait!r} does not give. "
+            "Use wait='exact', or verify=0."
+        )
     code, n_stragglers = wanted["code"], wanted["n_stragglers"]
     if verify == AUDIT:
         _check_audited(code, n_stragglers)
@@ -69,7 +78,10 @@ def check_coding(model: Any, wait: WaitRule) -> None:
         raise ValueError(
             f"verify={verify} needs a code by which several workers send the same messages, which "
             f"code={code!r} is not. Use code='fractional', or verify=0"
-            + ("; verify='syndrome' is for code='cyclic'." if code == "cyclic" else ".")
+            + {
+                "cyclic": "; verify='syndrome' is for code='cyclic'.",
+                "declustered": "; verify='audit' is for code='declustered'.",
+            }.get(code, ".")
         )
     elif n_stragglers < verify:
         raise ValueError(

@@ -9,11 +9,11 @@ a sum, so many fewer have to agree on it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
-from dask_gradcode.codes import CyclicRepetition, GradientCode
+from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, GradientCode
 from dask_gradcode.rounds.events import Announced, Arrived, Event, Failed, Lost, Ready
 from dask_gradcode.rounds.hearing import Inquiry, Verdict, hear
 from dask_gradcode.rounds.orders import Order
@@ -23,6 +23,13 @@ from dask_gradcode.typing import Matrix, Part, Payload, Vector
 __all__ = ["Court", "Dispute", "Hearing", "Referee", "check_verify", "values_of"]
 
 logger = logging.getLogger("dask_gradcode")
+
+
+_OTHER_WAYS: Mapping[type[GradientCode], str] = {
+    CyclicRepetition: "'syndrome' is for cyclic codes",
+    DeclusteredRepetition: "'audit' is for declustered ones",
+}
+"""How sums of codes are verified of which nobody sends what another sends."""
 
 
 class Dispute(NamedTuple):
@@ -124,18 +131,21 @@ def check_verify(code: GradientCode, verify: Any) -> int:
     Traceback (most recent call last):
     ValueError: verify=1 needs 2 workers that can send each message, so that they can be compared; \
 of CyclicRepetition(n_workers=4, n_stragglers=1, seed=0) some messages have 1.
-    Use code='fractional' with n_stragglers=1 or more, or verify=0; 'syndrome' is for cyclic codes.
+    Use code='fractional' with n_stragglers=1 or more, or verify=0; verify='syndrome' is for \
+cyclic codes.
     """
     is_number = isinstance(verify, Integral) and not isinstance(verify, bool)
     if not is_number or verify < 0:
         raise ValueError(
-            "verify must be a whole number from 0, of faulty workers, or 'syndrome', got "
+            "verify must be a whole number from 0, of faulty workers, 'audit' or 'syndrome', got "
             f"{verify!r}."
         )
     if verify == 0:
         return 0
     way_out = f"Use code='fractional' with n_stragglers={verify} or more, or verify=0"
-    way_out += "; 'syndrome' is for cyclic codes." if isinstance(code, CyclicRepetition) else "."
+    for kind, what in _OTHER_WAYS.items():
+        way_out += f"; verify={what}" if isinstance(code, kind) else ""
+    way_out += "."
     if code.divides or code.resolution > 1:
         raise ValueError(
             f"verify={verify} needs messages that several workers compute in full; those of "

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from distributed import Client
 from liars import LIARS, N_WORKERS, cluster, data_set, fitted, n_rounds
-from report import write
+from report import at_least, write
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Lies, inject
@@ -151,9 +151,9 @@ def honest(client: Client, n_fits: int) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
-    parser.add_argument("--rows", type=int, default=24_000)
-    parser.add_argument("--honest", type=int, default=50, metavar="N")
-    parser.add_argument("--turns", type=int, default=8, metavar="N")
+    parser.add_argument("--rows", type=at_least(600), default=24_000)
+    parser.add_argument("--honest", type=at_least(0), default=50, metavar="N")
+    parser.add_argument("--turns", type=at_least(1), default=8, metavar="N")
     options = parser.parse_args()
     with cluster() as client:
         tables = {

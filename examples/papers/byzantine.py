@@ -17,15 +17,20 @@ Then as many honest fits as are asked for, on other data each: how often anybody
 as many on four workers of which two have another kernel of OpenBLAS, for each of some pairs of
 kernels: sums then differ in their last bits, and are compared within a tolerance.
 
-DIR gets byzantine.json; it is this folder if not given.
+Before that one fit is shown round by round: gradient descent with a liar among the workers, which
+nobody looks for, is found by agreement, or by audits.
+
+DIR gets byzantine.json and byzantine.png; it is this folder if not given.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +38,17 @@ import dask
 import numpy as np
 from distributed import Client, LocalCluster
 from liars import LIARS, N_FEATURES, N_WORKERS, cluster, data_set, fitted, n_rounds
-from report import write
+from report import at_least, write
 
 from dask_gradcode import place
 from dask_gradcode.cluster import ClusterObjective, Lies, inject
 from dask_gradcode.codes import FractionalRepetition
+from dask_gradcode.optimizers import GradientDescent
 from dask_gradcode.rounds import Announced, Arrived
+from dask_gradcode.rounds.audit import AUDIT
 
 PAYLOAD, DIGEST = 8 * (1 + N_FEATURES), 16  # bytes
+BY_ROUND = "One fit, round by round"
 KERNELS = [("Haswell", "Nehalem"), ("Haswell", "Sandybridge"), ("Zen", "Nehalem")]
 
 
@@ -84,6 +92,31 @@ def with_liars(client: Client, n_rows: int) -> list[dict[str, Any]]:
                 )
                 assert sorted(expelled) == list(lies.workers)
     return rows
+
+
+def by_round(client: Client, n_rows: int) -> list[dict[str, Any]]:
+    """Return how far from the optimum each round of a fit is, with a liar from round 5 on."""
+    X, y = data_set(n_rows, seed=0)
+    ways: dict[str, list[np.ndarray]] = {"honest": []}
+    with place(
+        X / X.std(axis=0), y, code=FractionalRepetition(N_WORKERS, 1), client=client
+    ) as data:
+        best, *_ = fitted(data, 0)
+        fitted(data, 0, GradientDescent(), ways["honest"])
+        with warnings.catch_warnings(), inject(client, Lies("sign", workers=[0], from_round=5)):
+            warnings.simplefilter("ignore", UserWarning)  # replicas that differ are told of
+            for name, verify in (
+                ("nothing verified", 0),
+                ("verify=1", 1),
+                ('verify="audit"', AUDIT),
+            ):
+                fitted(data, verify, GradientDescent(), ways.setdefault(name, []))
+    norm = np.linalg.norm(best)
+    away = {name: [float(np.linalg.norm(w - best) / norm) for w in ways[name]] for name in ways}
+    return [
+        {"round": number, **dict(zip(away, far, strict=True))}
+        for number, far in enumerate(zip_longest(*away.values()))
+    ]
 
 
 def honest(client: Client, n_fits: int) -> list[dict[str, Any]]:
@@ -148,15 +181,62 @@ def of_two_kernels(kernels: tuple[str, str], n_fits: int) -> dict[str, Any]:
     }
 
 
+def draw(tables: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Draw how a fit goes, and what agreement takes beside a majority."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, 3, figsize=(12, 3.6), layout="constrained", width_ratios=[2, 1, 1]
+    )
+    rows = tables[BY_ROUND]
+    styles = (
+        ("-", "#8c8c8c", 5.0),
+        ("-", "#d1495b", 1.6),
+        ("-", "#1d6fb8", 1.6),
+        ("--", "#f59e0b", 1.6),
+    )
+    for name, (style, colour, width) in zip(list(rows[0])[1:], styles, strict=True):
+        away = [row[name] for row in rows if row[name] is not None]
+        axes[0].semilogy(away, style, color=colour, linewidth=width, label=name)
+    axes[0].axvline(5, color="black", linewidth=0.8, linestyle=":")
+    axes[0].set(xlabel="round", ylabel="distance to the optimum")
+    axes[0].set_title("gradient descent, one of six lies from round 5 on", fontsize=10)
+    axes[0].legend(frameon=False, fontsize=8)
+    some = {row["b"]: row for row in tables["Fits with liars"]}
+    ours, theirs = (
+        ("work and memory", "kB of sums a round"),
+        ("those of a majority", "of a majority"),
+    )
+    titles = "work and memory, in copies", "kB of sums a round"
+    for axis, mine, other, title in zip(axes[1:], ours, theirs, titles, strict=True):
+        for shift, name, colour, label in (
+            (-0.2, mine, "#1d6fb8", "verify=b"),
+            (0.2, other, "#8c8c8c", "a majority"),
+        ):
+            heights = [row[name] for row in some.values()]
+            axis.bar([b + shift for b in some], heights, 0.36, color=colour, label=label)
+        axis.set(xlabel="liars b", xticks=list(some))
+        axis.set_title(title, fontsize=10)
+    axes[1].legend(frameon=False, fontsize=8)
+    for axis in axes:
+        axis.grid(alpha=0.25, axis="y")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
-    parser.add_argument("--rows", type=int, default=24_000)
-    parser.add_argument("--honest", type=int, default=50, metavar="N")
-    parser.add_argument("--mixed", type=int, default=60, metavar="N")
+    parser.add_argument("--rows", type=at_least(600), default=24_000)
+    parser.add_argument("--honest", type=at_least(0), default=50, metavar="N")
+    parser.add_argument("--mixed", type=at_least(0), default=60, metavar="N")
     options = parser.parse_args()
     with cluster() as client:
         tables = {
+            BY_ROUND: by_round(client, options.rows),
             "Fits with liars": with_liars(client, options.rows),
             "Honest fits": honest(client, options.honest),
         }
@@ -165,6 +245,7 @@ def main() -> None:
         mixed = [of_two_kernels(kernels, each) for kernels in KERNELS]
         tables["Honest fits on two kernels of OpenBLAS"] = mixed
     write(options.out, "byzantine", tables)
+    draw(tables, options.out / "byzantine.png")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from dask_gradcode.cluster import ClusterObjective, Placement
 from dask_gradcode.losses import Logistic
 from dask_gradcode.objective import Penalised
-from dask_gradcode.optimizers import LBFGS, Solution
+from dask_gradcode.optimizers import LBFGS, Optimizer, Solution
 from dask_gradcode.typing import Evaluation
 
 __all__ = ["LIARS", "N_FEATURES", "N_WORKERS", "cluster", "data_set", "fitted", "n_rounds"]
@@ -49,9 +49,15 @@ def data_set(n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(
-    data: Placement, verify: int | str
+    data: Placement,
+    verify: int | str,
+    optimizer: Optimizer | None = None,
+    points: list[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, ClusterObjective, dict[int, int]]:
-    """Return coefficients, the objective, and who was expelled in which round."""
+    """Return coefficients, the objective, and who was expelled in which round.
+
+    ``points`` gets the point of each round that is run, in order.
+    """
     expelled: dict[int, int] = {}
     with ClusterObjective(data, Logistic(), verify=verify) as objective:
 
@@ -59,13 +65,17 @@ def fitted(
             seen = objective(w)
             if seen.record is not None:  # it is run, and not told again after a lie
                 expelled.update(dict.fromkeys(seen.record.expelled, seen.record.round))
+                if points is not None:
+                    points.append(w.copy())
             return seen
 
         scale = 1.0 / data.n_samples
         penalised = Penalised(watched, scale=scale, alpha=1e-4, n_penalised=N_FEATURES)
 
         def run() -> Solution:
-            return LBFGS().minimize(penalised, np.zeros(N_FEATURES), max_iter=40, tol=1e-6)
+            return (optimizer or LBFGS()).minimize(
+                penalised, np.zeros(N_FEATURES), max_iter=40, tol=1e-6
+            )
 
         found = objective.audited(run, lambda solution: solution.w)
     return found.w, objective, expelled

@@ -21,7 +21,7 @@ from dask_gradcode.cluster.worker.lies import KINDS
 from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
 from dask_gradcode.losses import Logistic
 from dask_gradcode.optimizers import LBFGS, GradientDescent, Solution
-from dask_gradcode.rounds import Deadline, TakenBackError
+from dask_gradcode.rounds import Deadline, Everybody, TakenBackError
 from helpers import (
     frozen,
     gradcode_keys,
@@ -37,6 +37,9 @@ every_transport = pytest.mark.parametrize("transport", ["stream", "tasks"])
 X, Y = logistic_data(400, 3)
 W = np.array([0.5, -1.0, 0.25])
 SPREAD = DeclusteredRepetition(4, 1, n_leaves=4)
+NO_HELP: dict[str, Any] = {"verify": "audit", "plan": Everybody()}
+"""A worker that is late is waited for, however busy this machine is: else others may do its work,
+and then its lie is in no sum that would have to be taken back."""
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def test_who_lies_is_named_and_changes_nothing(
 ) -> None:
     with (
         place(X, Y, code=SPREAD) as data,
-        ClusterObjective(data, Logistic(), transport=transport, verify="audit") as objective,
+        ClusterObjective(data, Logistic(), transport=transport, **NO_HELP) as objective,
         caplog.at_level(logging.WARNING, "dask_gradcode"),
     ):
         expected = minimised(objective)
@@ -97,7 +100,7 @@ def test_sparse_rows_of_which_each_worker_sees_other_columns(cluster: Client, ki
     labels = np.arange(900) % 2
     with (
         place(rows, labels, code=SPREAD) as data,
-        ClusterObjective(data, Logistic(), verify="audit") as objective,
+        ClusterObjective(data, Logistic(), **NO_HELP) as objective,
     ):
         assert any(columns is not None for columns in data.columns.each())
         expected = minimised(objective, 2000, max_iter=8)
@@ -118,7 +121,7 @@ def test_block_functions_hessians_and_several_points(cluster: Client) -> None:
             (Logistic(), lambda objective: objective.second_order(W)),
             (Logistic(), lambda objective: objective.many([W, 2 * W])[1]),
         ):
-            with ClusterObjective(data, work, verify="audit") as objective:
+            with ClusterObjective(data, work, **NO_HELP) as objective:
                 expected = objective.audited(lambda: call(objective), lambda seen: W)  # noqa: B023
                 with inject(cluster, Lies("chunk", workers=[3])):
                     seen = objective.audited(lambda: call(objective), lambda seen: W)  # noqa: B023
@@ -131,7 +134,7 @@ def test_block_functions_hessians_and_several_points(cluster: Client) -> None:
 def test_whoever_calls_the_objective_alone_is_told(cluster: Client) -> None:
     with (
         place(X, Y, code=SPREAD) as data,
-        ClusterObjective(data, Logistic(), verify="audit") as objective,
+        ClusterObjective(data, Logistic(), **NO_HELP) as objective,
     ):
         expected = objective(W)
 
@@ -167,7 +170,7 @@ def test_what_the_objective_has_said_may_be_in_a_file(cluster: Client) -> None:
     with (
         dask.config.set({"gradcode.audit.memory": 0}),
         place(X, Y, code=SPREAD) as data,
-        ClusterObjective(data, Logistic(), verify="audit") as objective,
+        ClusterObjective(data, Logistic(), **NO_HELP) as objective,
     ):
         expected = minimised(objective)
         first = objective.logs[-1].number + 1

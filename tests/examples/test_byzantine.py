@@ -35,6 +35,21 @@ def test_every_liar_was_expelled_for_at_most_b_chunks_and_without_effect() -> No
         assert line(*told) in page("wrong_sums")
 
 
+def test_by_agreement_every_iterate_is_the_honest_one_and_audits_come_back_to_it() -> None:
+    rows = measured("byzantine")["One fit, round by round"]
+    honest, unverified, agreed, audited = (
+        [row[name] for row in rows if row[name] is not None] for name in list(rows[0])[1:]
+    )
+    assert agreed == honest
+    assert unverified[:6] == honest[:6]  # a sum of round 5 has no effect before round 6
+    assert abs(unverified[-1] - 1 / 8) < 0.005
+    assert honest[-1] < 0.001
+    n_back = len(audited) - len(honest)
+    assert n_back > 0
+    assert audited == [*unverified[: 5 + n_back], *honest[5:]]
+    assert f"found in round {4 + n_back}" in page("wrong_sums")
+
+
 def test_no_honest_fit_had_a_dispute() -> None:
     rows = measured("byzantine")["Honest fits"]
     assert [row["b"] for row in rows] == [1, 2]

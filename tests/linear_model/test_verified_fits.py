@@ -64,7 +64,10 @@ def test_auto_is_fractional_where_sums_are_verified(cluster: Client) -> None:
         ({"verify": 2, "n_stragglers": 1}, "Use n_stragglers=2 or more, or verify=1"),
         ({"verify": 1, "code": "cyclic"}, "or verify=0; verify='syndrome' is for code='cyclic'"),
         ({"verify": 1, "code": CyclicRepetition(4, 1)}, "Use code='fractional' with n_str"),
-        ({"verify": 1, "wait": Fastest(2), "solver": "nesterov"}, "verify=1 needs exact sums"),
+        ({"verify": 1, "wait": Fastest(2), "solver": "nesterov"}, "needs exact .* wait='exact'"),
+        ({"verify": 1, "code": "declustered"}, "verify='audit' is for code='declustered'"),
+        ({"verify": 1, "code": DeclusteredRepetition(4, 1)}, "verify='audit' is for declustered"),
+        ({"verify": True}, "verify is how many workers may be faulty, got True. Use verify=1"),
         ({"verify": -1}, "'verify' parameter"),
     ],
 )

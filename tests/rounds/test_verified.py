@@ -296,10 +296,18 @@ def test_codes_whose_messages_nobody_can_compare_are_refused(code: GradientCode)
 
 @pytest.mark.parametrize("verify", [-1, 1.5, True, "1", None])
 def test_what_is_no_number_of_workers_is_refused(verify: Any) -> None:
-    with pytest.raises(ValueError, match="verify must be a whole number from 0"):
+    with pytest.raises(ValueError, match="whole number from 0, of faulty workers, 'audit' or"):
         check_verify(FractionalRepetition(4, 1), verify)
 
 
 def test_too_few_replicas_are_refused() -> None:
     with pytest.raises(ValueError, match=r"needs 3 workers .* some messages have 2"):
         check_verify(FractionalRepetition(4, 1), 2)
+
+
+@pytest.mark.parametrize("workers", [1, [], [-1], [0.5], ["a"]])
+def test_liars_are_numbers_in_a_list(workers: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"whole numbers from 0 as workers \(one or more, in a list"
+    ):
+        Lies("sign", workers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -64,11 +64,13 @@ class Lies:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"Lies needs one of the kinds {', '.join(KINDS)}, got {self.kind!r}.")
-        numbers = [*self.workers, self.from_round, self.seed]
-        if not all(isinstance(i, Integral) and i >= 0 for i in numbers):
+        workers = self.workers if isinstance(self.workers, Iterable) else ()
+        numbers = [*workers, self.from_round, self.seed]
+        if not workers or not all(isinstance(i, Integral) and i >= 0 for i in numbers):
             raise ValueError(
-                "Lies needs whole numbers from 0 as workers, from_round and seed, got "
-                f"workers={self.workers!r}, from_round={self.from_round!r}, seed={self.seed!r}."
+                "Lies needs whole numbers from 0 as workers (one or more, in a list), from_round "
+                f"and seed, got workers={self.workers!r}, from_round={self.from_round!r}, "
+                f"seed={self.seed!r}."
             )
         object.__setattr__(self, "workers", tuple(map(int, self.workers)))
 
