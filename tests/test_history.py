@@ -11,9 +11,10 @@ import pytest
 from numpy.testing import assert_array_equal, assert_equal
 
 from dask_gradcode.codes import Uncoded
-from dask_gradcode.history import History, Recorder
+from dask_gradcode.history import Change, History, Recorder
+from dask_gradcode.history.changes import merged
 from dask_gradcode.objective import InProcessObjective, Penalised
-from dask_gradcode.rounds import Answer
+from dask_gradcode.rounds import Answer, Discovery
 from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import Block
 from helpers import OwnThenNext, count_rows
@@ -213,3 +214,20 @@ def test_an_evaluation_without_a_record_is_passed_on_unrecorded() -> None:
 
     assert Recorder(objective, history)(np.ones(2)) is seen
     assert len(history) == 0
+
+
+def test_who_was_lost_before_it_was_expelled_is_told_of_both() -> None:
+    seen = [Change(1, 2, "lost", 0.0), Change(2, 2, "restored", 0.0), Change(6, 2, "lost", 0.0)]
+    told = merged(seen, [Discovery(5, 2, "expelled")])
+    told_of = [(one.round, one.what) for one in told]
+    assert told_of == [(1, "lost"), (2, "restored"), (5, "expelled")]
+        (1, "lost"),
+        (2, "restored"),
+        (5, "expelled"),
+    ]
+
+
+def test_of_rounds_that_were_taken_back_no_sum_is_called_exact() -> None:
+    history = two_rounds()
+    history.found = [Discovery(0, None, "taken back", rounds=(0,))]
+    assert "1 rounds taken back, every other sum exact" in history.summary()

@@ -16,7 +16,8 @@ from numpy.testing import assert_array_equal
 
 from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
 from dask_gradcode.history import History
-from dask_gradcode.rounds import Answer
+from dask_gradcode.history.words import LOST
+from dask_gradcode.rounds import Answer, Discovery
 from dask_gradcode.simulation import simulate
 from dask_gradcode.stragglers import ParetoDelay, Slowdown
 from helpers import OwnThenNext
@@ -107,6 +108,19 @@ def test_who_was_relocated_is_written_at_the_round_and_is_in_the_card() -> None:
     rows = ElementTree.fromstring(history._repr_html_()).iter("tbody")
     assert "".join([*next(rows)][-1].itertext()) == "20relocated0.25 s"
     assert text(history).count("relocated") == 3  # how many, and the table
+
+
+def test_rounds_that_were_taken_back_are_shaded_and_who_has_lied_is_red() -> None:
+    history = two_rounds()
+    history.found = [
+        Discovery(1, 2, "expelled", rounds=(0,)),
+        Discovery(1, None, "taken back", rounds=(0, 1), seconds=0.75),
+    ]
+    ax = history.plot_times()
+    [span] = ax.patches
+    assert (span.get_x(), span.get_width()) == (-0.5, 2.0)
+    words = {t.get_text().strip(): t.get_color() for t in ax.texts if "lost" not in t.get_text()}
+    assert words == dict.fromkeys(("worker 2 expelled", "taken back"), LOST.colour)
 
 
 def test_the_lower_picture_is_when_each_worker_answered_or_why_it_never_did() -> None:

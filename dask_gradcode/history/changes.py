@@ -35,7 +35,7 @@ class Change:
         Those of an expelled worker, or those whose sums are unverified.
     rounds : tuple of int
         Those that were taken back. Of a worker that an audit has found the first whose sum it has
-        made wrong, and the one in which it was found.
+        made wrong, and, if that is another, the one whose check gave it away.
 
     Examples
     --------
@@ -110,11 +110,15 @@ def merged(seen: Sequence[Change], found: Sequence[Discovery]) -> list[Change]:
     >>> merged([Change(4, 1, "lost", 0.0)], [Discovery(3, 1, "expelled")])
     [Change(round=3, worker=1, what='expelled', cost=0.0, blocks=(), rounds=())]
     """
-    expelled = {one.role for one in found if one.what == "expelled"}
+    expelled = {one.role: one.round for one in found if one.what == "expelled"}
     later = [
         Change(one.round, one.role, one.what, one.seconds, one.blocks, one.rounds) for one in found
     ]
-    others = [one for one in seen if one.what != "lost" or one.worker not in expelled]
+    others = [
+        one
+        for one in seen
+        if one.what != "lost" or one.round <= expelled.get(one.worker, one.round)
+    ]
     return sorted([*later, *others], key=lambda change: change.round)
 
 

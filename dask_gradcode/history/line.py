@@ -21,6 +21,7 @@ def in_a_line(history: History) -> str:
     n_late = sum(len(record.late) for record in history)
     n_before = sum(bool(record.unplaced) for record in history)
     n_rough = sum(not record.exact for record in history)
+    other = " other" if _n_taken_back(history) else ""
     facts = [
         f"{n_rounds} rounds in {sum(seconds):.3g} s "
         f"(median {median(seconds):.3g} s, longest {max(seconds):.3g} s)",
@@ -31,7 +32,7 @@ def in_a_line(history: History) -> str:
         *([f"{n} rounds taken back"] if (n := _n_taken_back(history)) else []),
         *([f"{n} relocated"] if (n := counted["relocated"]) else []),
         *([f"not all placed in {n_before} rounds"] if n_before else []),
-        f"{n_rough} sums approximate{_aged(history)}" if n_rough else "every sum exact",
+        f"{n_rough} sums approximate{_aged(history)}" if n_rough else f"every{other} sum exact",
     ]
     return f"{', '.join(facts)}; {how}"
 

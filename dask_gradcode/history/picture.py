@@ -11,7 +11,8 @@ from dask_gradcode.history.words import ALL_ANSWERED, LOST, OF_WORKERS, WORDS, w
 
 __all__ = ["draw_arrivals", "draw_times", "pyplot"]
 
-_COLOURS = {"lost": LOST.colour, "expelled": LOST.colour, "relocated": "tab:blue"}
+_BAD = ("lost", "expelled", "unverified", "taken back")
+_COLOURS = dict.fromkeys(_BAD, LOST.colour) | {"relocated": "tab:blue"}
 _RESTORED = "tab:green"
 _ABOVE: dict[str, Any] = {
     "loc": "lower right",
@@ -53,6 +54,9 @@ def draw_times(history: History, ax: Any) -> Any:
     for change in changes:
         colour = _COLOURS.get(change.what, _RESTORED)
         ax.axvline(change.round, color=colour, lw=0.8, ls=":", zorder=0)
+        if change.what == "taken back":
+            first, last = change.rounds[0], change.rounds[-1]
+            ax.axvspan(first - 0.5, last + 0.5, color=colour, alpha=0.1, lw=0, zorder=0)
     for change in changes if len(changes) <= _NAMED else ():
         top = change.what in ("lost", "expelled")
         ax.annotate(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from dask_gradcode.history.history import History
 from dask_gradcode.optimizers import L1, NO_PENALTY
-from dask_gradcode.rounds import RoundRecord
+from dask_gradcode.rounds import RoundRecord, TakenBackError
 from dask_gradcode.typing import Evaluation, Objective, Vector, exactly, second_order
 
 __all__ = ["Recorder"]
@@ -54,17 +55,22 @@ class Recorder:
 
     def __call__(self, w: Vector) -> Evaluation:
         """Evaluate and record."""
-        return self._recorded(w, self._objective(w))
+        return self._recorded(w, lambda: self._objective(w))
 
     def exactly(self, w: Vector) -> Evaluation:
         """Evaluate exactly, and record."""
-        return self._recorded(w, exactly(self._objective, w))
+        return self._recorded(w, lambda: exactly(self._objective, w))
 
     def second_order(self, w: Vector) -> Evaluation:
         """Evaluate with a Hessian, and record."""
-        return self._recorded(w, second_order(self._objective, w))
+        return self._recorded(w, lambda: second_order(self._objective, w))
 
-    def _recorded(self, w: Vector, seen: Evaluation) -> Evaluation:
+    def _recorded(self, w: Vector, evaluate: Callable[[], Evaluation]) -> Evaluation:
+        try:
+            seen = evaluate()
+        except TakenBackError as error:  # that round has been run, too
+            self._history.records += [one.record for one in error.seen]
+            raise
         if not isinstance(seen.record, RoundRecord):
             return seen
         grad_norm = np.abs(self._penalty.steepest(w, seen.gradient)).max(initial=0.0)

@@ -176,8 +176,9 @@ class CodedRidgeCV(LeastSquares):
             if not self.fit_intercept:
                 mean, mean_target, share = np.zeros_like(mean), 0.0, 0.0
             models = RidgeModels.of(slopes.hessian, coefs, alphas, mean, mean_target, share)
-            seen = once(summed := found.of(LeftOut(models)), alphas)
-        self.history_.found = [*found.found, *found_by(summed, len(self.history_))]
+            first = len(self.history_)
+            seen = once(summed := found.of(LeftOut(models)), alphas, self.history_)
+        self.history_.found = [*found.found, *found_by(summed, first)]
         squares = seen.gradient
         if not np.isfinite(squares).all():
             raise ValueError(
@@ -213,7 +214,7 @@ class CodedRidgeCV(LeastSquares):
             coordinates = replace(coordinates, layout=layout)
             w = np.zeros(layout.size)
             w[-1] = problem.start if self.fit_intercept else 0.0
-            seen = once(found.objective, w)
+            seen = once(found.objective, w, self.history_)
             refuse_infinite(seen.gradient)
             sums = seen.gradient.reshape(-1, Statistic.at(w, order=2).size)
             folded = Folded.told(

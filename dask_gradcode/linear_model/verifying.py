@@ -15,7 +15,8 @@ from dask_gradcode.codes import (
     GradientCode,
 )
 from dask_gradcode.codes.auto import AUTO, CODES
-from dask_gradcode.rounds import UntilExact, WaitRule
+from dask_gradcode.history import History
+from dask_gradcode.rounds import TakenBackError, UntilExact, WaitRule
 from dask_gradcode.rounds.audit import AUDIT, check_audit
 from dask_gradcode.rounds.journal import to_the_end
 from dask_gradcode.rounds.referee import check_verify
@@ -133,9 +134,25 @@ def refuse_audit(model: Any) -> None:
         )
 
 
-def once(objective: Objective, w: Vector) -> Evaluation:
-    """Evaluate at a point, and once more if an audit finds that to be wrong."""
-    return to_the_end(objective, lambda: objective(w), lambda _: w)
+def once(objective: Objective, w: Vector, history: History) -> Evaluation:
+    """Evaluate at a point, and again where an audit finds that to be wrong.
+
+    What was wrong is kept in a history, and the last is not.
+    """
+    seen: list[Evaluation] = []
+
+    def run() -> None:
+        try:
+            seen.append(objective(w))
+        except TakenBackError as error:
+            seen.extend(error.seen)
+            raise
+
+    to_the_end(objective, run, lambda _: w)
+    *wrong, right = seen
+    for one in wrong:
+        history.records.append(replace(one.record, round=len(history)))
+    return right
 
 
 @runtime_checkable

@@ -99,7 +99,11 @@ class Auditing:
             self.recounting.note(record)
             self._seconds[record.round] = record.seconds
         self.journal.keep(kind, point, seen, rounds)
-        self.look()
+        try:
+            self.look()
+        except TakenBackError as error:
+            error.seen = seen
+            raise
         if self._check is None and rounds:
             self._begin(rounds[-1])
 

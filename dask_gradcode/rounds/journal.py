@@ -34,6 +34,11 @@ class TakenBackError(RuntimeError):
     n_rounds : int
         How many rounds are taken back: that one, and all after it.
 
+    Attributes
+    ----------
+    seen : sequence of Evaluation
+        What the call would have returned: its rounds have been run, and may be wrong.
+
     Examples
     --------
     >>> TakenBackError("Role 1 has sent a wrong sum in round 3.", round=3, n_rounds=5).n_rounds
@@ -43,6 +48,7 @@ class TakenBackError(RuntimeError):
     def __init__(self, text: str, round: int, n_rounds: int) -> None:
         super().__init__(text)
         self.round, self.n_rounds = round, n_rounds
+        self.seen: Sequence[Evaluation] = ()
 
 
 @runtime_checkable

@@ -14,9 +14,10 @@ from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, GradientCode
-from dask_gradcode.rounds.events import Announced, Arrived, Event, Failed, Lost, Ready
+from dask_gradcode.rounds.events import Event, Lost
 from dask_gradcode.rounds.hearing import Inquiry, Verdict, hear
 from dask_gradcode.rounds.orders import Order
+from dask_gradcode.rounds.standing import Standing
 from dask_gradcode.rounds.verdicts import Expelled, Undecided
 from dask_gradcode.typing import Matrix, Part, Payload, Vector
 
@@ -160,7 +161,7 @@ cyclic codes.
     return int(verify)
 
 
-class Referee:
+class Referee(Standing):
     """Knows for a fit who is expelled, and hears those who differ.
 
     Parameters
@@ -174,10 +175,6 @@ class Referee:
 
     Attributes
     ----------
-    expelled : dict of int to str
-        Who is expelled, and why.
-    given_up : set of int
-        Roles that have been waited for in vain: later rounds do without them at once.
     hearings : list of Hearing
         All of them, in order.
     """
@@ -188,9 +185,8 @@ class Referee:
         n_faulty: int,
         court: Court,
     ) -> None:
+        super().__init__()
         self._code, self.n_faulty, self._court = code, check_verify(code, n_faulty), court
-        self.expelled: dict[int, str] = {}
-        self.given_up: set[int] = set()
         self.hearings: list[Hearing] = []
 
     @property
@@ -222,17 +218,7 @@ class Referee:
     ) -> list[Event]:
         """Begin a round, and return what has become of roles: who is expelled, is lost."""
         self._court.begin(round, w, order)
-        for event in news:
-            if isinstance(event, Ready):
-                self.given_up.discard(event.role)
-        kept = [event for event in news if not self.ignores(event)]
-        lost = {event.role for event in kept if isinstance(event, Lost)}
-        return [*kept, *(Lost(i, why) for i, why in self.expelled.items() if i not in lost)]
-
-    def ignores(self, event: Event) -> bool:
-        """Say whether an event is of somebody who is expelled."""
-        told = isinstance(event, Arrived | Announced | Failed | Ready)
-        return told and event.role in self.expelled
+        return super().begin(round, w, order, news)
 
     def settle(self, told: _Round, current: _Round, now: Callable[[], float]) -> list[Order]:
         """Hear all who differ in a round; tell that round and the current one what is found.

@@ -7,14 +7,14 @@ answer more than decoding needs tells whether something is wrong, and further on
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from dask_gradcode.codes import CyclicRepetition, GradientCode
 from dask_gradcode.codes.locating import locate
 from dask_gradcode.codes.parity import ParityChecks
-from dask_gradcode.rounds.events import Arrived, Event, Failed, Lost, Ready
 from dask_gradcode.rounds.orders import Order
-from dask_gradcode.typing import Matrix, Payload, Vector
+from dask_gradcode.rounds.standing import Standing
+from dask_gradcode.typing import Payload
 
 __all__ = ["SYNDROME", "SyndromeReferee", "check_syndrome"]
 
@@ -50,7 +50,7 @@ FractionalRepetition(n_workers=4, n_stragglers=1).
     return code
 
 
-class SyndromeReferee:
+class SyndromeReferee(Standing):
     """Knows for a fit who is expelled, and whether payloads agree.
 
     Parameters
@@ -61,23 +61,15 @@ class SyndromeReferee:
         Says in a few words who plays a role.
     rounding : float, default=1e-8
         As of :class:`~dask_gradcode.codes.parity.ParityChecks`.
-
-    Attributes
-    ----------
-    expelled : dict of int to str
-        Who is expelled, and why.
-    given_up : set of int
-        Roles that have been waited for in vain: later rounds do without them at once.
     """
 
     def __init__(
         self, code: GradientCode, where: Callable[[int], str], rounding: float = 1e-8
     ) -> None:
+        super().__init__()
         self._code = check_syndrome(code)
         self._where, self._checks = where, ParityChecks(self._code, rounding)
         self._norms: dict[int, float] = {}  # the largest that was believed, by a payload's size
-        self.expelled: dict[int, str] = {}
-        self.given_up: set[int] = set()
 
     # ---- for the engine
 
@@ -85,21 +77,6 @@ class SyndromeReferee:
     def compares(self) -> bool:
         """Whether a sum needs the answers of several: here always."""
         return True
-
-    def begin(
-        self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
-    ) -> list[Event]:
-        """Begin a round, and return what has become of roles: who is expelled, is lost."""
-        for event in news:
-            if isinstance(event, Ready):
-                self.given_up.discard(event.role)
-        kept = [event for event in news if not self.ignores(event)]
-        lost = {event.role for event in kept if isinstance(event, Lost)}
-        return [*kept, *(Lost(i, why) for i, why in self.expelled.items() if i not in lost)]
-
-    def ignores(self, event: Event) -> bool:
-        """Say whether an event is of somebody who is expelled."""
-        return isinstance(event, Arrived | Failed | Ready) and event.role in self.expelled
 
     def settle(self, told: object, current: object, now: Callable[[], float]) -> list[Order]:
         """Do nothing: nobody is asked how it came to what it sent."""

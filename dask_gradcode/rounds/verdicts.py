@@ -44,8 +44,8 @@ class Discovery:
     blocks : tuple of int
         Those of the role, or those.
     rounds : tuple of int
-        Those that were taken back. Of a role the first whose sum it has made wrong, and the one in
-        which that was found.
+        Those that were taken back. Of a role the first whose sum it has made wrong, and, if that is
+        another, the one whose check gave it away.
     seconds : float
         How long the rounds had taken that were taken back.
 

@@ -28,6 +28,9 @@ from helpers import gradcode_keys, in_process_coef, logistic_data, wait_until
 X, Y = logistic_data(400, 3)
 CODE = DeclusteredRepetition(4, 1, n_leaves=4)
 
+OUTCOMES = [["expelled", "taken back"], ["expelled"], []]
+"""What is told of a liar: where it is late and others do its work, its sums are not used."""
+
 
 def coef_of(model: Any) -> Any:
     return np.append(model.coef_, model.intercept_)
@@ -49,12 +52,16 @@ def test_coefficients_are_those_of_the_honest_fit(
     with place(X, Y, code=CODE) as data, inject(cluster, lies), caplog.at_level(logging.WARNING):
         model = CodedLogisticRegression(tol=1e-8, transport=transport, verify="audit").fit(data)
     assert_array_equal(coef_of(model), in_process_coef(X, Y, CODE, tol=1e-8))
-    expelled, back = model.history_.events
+    expelled, *taken_back = model.history_.events
     assert (expelled.what, expelled.worker) == ("expelled", 1)
-    assert (expelled.blocks, expelled.rounds[0]) == (CODE.blocks_of(1), 2)
-    assert (back.what, back.rounds[0]) == ("taken back", 2)
-    assert back.cost > 0.0
-    assert f"1 expelled, {len(back.rounds)} rounds taken back" in str(model.history_)
+    assert expelled.blocks == CODE.blocks_of(1)
+    assert len(taken_back) == (1 if expelled.rounds else 0)  # late sums were not used
+    for back in taken_back:
+        assert back.what == "taken back"
+        assert back.rounds[0] == expelled.rounds[0] >= 2
+        assert back.cost > 0.0
+        assert f"1 expelled, {len(back.rounds)} rounds taken back" in str(model.history_)
+    assert [record.round for record in model.history_] == list(range(len(model.history_)))
     assert sum("is expelled: " in record.getMessage() for record in caplog.records) == 1
 
 
@@ -68,7 +75,8 @@ def test_every_solver_goes_back(cluster: Client, solver: str) -> None:
             model = CodedLogisticRegression(verify="audit", **how).fit(data)
     assert_array_equal(coef_of(model), coef_of(honest))
     assert model.n_iter_ == honest.n_iter_
-    assert [event.what for event in model.history_.events] == ["expelled", "taken back"]
+    assert [event.what for event in model.history_.events] in OUTCOMES
+    assert [record.round for record in model.history_] == list(range(len(model.history_)))
 
 
 @pytest.mark.cluster
@@ -85,7 +93,7 @@ def test_a_fit_of_one_round_is_checked(cluster: Client, kind: str) -> None:
         with inject(cluster, Lies(kind, workers=[3])):
             found = model(client=cluster, code=CODE, verify="audit").fit(X, y)
         assert_array_equal(found.coef_, honest.coef_)
-        assert [event.what for event in found.history_.events] == ["expelled", "taken back"]
+        assert [event.what for event in found.history_.events] in OUTCOMES
 
 
 @pytest.mark.cluster

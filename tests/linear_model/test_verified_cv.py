@@ -98,6 +98,9 @@ def test_audits_take_back_what_was_wrong(cluster: Client, name: str, kind: str) 
     # as often as the liar's sums were used: others may have helped it out
     assert {e.worker for e in model.history_.events if e.what == "expelled"} <= {2}
     assert len(taken_back) <= (2 if name == "ridge, leave-one-out" else 1)
+    n_rounds = 2 if name == "ridge, leave-one-out" else 1
+    assert len(model.history_) == n_rounds + sum(len(e.rounds) for e in taken_back)
+    assert [record.round for record in model.history_] == list(range(len(model.history_)))
 
 
 def test_fits_that_have_ended_long_before_are_not_audited() -> None:
