@@ -102,22 +102,23 @@ _TRANSPORT = """\
 
 _VERIFY = """\
     verify : int, "audit" or "syndrome", default=0
-        How many of the workers that hold the same rows may be faulty, and send wrong sums: silent
-        corruption. If ``b``, a sum is believed once ``b + 1`` workers agree on it, and of two that
-        differ the one that is wrong is expelled for the rest of the fit; ``history_.events`` and
-        the log name it. That takes ``b + 1`` times the work, fractional repetition (which ``code``
-        may name, and is by ``"auto"``) with ``n_stragglers`` of ``b`` or more, and exact sums; only
-        ``n_stragglers - b`` workers may then be silent without being waited for. A sum that nobody
-        is left to confirm is taken after ``gradcode.timeouts.recover``, and is *unverified* in
-        ``history_.events``. ``"audit"``: others compute again what one worker after another has
-        sent, beside the rounds and for ``1 / n_workers`` more work, and what all have sent for the
-        end of the fit. Whoever is found wrong is expelled, and the fit goes back before the first
-        wrong sum. It takes declustered repetition (which ``code="auto"`` is then) or fractional
-        repetition, with ``n_stragglers`` of 1 or more, and at most one faulty worker of those that
-        hold the same rows. ``"syndrome"`` is for cyclic repetition, which ``"auto"`` then is, with
-        ``n_stragglers=2`` if that is not given: one answer more than decoding needs shows that some
-        sum is wrong, two more show which, and its worker is expelled; ``WrongSumsError`` is raised
-        where that cannot be told.
+        Whether to look for workers that send wrong sums (silent corruption). Such a worker is
+        expelled for the rest of the fit; ``history_.events`` and the log name it.
+
+        - ``b``, a number: how many of the workers that hold the same rows may be faulty. A sum is
+          believed once ``b + 1`` of them agree on it, so a round costs ``b + 1`` times the work.
+          It needs exact sums and fractional repetition (which ``code="auto"`` then takes) with
+          ``n_stragglers`` of ``b`` or more, of whom only ``n_stragglers - b`` may then be silent
+          without being waited for. A sum that nobody is left to confirm is taken after
+          ``gradcode.timeouts.recover``, and is *unverified* in ``history_.events``.
+        - ``"audit"``: beside the rounds, others compute again what one worker after another has
+          sent, for ``1 / n_workers`` more work; at the end of the fit they do so for all workers.
+          When a wrong sum is found the fit goes back to before the first one. It needs declustered
+          repetition (which ``code="auto"`` then takes) or fractional repetition, with
+          ``n_stragglers`` of 1 or more. One of the workers that hold the same rows may be faulty.
+        - ``"syndrome"``: one answer more than decoding needs shows that some sum is wrong, and two
+          more show which. ``WrongSumsError`` is raised where that cannot be told. It needs cyclic
+          repetition (which ``code="auto"`` then takes, with ``n_stragglers=2`` by default).
 """
 
 _CLIENT = """\
