@@ -37,7 +37,7 @@ _SOLVER = """\
         scaled columns, to which points and gradients are mapped; rows stay as they are, and
         penalties act on the original coefficients. ``history_`` and callbacks have the objective
         itself and the gradient in those coordinates, which is the one compared with ``tol``. A fit
-        that ends with a larger one warns.
+        that ends with a larger gradient warns.
 """
 
 _SECOND_ORDER = """\
@@ -48,13 +48,13 @@ _SECOND_ORDER = """\
 """
 
 _CHOLESKY = """\
-        ``"cholesky"``, as in scikit-learn, needs one round, which tells the Gram matrix of the
-        columns: by it the client solves the normal equations.
+        ``"cholesky"``, as in scikit-learn, needs one round. It brings the Gram matrix of the
+        columns, with which the client solves the normal equations.
 """
 
 _COORDINATE_DESCENT = """\
-        ``"coordinate-descent"``, as in scikit-learn, needs one round, which tells the Gram matrix
-        of the columns: the client then descends by it.
+        ``"coordinate-descent"``, as in scikit-learn, needs one round. It brings the Gram matrix of
+        the columns, on which the client then descends.
 """
 
 _AUTO = """\
@@ -80,16 +80,16 @@ _PROGRESS = """\
     verbose : int or "bar", default=0
         1 prints a line per iteration: value, gradient, seconds, workers used, late, lost and not
         placed yet.
-        ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). Both say before
-        how far placing the data has come, as :func:`dask_gradcode.place` does. From scikit-learn
-        1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other callbacks.
+        ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). Before that, both
+        say how far placing the data has come, as :func:`dask_gradcode.place` does. From
+        scikit-learn 1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other callbacks.
     checkpoint : str or path-like, default=None
         A directory, for this fit alone, where it saves how far it has come. If a fit like this one
-        (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, it
-        is gone on from: by L-BFGS as a warm start, by the other solvers bit for bit. ``n_iter_``
+        (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, this
+        one goes on from it: L-BFGS as a warm start, the other solvers bit for bit. ``n_iter_``
         counts all iterations, ``history_`` has the rounds since.
     checkpoint_every : int, default=10
-        Iterations between two saves: so many are lost at most when this process, the scheduler or
+        Iterations between two saves, and the most that are lost when this process, the scheduler or
         the machine dies. The end of a fit, an error and Ctrl-C save, too.
 """
 
