@@ -82,7 +82,8 @@ _PROGRESS = """\
         placed yet.
         ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). Before that, both
         say how far placing the data has come, as :func:`dask_gradcode.place` does. From
-        scikit-learn 1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other callbacks.
+        scikit-learn 1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other
+        callbacks.
     checkpoint : str or path-like, default=None
         A directory, for this fit alone, where it saves how far it has come. If a fit like this one
         (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, this
