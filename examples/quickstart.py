@@ -82,7 +82,8 @@ def report(title: str, model: CodedLogisticRegression) -> float:
     used = Counter(rounds["n_used"])
     counts = ", ".join(f"{used[n]} used {n} workers" for n in sorted(used))
     print(f"{title}:")
-    print(f"       {len(model.history_)} rounds, median {median * 1e3:.0f} ms; {counts}")
+    usual = f"{median * 1e3:.0f} ms" if median >= 1e-3 else f"{median * 1e6:.0f} µs"
+    print(f"       {len(model.history_)} rounds, median {usual}; {counts}")
     answered = np.sum([np.isfinite(record.arrived_at) for record in model.history_], axis=0)
     print(f"       rounds that each worker answered: {answered.tolist()}")
     return median

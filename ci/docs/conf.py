@@ -44,6 +44,7 @@ numpydoc_show_class_members = False
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+smartquotes = False  # verify="audit" is code, and what a reader copies must run
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

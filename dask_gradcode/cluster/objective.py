@@ -57,22 +57,24 @@ class ClusterObjective:
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
     verify : int, "audit" or "syndrome", default=0
-        How many of the workers that hold a block may be faulty, and send wrong sums. If ``b``, a
-        sum is believed once ``b + 1`` of them agree on it, so that a round costs ``b + 1`` times
-        the work of one. Of two that differ the one that is wrong is found out by computing one
-        chunk of rows here, and is expelled: its role plays no part as long as the objective lives.
-        It needs a code by which ``b + 1`` workers or more send the same messages
-        (:class:`~dask_gradcode.codes.FractionalRepetition` with ``n_stragglers >= b``; as many as
-        are more may be silent), exact sums, and everybody asked. A sum that too few are left to
-        confirm is waited for as long as ``gradcode.timeouts.recover`` says, then taken, and its
-        blocks are in the record's ``unverified``. ``"audit"``: sums are believed as they come, and
-        beside the rounds others compute again what one worker after another has sent. Whoever is
-        found wrong is expelled, and a call then raises
-        :class:`~dask_gradcode.rounds.TakenBackError`: call the objective through ``audited``.
-        ``"syndrome"`` is for :class:`~dask_gradcode.codes.CyclicRepetition`, where no two workers
-        send the same: a sum is believed once one answer more than decoding needs has come, and all
-        agree within rounding. If they do not, all who live are waited for, as two answers more than
-        needed tell which one is wrong: it is expelled. Where that cannot be told, the call raises.
+        Whether to look for workers that send wrong sums. Such a worker is expelled: its role plays
+        no part as long as the objective lives.
+
+        - ``b``, a number: how many of the workers that hold a block may be faulty. A sum is
+          believed once ``b + 1`` of them agree on it, so a round costs ``b + 1`` times the work of
+          one. When two differ, one chunk of rows is computed here to find the one that is wrong. It
+          needs exact sums, everybody asked, and a code by which ``b + 1`` workers or more send the
+          same messages: :class:`~dask_gradcode.codes.FractionalRepetition` with
+          ``n_stragglers >= b``. What is above ``b`` may be silent. A sum that too few are left to
+          confirm is waited for as long as ``gradcode.timeouts.recover`` says. Then it is taken, and
+          its blocks are in the record's ``unverified``.
+        - ``"audit"``: sums are believed as they come, and beside the rounds others compute again
+          what one worker after another has sent. A call in which a wrong sum is found raises
+          :class:`~dask_gradcode.rounds.TakenBackError`: call the objective through ``audited``.
+        - ``"syndrome"``, for :class:`~dask_gradcode.codes.CyclicRepetition`: a sum is believed once
+          one answer more than decoding needs has come and all agree within rounding. If they do
+          not, all workers that live are waited for, as two answers more than needed tell which one
+          is wrong. Where that cannot be told, the call raises.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class CooperativeRepetition(GradientCode):
     approximation : {"closest", "blocks"}, default="closest"
         What an approximate wait rule gets of sums that do not determine the full one: the
         combination that comes closest to it, with something of each block; or the exact sum of
-        those single blocks that can be told from the others, which is what GC+ falls back to.
+        the single blocks whose own values follow from those sums, which is what GC+ falls back to.
     seed : int, default=0
         Seed of the coefficients.
 

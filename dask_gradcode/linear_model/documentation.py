@@ -37,7 +37,7 @@ _SOLVER = """\
         scaled columns, to which points and gradients are mapped; rows stay as they are, and
         penalties act on the original coefficients. ``history_`` and callbacks have the objective
         itself and the gradient in those coordinates, which is the one compared with ``tol``. A fit
-        that ends with a larger one warns.
+        that ends with a larger gradient warns.
 """
 
 _SECOND_ORDER = """\
@@ -48,13 +48,13 @@ _SECOND_ORDER = """\
 """
 
 _CHOLESKY = """\
-        ``"cholesky"``, as in scikit-learn, needs one round, which tells the Gram matrix of the
-        columns: by it the client solves the normal equations.
+        ``"cholesky"``, as in scikit-learn, needs one round. It brings the Gram matrix of the
+        columns, with which the client solves the normal equations.
 """
 
 _COORDINATE_DESCENT = """\
-        ``"coordinate-descent"``, as in scikit-learn, needs one round, which tells the Gram matrix
-        of the columns: the client then descends by it.
+        ``"coordinate-descent"``, as in scikit-learn, needs one round. It brings the Gram matrix of
+        the columns, on which the client then descends.
 """
 
 _AUTO = """\
@@ -80,16 +80,17 @@ _PROGRESS = """\
     verbose : int or "bar", default=0
         1 prints a line per iteration: value, gradient, seconds, workers used, late, lost and not
         placed yet.
-        ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). Both say before
-        how far placing the data has come, as :func:`dask_gradcode.place` does. From scikit-learn
-        1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other callbacks.
+        ``"bar"`` draws a progress bar in a terminal or a notebook (needs rich). Before that, both
+        say how far placing the data has come, as :func:`dask_gradcode.place` does. From
+        scikit-learn 1.9 on, ``set_callbacks`` takes scikit-learn's own progress bar and other
+        callbacks.
     checkpoint : str or path-like, default=None
         A directory, for this fit alone, where it saves how far it has come. If a fit like this one
-        (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, it
-        is gone on from: by L-BFGS as a warm start, by the other solvers bit for bit. ``n_iter_``
+        (equal data, code and parameters; ``max_iter`` and ``tol`` may differ) was saved there, this
+        one goes on from it: L-BFGS as a warm start, the other solvers bit for bit. ``n_iter_``
         counts all iterations, ``history_`` has the rounds since.
     checkpoint_every : int, default=10
-        Iterations between two saves: so many are lost at most when this process, the scheduler or
+        Iterations between two saves, and the most that are lost when this process, the scheduler or
         the machine dies. The end of a fit, an error and Ctrl-C save, too.
 """
 
@@ -102,22 +103,23 @@ _TRANSPORT = """\
 
 _VERIFY = """\
     verify : int, "audit" or "syndrome", default=0
-        How many of the workers that hold the same rows may be faulty, and send wrong sums: silent
-        corruption. If ``b``, a sum is believed once ``b + 1`` workers agree on it, and of two that
-        differ the one that is wrong is expelled for the rest of the fit; ``history_.events`` and
-        the log name it. That takes ``b + 1`` times the work, fractional repetition (which ``code``
-        may name, and is by ``"auto"``) with ``n_stragglers`` of ``b`` or more, and exact sums; only
-        ``n_stragglers - b`` workers may then be silent without being waited for. A sum that nobody
-        is left to confirm is taken after ``gradcode.timeouts.recover``, and is *unverified* in
-        ``history_.events``. ``"audit"``: others compute again what one worker after another has
-        sent, beside the rounds and for ``1 / n_workers`` more work, and what all have sent for the
-        end of the fit. Whoever is found wrong is expelled, and the fit goes back before the first
-        wrong sum. It takes declustered repetition (which ``code="auto"`` is then) or fractional
-        repetition, with ``n_stragglers`` of 1 or more, and at most one faulty worker of those that
-        hold the same rows. ``"syndrome"`` is for cyclic repetition, which ``"auto"`` then is, with
-        ``n_stragglers=2`` if that is not given: one answer more than decoding needs shows that some
-        sum is wrong, two more show which, and its worker is expelled; ``WrongSumsError`` is raised
-        where that cannot be told.
+        Whether to look for workers that send wrong sums (silent corruption). Such a worker is
+        expelled for the rest of the fit; ``history_.events`` and the log name it.
+
+        - ``b``, a number: how many of the workers that hold the same rows may be faulty. A sum is
+          believed once ``b + 1`` of them agree on it, so a round costs ``b + 1`` times the work.
+          It needs exact sums and fractional repetition (which ``code="auto"`` then takes) with
+          ``n_stragglers`` of ``b`` or more, of whom only ``n_stragglers - b`` may then be silent
+          without being waited for. A sum that nobody is left to confirm is taken after
+          ``gradcode.timeouts.recover``, and is *unverified* in ``history_.events``.
+        - ``"audit"``: beside the rounds, others compute again what one worker after another has
+          sent, for ``1 / n_workers`` more work; at the end of the fit they do so for all workers.
+          When a wrong sum is found the fit goes back to before the first one. It needs declustered
+          repetition (which ``code="auto"`` then takes) or fractional repetition, with
+          ``n_stragglers`` of 1 or more. One of the workers that hold the same rows may be faulty.
+        - ``"syndrome"``: one answer more than decoding needs shows that some sum is wrong, and two
+          more show which. ``WrongSumsError`` is raised where that cannot be told. It needs cyclic
+          repetition (which ``code="auto"`` then takes, with ``n_stragglers=2`` by default).
 """
 
 _CLIENT = """\

@@ -1,9 +1,9 @@
 """The audit of a fit: while it goes on, others compute again what one worker after another sent.
 
-One check is under way at a time, beside the rounds, which do not wait for it: of what one role has
-sent in one round. Where others come to something else, whoever is wrong is expelled, all that it
-has ever sent is computed again, and the fit goes back before the first of its lies. At the end of a
-fit all of the last round is checked, so that nobody lies at the end who is not found.
+One check is under way at a time, of what one role has sent in one round. It goes on beside the
+rounds, which do not wait for it. Where others come to something else, the role that is wrong is
+expelled, all that it has ever sent is computed again, and the fit goes back to before the first of
+its lies. At the end of a fit all of the last round is checked, so that a lie at the end is found.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 class TakenBackError(RuntimeError):
     """Sums of earlier rounds were wrong, which was found only now.
 
-    Whoever calls an objective through ``audited`` does not see it.
+    Code that calls an objective through ``audited`` does not see it.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class RoundRecord:
 
     Notes
     -----
-    Whoever had not answered in full when the round ended is one of four: not needed, not placed
+    A role that had not answered in full when the round ended is one of four: not needed, not placed
     yet, late or lost.
 
     Examples

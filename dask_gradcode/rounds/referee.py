@@ -1,9 +1,9 @@
 """Who is believed in a fit in which some workers may send wrong sums: silent corruption, or lies.
 
-Of up to ``b`` faulty workers to each block ``b + 1`` equal answers cannot all come. So a sum is
-believed once so many agree; two that differ are heard (:mod:`dask_gradcode.rounds.hearing`), and
-whoever is wrong is expelled for the rest of the fit. As many as are expelled of those who can send
-a sum, so many fewer have to agree on it.
+``b + 1`` equal answers cannot all come from faulty workers if at most ``b`` workers of each block
+are faulty. So a sum is believed once ``b + 1`` agree. Two that differ are heard
+(:mod:`dask_gradcode.rounds.hearing`), and the one that is wrong is expelled for the rest of the
+fit. For each sender of a sum that is expelled, one fewer has to agree on it.
 """
 
 from __future__ import annotations

@@ -54,8 +54,9 @@ class Ruling:
 class Trial:
     """One mismatch, and the roles that it is about.
 
-    They compute what is disputed once more, block by block. Whoever comes to something else than
-    before is wrong; else the first block in which they differ is heard, as any dispute is.
+    They compute what is disputed once more, block by block. A role that comes to something else
+    than before is wrong. If none does, the first block in which they differ is heard, as any
+    dispute is.
 
     Parameters
     ----------

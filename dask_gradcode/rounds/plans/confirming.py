@@ -27,10 +27,10 @@ _WEIGHT = 0.25
 class Confirming(Policy):
     """Ask everybody for each sum: one for all of it, the others for its digest.
 
-    For rounds whose sums are verified. Whoever has usually been first sends the sum. If it is late
-    or lost when enough of the others agree, one of these is asked for the sum, which it has kept.
-    Roles that do not round alike send theirs in full, one of each kind, as digests of equal sums
-    differ there; and so does a role that has gone to another worker.
+    For rounds whose sums are verified. The role that has usually been first sends the sum. If it is
+    late or lost when enough of the others agree, one of these is asked for the sum, which it has
+    kept. Where roles do not round alike, digests of equal sums differ, so one role of each kind
+    sends its sum in full. So does a role that has gone to another worker.
 
     Parameters
     ----------
