@@ -221,10 +221,6 @@ def test_who_was_lost_before_it_was_expelled_is_told_of_both() -> None:
     told = merged(seen, [Discovery(5, 2, "expelled")])
     told_of = [(one.round, one.what) for one in told]
     assert told_of == [(1, "lost"), (2, "restored"), (5, "expelled")]
-        (1, "lost"),
-        (2, "restored"),
-        (5, "expelled"),
-    ]
 
 
 def test_of_rounds_that_were_taken_back_no_sum_is_called_exact() -> None:
