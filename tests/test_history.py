@@ -221,10 +221,16 @@ def test_who_was_lost_before_it_was_expelled_is_told_of_both() -> None:
     told = merged(seen, [Discovery(5, 2, "expelled")])
     told_of = [(one.round, one.what) for one in told]
     assert told_of == [(1, "lost"), (2, "restored"), (5, "expelled")]
-        (1, "lost"),
-        (2, "restored"),
-        (5, "expelled"),
+
+
+def test_who_is_expelled_is_not_told_of_as_lost_and_restored_after_that() -> None:
+    seen = [
+        Change(3, 0, "expelled", 0.0),
+        Change(4, 0, "lost", 0.0),
+        Change(4, 1, "lost", 0.0),
+        Change(6, 0, "restored", 0.0),
     ]
+    assert [(one.worker, one.what) for one in merged(seen, [])] == [(0, "expelled"), (1, "lost")]
 
 
 def test_of_rounds_that_were_taken_back_no_sum_is_called_exact() -> None:

@@ -100,7 +100,8 @@ def merged(seen: Sequence[Change], found: Sequence[Discovery]) -> list[Change]:
     Parameters
     ----------
     seen : sequence of Change
-        Of the rounds. Whoever is expelled is lost in them from then on, which is not told twice.
+        Of the rounds. Whoever is expelled is lost in them from then on, which is not told twice;
+        nor is it told that a further objective of the same fit begins with all workers.
     found : sequence of Discovery
         By an audit.
 
@@ -110,16 +111,19 @@ def merged(seen: Sequence[Change], found: Sequence[Discovery]) -> list[Change]:
     >>> merged([Change(4, 1, "lost", 0.0)], [Discovery(3, 1, "expelled")])
     [Change(round=3, worker=1, what='expelled', cost=0.0, blocks=(), rounds=())]
     """
-    expelled = {one.role: one.round for one in found if one.what == "expelled"}
     later = [
         Change(one.round, one.role, one.what, one.seconds, one.blocks, one.rounds) for one in found
     ]
-    others = [
+    told = sorted([*later, *seen], key=lambda change: change.round)
+    since: dict[int | None, int] = {}
+    for one in told:
+        if one.what == "expelled":
+            since.setdefault(one.worker, one.round)
+    return [
         one
-        for one in seen
-        if one.what != "lost" or one.round <= expelled.get(one.worker, one.round)
+        for one in told
+        if one.what not in ("lost", "restored") or one.round <= since.get(one.worker, one.round)
     ]
-    return sorted([*later, *others], key=lambda change: change.round)
 
 
 def _began_without_some(first: RoundRecord) -> bool:
