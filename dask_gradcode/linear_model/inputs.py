@@ -22,7 +22,7 @@ from dask_gradcode.fingerprint import Moments, project
 from dask_gradcode.linear_model.problem import Problem
 from dask_gradcode.linear_model.progress import describe_data
 from dask_gradcode.linear_model.sum import Sum
-from dask_gradcode.linear_model.verifying import coding
+from dask_gradcode.linear_model.verifying import coding, explained
 from dask_gradcode.objective import InProcessObjective
 from dask_gradcode.rounds import WaitRule
 from dask_gradcode.spread import Spread
@@ -177,8 +177,8 @@ class TakesAnyInput(BaseEstimator):
                 X, y = self._validate(X, y)
                 # raises before any work is sent
                 self._checked_problem(self._describe(y, sample_weight), X.shape[1])
-            data = stack.enter_context(
-                place_data(
+            with explained(self):
+                placement = place_data(
                     X,
                     y,
                     sample_weight=sample_weight,
@@ -190,7 +190,7 @@ class TakesAnyInput(BaseEstimator):
                     estimator=type(self).__name__,
                     check=self._checked_problem,
                 )
-            )
+            data = stack.enter_context(placement)
         if is_dask(X) or data is X:
             self.n_features_in_ = data.n_features
             self.__dict__.pop("feature_names_in_", None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,7 +25,7 @@ from dask_gradcode.rounds.syndrome import SYNDROME, check_syndrome
 from dask_gradcode.rounds.verdicts import Discovery
 from dask_gradcode.typing import Evaluation, Objective, Vector
 
-__all__ = ["check_coding", "coding", "found_by", "once", "refuse_audit"]
+__all__ = ["check_coding", "coding", "explained", "found_by", "once", "refuse_audit"]
 
 
 def coding(model: Any) -> dict[str, Any]:
@@ -52,6 +53,21 @@ def coding(model: Any) -> dict[str, Any]:
         code = usual if code == AUTO else code
         n_stragglers = n_usual if n_stragglers is None else n_stragglers
     return {"code": code, "n_stragglers": n_stragglers}
+
+
+@contextmanager
+def explained(model: Any) -> Iterator[None]:
+    """Have an error over a code's stragglers say that nobody but ``verify`` has asked for them."""
+    try:
+        yield
+    except ValueError as error:
+        n_stragglers = coding(model)["n_stragglers"]
+        if model.n_stragglers is None and f"n_stragglers={n_stragglers}" in str(error):
+            error.add_note(
+                f"n_stragglers was not given: verify={model.verify!r} makes it {n_stragglers}. "
+                "n_workers says how many of the cluster's workers take part, if not all."
+            )
+        raise
 
 
 def check_coding(model: Any, wait: WaitRule) -> None:

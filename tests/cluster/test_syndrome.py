@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_refused_before_any_work(cluster: Client) -> None:
             ({"verify": "syndrom"}, "verify must be a whole number from 0.* or 'syndrome'"),
             ({"verify": "syndrome", "wait": Deadline(1.0)}, "verify='syndrome' needs exact sums"),
             ({"verify": "syndrome", "plan": Balancing()}, "Leave the plan out, or use Everybody"),
-            ({"verify": 1}, "or verify=0; 'syndrome' is for cyclic codes"),
+            ({"verify": 1}, "or verify=0; verify='syndrome' is for cyclic codes"),
         ):
             with pytest.raises(ValueError, match=match):
                 ClusterObjective(data, Logistic(), **parameters)

@@ -58,6 +58,18 @@ def test_auto_is_fractional_where_sums_are_verified(cluster: Client) -> None:
     assert model.code_ == FractionalRepetition(4, 3)
 
 
+@pytest.mark.cluster
+@pytest.mark.parametrize(("verify", "n_workers"), [(4, None), (1, 3)])
+def test_a_code_that_there_is_not_is_traced_to_verify(
+    cluster: Client, verify: int, n_workers: int | None
+) -> None:
+    model = CodedLogisticRegression(verify=verify, n_workers=n_workers, client=cluster)
+    with pytest.raises(ValueError, match=f"n_stragglers={verify}") as caught:
+        model.fit(X, Y)
+    [note] = caught.value.__notes__
+    assert f"n_stragglers was not given: verify={verify} makes it {verify}" in note
+
+
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
