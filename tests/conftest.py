@@ -13,6 +13,8 @@ import pytest
 from distributed import Client, LocalCluster
 from distributed.utils import get_mp_context
 
+from helpers import gradcode_keys, wait_until
+
 # The same examples in every run: a red test can be run again.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=500)
@@ -37,3 +39,10 @@ def client() -> Iterator[Client]:
         Client(cluster) as connected,
     ):
         yield connected
+
+
+@pytest.fixture
+def cluster(client: Client) -> Iterator[Client]:
+    """The same, for a test that is to leave nothing on them."""
+    yield client
+    wait_until(lambda: not gradcode_keys(client))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import dask
@@ -24,7 +23,6 @@ from dask_gradcode.optimizers import LBFGS, GradientDescent, Solution
 from dask_gradcode.rounds import Deadline, Everybody, TakenBackError
 from helpers import (
     frozen,
-    gradcode_keys,
     local_cluster,
     logistic_data,
     pid_of,
@@ -40,12 +38,6 @@ SPREAD = DeclusteredRepetition(4, 1, n_leaves=4)
 NO_HELP: dict[str, Any] = {"verify": "audit", "plan": Everybody()}
 """A worker that is late is waited for, however busy this machine is: else others may do its work,
 and then its lie is in no sum that would have to be taken back."""
-
-
-@pytest.fixture
-def cluster(client: Client) -> Iterator[Client]:
-    yield client
-    wait_until(lambda: not gradcode_keys(client))
 
 
 def minimised(objective: ClusterObjective, n_parameters: int = 3, **how: Any) -> Solution:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from counted import Counted, visited
 from dask_gradcode.cluster.data.shard import Shard
 from dask_gradcode.cluster.transport.link import Refused
-from dask_gradcode.cluster.worker.desk import Desk
 from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.wire import Kind, pack
 from dask_gradcode.codes import FractionalRepetition
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block
 from dask_gradcode.work.account import digest_of
-from visits import Visit, visit_for
+from visits import Visit
 
 CODE = FractionalRepetition(2, 1)
 SHARD = Shard(0, {block: Block(np.ones((3, 1)), np.zeros(3)) for block in range(2)})
@@ -28,50 +27,20 @@ def whole(w: Vector) -> Vector:
     return np.array([6.0, *(2.0 * w)])
 
 
-class Counted:
-    """A block function that counts its calls, and waits where it is told to."""
-
-    def __init__(self) -> None:
-        self.n_calls, self.error = 0, False
-        self.begun, self.gate = threading.Event(), threading.Event()
-        self.gate.set()
-
-    def __call__(self, w: Vector, block: Block) -> tuple[float, Vector]:
-        self.n_calls += 1
-        self.begun.set()
-        self.gate.wait()
-        if self.error:
-            raise ZeroDivisionError("a bad row")
-        return float(block.n_rows), w
-
-    def __reduce__(self) -> tuple[object, tuple[()]]:
-        return newest, ()  # the desk is in this process
-
-
-_made: list[Counted] = []
-
-
-def newest() -> Counted:
-    return _made[-1]
+@pytest.fixture
+def desk() -> Iterator[tuple[Visit, Counted]]:
+    with visited(SHARD, CODE) as both:
+        yield both
 
 
 @pytest.fixture
-def work() -> Counted:
-    _made[:] = [Counted()]
-    return newest()
+def visit(desk: tuple[Visit, Counted]) -> Visit:
+    return desk[0]
 
 
 @pytest.fixture
-def visit(work: Counted) -> Iterator[Visit]:
-    desk = Desk(SHARD)
-    serving = threading.Thread(target=desk.run)
-    serving.start()
-    visit = visit_for(desk, work, CODE)
-    yield visit
-    work.gate.set()
-    visit.close()
-    desk.close()
-    serving.join()
+def work(desk: tuple[Visit, Counted]) -> Counted:
+    return desk[1]
 
 
 def ask(visit: Visit, *asks: int) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from counted import Counted, visited
 from dask_gradcode.cluster.data.shard import Shard
-from dask_gradcode.cluster.worker.desk import Desk
 from dask_gradcode.cluster.worker.errors import unpack_error
 from dask_gradcode.cluster.worker.wire import Kind, pack
 from dask_gradcode.codes import SlicedRepetition
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block
-from visits import Visit, visit_for
+from visits import Visit
 
 CODE = SlicedRepetition(3, 2)  # six slices, of which role 0 is asked for the first two
 SHARD = Shard(0, {block: Block(np.ones((3, 1)), np.zeros(3)) for block in range(3)})
@@ -23,50 +22,20 @@ W = np.arange(11.0)
 WHOLE = np.array([9.0, *(3.0 * W)])
 
 
-class Counted:
-    """A block function that counts its calls, and waits where it is told to."""
-
-    def __init__(self) -> None:
-        self.n_calls, self.error = 0, False
-        self.begun, self.gate = threading.Event(), threading.Event()
-        self.gate.set()
-
-    def __call__(self, w: Vector, block: Block) -> tuple[float, Vector]:
-        self.n_calls += 1
-        self.begun.set()
-        self.gate.wait()
-        if self.error:
-            raise ZeroDivisionError("a bad row")
-        return float(block.n_rows), w
-
-    def __reduce__(self) -> tuple[object, tuple[()]]:
-        return newest, ()  # the desk is in this process
-
-
-_made: list[Counted] = []
-
-
-def newest() -> Counted:
-    return _made[-1]
+@pytest.fixture
+def desk() -> Iterator[tuple[Visit, Counted]]:
+    with visited(SHARD, CODE) as both:
+        yield both
 
 
 @pytest.fixture
-def work() -> Counted:
-    _made[:] = [Counted()]
-    return newest()
+def visit(desk: tuple[Visit, Counted]) -> Visit:
+    return desk[0]
 
 
 @pytest.fixture
-def visit(work: Counted) -> Iterator[Visit]:
-    desk = Desk(SHARD)
-    serving = threading.Thread(target=desk.run)
-    serving.start()
-    visit = visit_for(desk, work, CODE)
-    yield visit
-    work.gate.set()
-    visit.close()
-    desk.close()
-    serving.join()
+def work(desk: tuple[Visit, Counted]) -> Counted:
+    return desk[1]
 
 
 def tell(visit: Visit, kind: Kind, *messages: int) -> None:

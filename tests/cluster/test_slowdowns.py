@@ -22,7 +22,7 @@ from dask_gradcode.rounds import Everybody
 from dask_gradcode.stragglers import Combined, FixedDelay, Slowdown
 from dask_gradcode.typing import Vector
 from dask_gradcode.work import Block
-from helpers import count_rows, gradcode_keys, in_process_coef, logistic_data, wait_until
+from helpers import count_rows, in_process_coef, logistic_data, wait_until
 
 FOR_EVER = 1e12  # times as slow: a microsecond of work takes more than a week
 every_transport = pytest.mark.parametrize("transport", ["stream", "tasks"])
@@ -136,12 +136,6 @@ def test_where_nothing_is_injected_nothing_comes_between(clock: Clock) -> None:
 
 
 X, Y = logistic_data(400, 3)
-
-
-@pytest.fixture
-def cluster(client: Client) -> Iterator[Client]:
-    yield client
-    wait_until(lambda: not gradcode_keys(client))
 
 
 @pytest.mark.cluster

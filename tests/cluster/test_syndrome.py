@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import dask
@@ -19,19 +18,13 @@ from dask_gradcode.cluster.worker.lies import KINDS
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import Balancing, Deadline, Everybody, WrongSumsError
-from helpers import frozen, gradcode_keys, local_cluster, logistic_data, pid_of, wait_until
+from helpers import frozen, local_cluster, logistic_data, pid_of, wait_until
 from helpers import restart_no_more as no_more_restarts
 
 pytestmark = pytest.mark.cluster
 every_transport = pytest.mark.parametrize("transport", ["stream", "tasks"])
 X, Y = logistic_data(400, 3)
 W = np.array([0.5, -1.0, 0.25])
-
-
-@pytest.fixture
-def cluster(client: Client) -> Iterator[Client]:
-    yield client
-    wait_until(lambda: not gradcode_keys(client))
 
 
 def with_syndrome(data: Any, **parameters: Any) -> ClusterObjective:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import dask
@@ -23,7 +22,6 @@ from dask_gradcode.losses import Logistic
 from dask_gradcode.rounds import Balancing, Deadline, Done, Everybody, Round
 from helpers import (
     frozen,
-    gradcode_keys,
     local_cluster,
     logistic_data,
     pid_of,
@@ -35,12 +33,6 @@ pytestmark = pytest.mark.cluster
 every_transport = pytest.mark.parametrize("transport", ["stream", "tasks"])
 X, Y = logistic_data(400, 3)
 W = np.array([0.5, -1.0, 0.25])
-
-
-@pytest.fixture
-def cluster(client: Client) -> Iterator[Client]:
-    yield client
-    wait_until(lambda: not gradcode_keys(client))
 
 
 @every_transport

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,13 @@ from dask_gradcode.cluster import Lies, inject
 from dask_gradcode.cluster.worker.lies import KINDS
 from dask_gradcode.codes import CyclicRepetition, FractionalRepetition
 from dask_gradcode.rounds import Fastest, WrongSumsError
-from helpers import gradcode_keys, in_process_coef, logistic_data, wait_until
+from helpers import in_process_coef, logistic_data
 
 X, Y = logistic_data(400, 3)
 
 
 def coef_of(model: Any) -> Any:
     return np.append(model.coef_, model.intercept_)
-
-
-@pytest.fixture
-def cluster(client: Client) -> Iterator[Client]:
-    yield client
-    wait_until(lambda: not gradcode_keys(client))
 
 
 @pytest.mark.cluster

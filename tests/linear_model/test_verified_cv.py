@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
@@ -16,7 +15,7 @@ from dask_gradcode import CodedLogisticRegressionCV, CodedRidgeCV, linear_model
 from dask_gradcode.cluster import Lies, inject
 from dask_gradcode.cluster.worker.lies import KINDS
 from dask_gradcode.codes import CyclicRepetition, DeclusteredRepetition, FractionalRepetition
-from helpers import gradcode_keys, logistic_data, wait_until
+from helpers import logistic_data
 
 X, Y = logistic_data(400, 3)
 NUMBERS = X @ np.arange(1.0, 4.0) + np.random.default_rng(0).normal(size=400)
@@ -27,12 +26,6 @@ MODELS = {
     "logistic": (CodedLogisticRegressionCV, {"Cs": [0.1, 10.0], "cv": 3}, Y),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
-
-
-@pytest.fixture
-def cluster(client: Client) -> Iterator[Client]:
-    yield client
-    wait_until(lambda: not gradcode_keys(client))
 
 
 def fitted(name: str, **parameters: Any) -> Any:
