@@ -173,7 +173,7 @@ class Choice:
             ax.yaxis.set_minor_formatter("{x:g}")
         ax.set(xlabel="data on one worker (%)", ylabel="mean time of a round (s)")
         ax.margins(0.08)
-        ax.legend()
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))  # where it hides no point
         self._label(ax)
         return ax
 
