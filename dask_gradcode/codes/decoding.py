@@ -171,7 +171,7 @@ class Decoder(ABC):
         message : int
             Its index in ``code.messages``.
         blocks : collection of int
-            Those of its blocks that are in the sum; the others were lost on the way to its sender.
+            The blocks of it that are in the sum; the others were lost on the way to its sender.
 
         Returns
         -------
@@ -187,8 +187,8 @@ class Decoder(ABC):
         Returns
         -------
         Decoding
-            Exact where ``add`` has said True, else the best approximation in the least-squares
-            sense. A snapshot: later arrivals leave it alone.
+            Exact where ``add`` has said True; otherwise the best approximation by least squares.
+            A snapshot: later arrivals leave it alone.
         """
 
 

@@ -128,7 +128,7 @@ class SlicedDesign(SignedSlices):
         ----------
         n_workers : int
             An odd prime. Each worker holds ``(n_workers - 1) / 2`` blocks: a strongly regular
-            graph, Paley's, if ``n_workers`` modulo 4 is 1, and else a balanced block design.
+            graph, Paley's, if ``n_workers`` modulo 4 is 1; otherwise a balanced block design.
         seed : int, default=0
             Seed of the signs.
         """
@@ -165,7 +165,7 @@ class SlicedDesign(SignedSlices):
         Parameters
         ----------
         n_silent : int
-            How many workers are silent: any of a balanced design, else random ones.
+            How many workers are silent: any of a balanced design, otherwise random ones.
 
         Returns
         -------

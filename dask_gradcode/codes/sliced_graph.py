@@ -26,7 +26,7 @@ class SlicedGraph(SignedSlices):
 
     Each block is on ``degree`` workers, and each worker holds equally many blocks, by two random
     graphs of which one joins the blocks to the even workers and one to the odd ones. A worker adds
-    up its blocks, cuts the sum into two slices, and sends their sum if it is even, else their
+    up its blocks and cuts the sum into two slices. An even worker sends their sum, an odd one their
     difference. Of all messages the sum over all blocks is exact. Where workers are silent, the
     others' messages are combined by least squares: what is missed of a block, and what is left of
     one slice in the other, is as little as can be.

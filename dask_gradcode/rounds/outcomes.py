@@ -76,7 +76,7 @@ class Contradicted:
     Parameters
     ----------
     roles : tuple of int
-        The roles whose answers do not agree.
+        The roles with answers that do not agree.
 
     Examples
     --------
