@@ -101,7 +101,7 @@ def share_out(
     load: Mapping[int, int],
     late: Collection[int] = (),
 ) -> dict[int, int] | None:
-    """Return which role computes a message, or which part of it, again; None if none can.
+    """Return which role computes a message again, or which ones its parts; None if none can.
 
     Parameters
     ----------

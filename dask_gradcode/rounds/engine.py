@@ -51,7 +51,7 @@ class Engine:
     code : GradientCode
         How the sum is coded.
     port : Port
-        The workers, and the way to them.
+        What computes.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     policy : Policy, optional

@@ -113,8 +113,8 @@ class UntilExact(WaitRule):
 class Fastest(WaitRule):
     """Wait for the fastest workers only and ignore the others: the paper's biased baseline.
 
-    A round ends before if the sum is exact already, as it may be where blocks are held twice. If it
-    is not, the sum over the blocks that were counted is scaled up to the whole data by their rows.
+    A round ends before if the sum is exact already, as it may be where blocks are held twice. If
+    not, the sum over the blocks that were counted is scaled up to the whole data set by their rows.
 
     Parameters
     ----------
