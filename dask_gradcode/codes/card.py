@@ -95,7 +95,7 @@ def _grid(code: GradientCode) -> str:
 
 
 def _shares(code: GradientCode) -> str:
-    """Draw what each worker holds as SVG, for codes whose workers compute what is theirs."""
+    """Draw what each worker holds as SVG, for codes whose workers compute what they hold."""
     shown = min(code.n_workers, _SHARES)
     own = [_blocks(code, code.first(worker)) for worker in range(shown)]
     across = {block: place for place, block in enumerate(sorted(set().union(*own)))}

@@ -47,9 +47,9 @@ class CooperativeRepetition(GradientCode):
         Whether sums that lack a block are ignored: the paper's plain decoding, which is all or
         nothing. If not, any sums are used that determine the full one: its GC+.
     approximation : {"closest", "blocks"}, default="closest"
-        What an approximate wait rule gets of sums that do not determine the full one: the
+        What an approximate wait rule gets from sums that do not determine the full one: the
         combination that comes closest to it, with something of each block; or the exact sum of
-        the single blocks whose own values follow from those sums, which is what GC+ falls back to.
+        the single blocks whose own values follow from these sums, which is what GC+ falls back to.
     seed : int, default=0
         Seed of the coefficients.
 

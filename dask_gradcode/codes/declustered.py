@@ -24,7 +24,7 @@ GROUP = "group"
 
 @dataclass(frozen=True)
 class DeclusteredRepetition(GradientCode):
-    """One share of the data per worker, of which parts lie on others: no work is done twice.
+    """One share of the data per worker, with parts of it on others: no work is done twice.
 
     There are as many shares as workers, each cut into ``n_leaves`` blocks. Worker ``i`` *owns*
     share ``i``. The share is also cut into ``spread`` parts, of each of which ``s`` others hold a
@@ -55,8 +55,8 @@ class DeclusteredRepetition(GradientCode):
         the sooner others have computed what somebody leaves undone, and the more sets of more than
         ``s`` workers lost at once leave the sum incomplete until they are replaced.
     n_leaves : int, default=8
-        Number of blocks of a share: a power of two. The more, the finer can work be divided, and
-        the more additions does a message cost.
+        Number of blocks of a share: a power of two. The more, the finer work can be divided, and
+        the more additions a message costs.
 
     Raises
     ------

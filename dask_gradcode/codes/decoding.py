@@ -26,8 +26,8 @@ class Decoding:
     residual : float
         ``max |weights @ B - 1|``: zero (to rounding) where the decoded sum is exact.
     error : float
-        ``|weights @ B - 1|^2 / n_blocks``: how much of the sum is missed, of blocks that have
-        nothing in common; 1 where nothing has arrived. Of slices it is the mean.
+        ``|weights @ B - 1|^2 / n_blocks``: how much of the sum is missed, if blocks have
+        nothing in common; 1 where nothing has arrived. For slices it is the mean.
     amplification : float
         ``sum_i |weights_i| sum_b |B_ib| / n_blocks``: how much rounding errors grow; 1 is best.
     covered : ndarray of shape (n_blocks,), optional

@@ -31,11 +31,11 @@ class GraphRepetition(GradientCode):
 
     Blocks are the vertices of a random graph in which each has ``degree`` neighbours, and workers
     are its edges: a worker sends the sum of the two blocks that it joins. Workers that are silent
-    are edges that are missing. What is left falls into components: of one that has a cycle of odd
-    length all blocks are summed exactly; another falls into two sides with edges only from one to
-    the other, and is missed by as much as these differ in size. So few blocks are missed by much,
-    whichever workers are silent; a group of :class:`FractionalRepetition` with as many replicas is
-    missed altogether if all of it is silent.
+    are edges that are missing. What is left falls into components. If a component has a cycle of
+    odd length, all its blocks are summed exactly. If not, it falls into two sides with edges only
+    from one to the other, and is missed by as much as these differ in size. So few blocks are
+    missed by much, whichever workers are silent, where a group of :class:`FractionalRepetition`
+    with as many replicas is missed altogether if all of it is silent.
 
     It is for rules that take what there is, such as :class:`~dask_gradcode.rounds.Deadline` and
     :class:`~dask_gradcode.rounds.Fastest`; with any other a round ends when the sum is exact.

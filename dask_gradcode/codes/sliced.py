@@ -32,8 +32,8 @@ class SlicedRepetition(GradientCode):
     the whole sum of its group. It sends less: for workers whose uplinks are the bottleneck.
 
     Without ``n_slices`` there are ``r = s + 1`` workers in a group, and worker ``j`` sends slice
-    ``j`` of ``r`` at first. What is missing of late ones, the others are asked for in the middle of
-    the round, in equal parts: with ``s'`` late workers in a group each of the others sends
+    ``j`` of ``r`` at first. In the middle of the round the others are asked, in equal parts, for
+    what is missing of late ones: with ``s'`` late workers in a group each of the others sends
     ``p / (r - s')`` numbers of ``p``, for any ``s'`` up to ``s``, which is the least there can be.
     Slices are sent as they are, so there is nothing to solve, and the sum has the bits that
     :class:`FractionalRepetition` gives, no matter which workers were late. A late worker's own

@@ -39,7 +39,7 @@ class SlicedDesign(SignedSlices):
     There are as many blocks as workers; worker ``i`` holds blocks ``i + d`` modulo ``n`` for the
     ``d`` of ``differences``. It cuts the sum of its blocks into two slices, and sends their sum or
     their difference, as has been drawn for it. Messages are combined by least squares. With a
-    *difference set*, of which all differences occur equally often, this is a balanced incomplete
+    *difference set*, in which all differences occur equally often, this is a balanced incomplete
     block design, in which any two workers have equally many blocks in common; with the squares
     modulo a prime it is a strongly regular graph.
 

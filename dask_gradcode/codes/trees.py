@@ -116,7 +116,7 @@ class Covered(Decoder):
     Parameters
     ----------
     code : GradientCode
-        Whose messages are trees.
+        The code; its messages are trees.
     trees : Trees
         The messages.
     """
@@ -147,7 +147,7 @@ class TreeSum:
     Parameters
     ----------
     code : GradientCode
-        Whose messages are trees.
+        The code; its messages are trees.
     trees : Trees
         The messages.
     """

@@ -1,7 +1,7 @@
 """The audit of a fit: while it goes on, others compute again what one worker after another sent.
 
 One check is under way at a time, of what one role has sent in one round. It goes on beside the
-rounds, which do not wait for it. Where others come to something else, the role that is wrong is
+rounds, which do not wait for it. Where others come to another result, the role that is wrong is
 expelled, all that it has ever sent is computed again, and the fit goes back to before the first of
 its lies. At the end of a fit all of the last round is checked, so that a lie at the end is found.
 """

@@ -264,7 +264,7 @@ class Engine:
                     self._memory.hear_later(*heard)
                 else:
                     orders += self._told(round_, self._memory.hear(*heard), now)
-            if addressed.doubts and addressed.outcome is not None:  # else it may withdraw them
+            if addressed.doubts and addressed.outcome is not None:  # it may withdraw them before
                 self.logs.keep(addressed.number, addressed.doubts)
                 self.doubts += ((addressed.number, doubt) for doubt in addressed.doubts)
                 addressed.doubts.clear()

@@ -64,15 +64,15 @@ class RoundRecord:
     hurried : tuple of int
         Workers that were told to yield: to send what they had, and leave the rest to others.
     relocated : tuple of int
-        Code workers that from this round on another worker of the cluster plays, without having
+        Code workers that another worker of the cluster plays from this round on, without having
         been missed: the one before will leave, say, or had two roles.
     absent : tuple of int
         Messages that were lost on their way to the client.
     age : int
-        How many rounds old the oldest sum is that stands in for a missing one; 0 where none does.
+        Age in rounds of the oldest sum that stands in for a missing one; 0 where none does.
     drift : float
-        ``max |drift|``, as the solver sees it: how far an entry of the gradient may be off for
-        that. 0 where no older sum stands in.
+        ``max |drift|``, as the solver sees it: how far older sums may put an entry of the gradient
+        off. 0 where none stands in.
     expelled : tuple of int
         Workers that sent a wrong sum, which was shown in this round. They are lost from then on.
     unverified : tuple of int
@@ -235,7 +235,7 @@ class TooMuchLostError(InsufficientWorkersError):
 
 
 class WrongSumsError(RuntimeError):
-    """Workers have sent sums of which at least one is wrong, and it cannot be told which.
+    """At least one of the sums that workers have sent is wrong; which one cannot be told.
 
     Nothing of the round has been used.
 

@@ -55,7 +55,7 @@ class State:
     arrived : ndarray of bool, shape (n_messages,)
         Which messages are in the sum.
     pending : ndarray of bool, shape (n_messages,)
-        Which are not, and may still come, whether they have been asked for or not.
+        Which are not in it, but may still come, asked for or not.
     lost : dict of int to str
         Why roles cannot answer: they are gone, or what they sent cannot be right.
     errors : dict of int to BaseException

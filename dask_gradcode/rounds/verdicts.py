@@ -47,7 +47,7 @@ class Discovery:
         The rounds that were taken back. Of a role: the first round whose sum it has made wrong and,
         if that is another, the round whose check gave it away.
     seconds : float
-        How long the rounds had taken that were taken back.
+        How long the rounds that were taken back had taken.
 
     Examples
     --------

@@ -25,7 +25,7 @@ class LossyLinks:
     probability : float
         With which a link between two workers loses what is sent in a transmission.
     uploads : float, optional
-        The same of a worker's link to the client. None: as between workers.
+        The same for a worker's link to the client. None: as between workers.
     seed : int, default=0
         Seed of all that is drawn.
 

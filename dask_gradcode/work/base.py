@@ -179,7 +179,7 @@ class Work(Protocol):
 
 @runtime_checkable
 class SecondOrderWork(Work, Protocol):
-    """Work of which there are second derivatives, too, for rounds that ask for them.
+    """Work that has second derivatives, too, for rounds that ask for them.
 
     Examples
     --------

@@ -169,7 +169,7 @@ class Giving(Planner):
         return [role for role in able if role not in self._doubted] or able
 
     def _in_slow_work(self, block: int, state: State, now: float) -> float:
-        """Return when a slow role should be done with a block, inf if none is at it."""
+        """Return when a slow role should be done with a block, inf if none will be."""
         assert self._work is not None
         ends = (
             slow.ends if block in slow.blocks else self._speeds.free_at(role, now)

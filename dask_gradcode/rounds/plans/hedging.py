@@ -47,8 +47,8 @@ class Hedging(Policy):
     The first round in which they were needed after all, or in which a wait rule wanted more than
     the others had sent, lasts up to 2.15 times as long. If it lasts 1.5 times as long, nobody is
     spared for at least 16 rounds after it, and twice as many with each such round that comes soon
-    again: the others are asked a millisecond after the first. Nor is anybody in the first two
-    rounds.
+    again: the others are asked a millisecond after the first. Nor is anybody spared in the first
+    two rounds.
 
     Examples
     --------
