@@ -26,7 +26,7 @@ class Doubt:
     Parameters
     ----------
     roles : tuple of int
-        Who sent it: one worker, or two that contradict each other.
+        Its senders: one worker, or two that contradict each other.
     blocks : tuple of int
         The blocks that it is about.
     what : str
@@ -86,12 +86,12 @@ class Inspector:
         self._first: dict[int, tuple[int, int, float, float | None]] = {}
 
     def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
-        """Return why what a role sent cannot be right, or whom it contradicts.
+        """Return why what a role sent cannot be right, or which role it contradicts.
 
         Parameters
         ----------
         role : int
-            Who sent it.
+            The role that sent it.
         message : int
             Its index in ``code.messages``.
         payload : ndarray or Part
@@ -114,7 +114,7 @@ class Inspector:
         sent = self._code.messages[message]
         if not digest.finite:
             what = "it sent a message that is not finite"
-            # of a sum over what others have computed nothing follows about who sent it
+            # a sum over what others have computed says nothing about its sender
             blamed = self._w_is_finite and not self._code.exchanges
             return Doubt((role,), sent.blocks, what) if blamed else None
         first = self._first.get(message)
@@ -129,7 +129,7 @@ class Inspector:
         """Say whether a payload is as long as its message should be."""
         if payload.size != size:
             return False
-        # of what is sent in slices, whoever received it has made a part if its length is right
+        # what is sent in slices has been made a part by its receiver if its length is right
         return self._code.resolution == 1 or isinstance(payload, Part)
 
 
@@ -164,7 +164,7 @@ _longest_probe: Vector = np.empty(0)
 
 
 def _probe(size: int) -> Vector:
-    """Return numbers whose product with a difference is about as large as that difference.
+    """Return numbers whose product with a difference is about as large as the difference.
 
     The same numbers for all sizes, as payloads of many sizes come in turns.
     """

@@ -1,4 +1,4 @@
-"""Gradient codes: who sums which blocks, and how the full sum is decoded without the stragglers.
+"""Gradient codes: which worker sums which blocks, and how to decode without the stragglers.
 
 A new code is one file here, one line below and some in ``tests/code_lists.py``.
 """

@@ -72,10 +72,10 @@ def make_code(
     name : {"auto", "declustered", "fractional", "cyclic", "sliced", "partial-fractional", \
 "partial-cyclic", "uncoded"}
         "auto" is declustered repetition where a round's time is computing, which the size of the
-        data says; else fractional repetition where ``n_stragglers + 1`` divides ``n_workers``, as
-        it is exact to the last bit and often done sooner; else cyclic repetition; and no code where
-        ``n_stragglers`` is 0. The partial codes have ``n_stragglers + 1`` blocks of each worker's
-        own: for stragglers half as fast.
+        data says. Otherwise it is fractional repetition where ``n_stragglers + 1`` divides
+        ``n_workers``, as that is exact to the last bit and often done sooner, and cyclic repetition
+        where it does not; and no code where ``n_stragglers`` is 0. The partial codes have
+        ``n_stragglers + 1`` blocks of each worker's own: for stragglers half as fast.
     n_workers : int
         Number of workers.
     n_stragglers : int

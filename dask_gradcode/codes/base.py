@@ -1,4 +1,4 @@
-"""What every gradient code is: who can send which sum of blocks, and how the sums are decoded."""
+"""What every gradient code is: which worker can send which sum of blocks, and how to decode."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class GradientCode(ABC):
     n_workers : int
         Number of workers, ``n`` in the paper.
     n_stragglers : int
-        Number of silent workers after which decoding is still exact whoever they are, ``s``.
+        Number of silent workers, whichever they are, after which decoding is still exact, ``s``.
     is_exact : bool
         Whether the sum of all messages is exact; True unless a code says otherwise.
 
@@ -66,7 +66,7 @@ class GradientCode(ABC):
     @property
     @abstractmethod
     def messages(self) -> Sequence[Message]:
-        """Every message of a round; those of one worker in the order in which it computes them."""
+        """Every message of a round; a worker's are in the order in which it computes them."""
 
     @abstractmethod
     def decoder(self) -> Decoder:
@@ -92,7 +92,7 @@ class GradientCode(ABC):
         return self.messages_of[worker]
 
     def children(self, message: int) -> tuple[int, ...]:
-        """Return the messages whose sum a message is, where it is computed by adding them.
+        """Return the messages that add up to a message, where it is computed by adding them.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class GradientCode(ABC):
 
     @property
     def tolerance(self) -> str:
-        """Who may be missing although the sum is exact, in words for the texts of errors."""
+        """Which workers may be missing from an exact sum, in words for the texts of errors."""
         return f"{self.n_stragglers} silent worker(s), whoever they are"
 
     @property
@@ -133,7 +133,7 @@ class GradientCode(ABC):
         """Whether workers send sums of what others have computed, too: of blocks they do not hold.
 
         Then links may lose some of these, so that a message comes without some of its blocks and
-        says so, and workers have more messages than those that they send unasked.
+        says so, and workers have more messages than they send unasked.
         """
         return False
 

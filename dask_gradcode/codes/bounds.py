@@ -92,8 +92,8 @@ def design_bound(n: int, degree: int, n_slices: int, n_silent: int) -> float:
     n_slices : int
         Slices of a payload, whose signs in each message are random.
     n_silent : int
-        How many workers are silent: any, if two workers always have equally many blocks in common,
-        else random ones.
+        How many workers are silent: any, if two workers always have equally many blocks in common;
+        random ones otherwise.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""A code as an HTML card: its numbers, B as a coloured grid, and who holds what."""
+"""A code as an HTML card: its numbers, B as a coloured grid, and what each worker holds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def code_card(code: GradientCode) -> str:
     Returns
     -------
     str
-        HTML that needs nothing else. Beyond 96 messages or blocks, a square of the grid stands for
+        HTML that stands alone. Beyond 96 messages or blocks, a square of the grid stands for
         several of them.
     """
     held = max(len(code.blocks_of(worker)) for worker in range(code.n_workers))
@@ -95,7 +95,7 @@ def _grid(code: GradientCode) -> str:
 
 
 def _shares(code: GradientCode) -> str:
-    """Return who holds what as an SVG picture, for codes whose workers compute what is theirs."""
+    """Draw what each worker holds as SVG, for codes whose workers compute what they hold."""
     shown = min(code.n_workers, _SHARES)
     own = [_blocks(code, code.first(worker)) for worker in range(shown)]
     across = {block: place for place, block in enumerate(sorted(set().union(*own)))}

@@ -30,7 +30,7 @@ class Components:
     n_parts : int
         Number of components.
     n_short : int
-        Number of those whose vertices cannot all be given one.
+        Number of components whose vertices cannot all be given one.
 
     Examples
     --------
@@ -52,12 +52,12 @@ class Components:
         self._differs = [False] * n_vertices  # whether it is on the other side than that above it
         # of the component, by root:
         self._size = [1] * n_vertices
-        self._lead = [1] * n_vertices  # vertices on the root's side less those on the other
+        self._lead = [1] * n_vertices  # vertices on the root's side less vertices on the other
         self._odd = [False] * n_vertices  # whether it has a cycle of odd length
 
     @classmethod
     def of(cls, n_vertices: int, edges: Iterable[tuple[int, int]]) -> Components:
-        """Return those of a graph with these edges."""
+        """Return the components of a graph with these edges."""
         components = cls(n_vertices)
         for edge in edges:
             components.join(*edge)

@@ -25,11 +25,11 @@ class CooperativeRepetition(GradientCode):
     """No block is held twice: workers send each other their block gradients, and upload sums.
 
     Worker ``i`` holds block ``i`` alone. It computes that block's gradient and sends it to the
-    ``n_neighbours`` workers before it, in a circle. Each uploads a sum over its own block and those
-    of the workers behind it, with the coefficients of :class:`CyclicRepetition`, and says which
-    blocks are in it: links between workers may have lost some. Uploads may be lost, too. Where what
-    has arrived is not enough, all send anew, with other coefficients, ``n_transmissions`` times at
-    most; nothing is computed again.
+    ``n_neighbours`` workers before it, in a circle. Each uploads a sum over its own block and the
+    blocks of the workers behind it, with the coefficients of :class:`CyclicRepetition`, and says
+    which blocks are in it: links between workers may have lost some. Uploads may be lost, too.
+    Where what has arrived is not enough, all send anew, with other coefficients,
+    ``n_transmissions`` times at most; nothing is computed again.
 
     It is for data that may not leave their worker, where links fail and workers do not. A worker
     that is gone takes its block with it, so ``n_stragglers`` is 0.
@@ -47,9 +47,9 @@ class CooperativeRepetition(GradientCode):
         Whether sums that lack a block are ignored: the paper's plain decoding, which is all or
         nothing. If not, any sums are used that determine the full one: its GC+.
     approximation : {"closest", "blocks"}, default="closest"
-        What an approximate wait rule gets of sums that do not determine the full one: the
+        What an approximate wait rule gets from sums that do not determine the full one: the
         combination that comes closest to it, with something of each block; or the exact sum of
-        the single blocks whose own values follow from those sums, which is what GC+ falls back to.
+        the single blocks whose own values follow from these sums, which is what GC+ falls back to.
     seed : int, default=0
         Seed of the coefficients.
 
@@ -141,7 +141,7 @@ class CooperativeRepetition(GradientCode):
 
     @cached_property
     def messages(self) -> tuple[Message, ...]:
-        """Those of the first transmission, one of each worker, then those of the next one..."""
+        """The first transmission's messages, one of each worker, then the next one's..."""
         return tuple(
             message
             for transmission in range(self.n_transmissions)

@@ -31,7 +31,7 @@ class CyclicRepetition(GradientCode):
     n_workers : int
         ``n``, number of workers and of blocks.
     n_stragglers : int
-        ``s``, number of silent workers after which decoding is still exact whoever they are.
+        ``s``, number of silent workers, whichever they are, after which decoding is still exact.
     seed : int, default=0
         Seed of the coefficients.
 

@@ -22,7 +22,7 @@ __all__ = ["CyclicDesign", "best_design"]
 _MAX_AMPLIFICATION = 1e6  # UntilExact's default: ten digits of sixteen are left
 _MAX_RESIDUAL = 1e-6  # more, and B has lost its rank to rounding
 _MAX_EXHAUSTIVE = 500  # up to here every set of stragglers is tried
-_N_RANDOM = 200  # else all runs of neighbours, mostly the worst ones, and so many random sets
+_N_RANDOM = 200  # beyond: all runs of neighbours, mostly the worst, and so many random sets
 _CHUNK = 2**21  # numbers in one temporary array
 
 

@@ -24,7 +24,7 @@ GROUP = "group"
 
 @dataclass(frozen=True)
 class DeclusteredRepetition(GradientCode):
-    """One share of the data per worker, of which parts lie on others: no work is done twice.
+    """One share of the data per worker, with parts of it on others: no work is done twice.
 
     There are as many shares as workers, each cut into ``n_leaves`` blocks. Worker ``i`` *owns*
     share ``i``. The share is also cut into ``spread`` parts, of each of which ``s`` others hold a
@@ -32,7 +32,7 @@ class DeclusteredRepetition(GradientCode):
     ``k < s``, all modulo ``n``. So every worker holds ``(s + 1) / n`` of the data, as in the codes
     of the paper, and any ``s`` of them may be missing. The steps are far apart, so that neighbours,
     which may be slow together, do not help each other; they come in pairs ``d`` and ``n - d``, so
-    that two who hold parts of the first's share hold parts of the second's; and they have no
+    that of two workers each holds parts of the other's share, or neither does; and they have no
     divisor in common with ``n`` where that can be, so that replicas lie on different hosts where
     hosts take turns.
 
@@ -40,14 +40,14 @@ class DeclusteredRepetition(GradientCode):
     when somebody is late, others compute what is missing of it, each a part: the more parts, the
     more workers help. A message is the sum over an aligned run of a share's blocks, a node of a
     binary tree, and is computed by adding the two halves of the run, on workers and client alike.
-    All coefficients are 1, and the sum has the same bits whoever was late and whoever helped.
+    All coefficients are 1. The sum has the same bits, no matter which workers were late or helped.
 
     Parameters
     ----------
     n_workers : int
         ``n``, number of workers and of shares.
     n_stragglers : int
-        ``s``, number of silent workers after which decoding is still exact whoever they are.
+        ``s``, number of silent workers, whichever they are, after which decoding is still exact.
     spread : int or "group", optional
         Number of parts of a share whose replicas lie apart: a power of two up to ``n_leaves``. 1 is
         a ring. "group" puts all of a share on the other workers of a group of ``s + 1``, as
@@ -55,8 +55,8 @@ class DeclusteredRepetition(GradientCode):
         the sooner others have computed what somebody leaves undone, and the more sets of more than
         ``s`` workers lost at once leave the sum incomplete until they are replaced.
     n_leaves : int, default=8
-        Number of blocks of a share: a power of two. The more, the finer can work be divided, and
-        the more additions does a message cost.
+        Number of blocks of a share: a power of two. The more, the finer work can be divided, and
+        the more additions a message costs.
 
     Raises
     ------
@@ -137,7 +137,7 @@ class DeclusteredRepetition(GradientCode):
 
     @cached_property
     def _senders(self) -> dict[int, tuple[int, ...]]:
-        """Of the messages whose senders have been asked for."""
+        """The senders that have been asked for, by message."""
         return {}
 
     def _sent(self, message: int) -> tuple[int, ...]:
@@ -230,7 +230,7 @@ class DeclusteredRepetition(GradientCode):
 
 
 def _steps(n: int, n_steps: int) -> list[int]:
-    """Return the steps to those that hold parts of a worker's share: ascending, in [1, n)."""
+    """Return the steps to the workers that hold parts of a worker's share, ascending in [1, n)."""
     if n_steps >= n - 1:
         return list(range(1, n))
     found: set[int] = set()
@@ -243,5 +243,5 @@ def _steps(n: int, n_steps: int) -> list[int]:
 
 
 def _nearest(wanted: float, steps: set[int], n: int) -> int:
-    """Return the nearest step, if possible of those without a common divisor with ``n``."""
+    """Return the nearest step, if possible one that has no common divisor with ``n``."""
     return min(steps, key=lambda step: (gcd(step, n) > 1, abs(step - wanted), step))

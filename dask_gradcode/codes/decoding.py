@@ -26,8 +26,8 @@ class Decoding:
     residual : float
         ``max |weights @ B - 1|``: zero (to rounding) where the decoded sum is exact.
     error : float
-        ``|weights @ B - 1|^2 / n_blocks``: how much of the sum is missed, of blocks that have
-        nothing in common; 1 where nothing has arrived. Of slices it is the mean.
+        ``|weights @ B - 1|^2 / n_blocks``: how much of the sum is missed, if blocks have
+        nothing in common; 1 where nothing has arrived. For slices it is the mean.
     amplification : float
         ``sum_i |weights_i| sum_b |B_ib| / n_blocks``: how much rounding errors grow; 1 is best.
     covered : ndarray of shape (n_blocks,), optional
@@ -171,7 +171,7 @@ class Decoder(ABC):
         message : int
             Its index in ``code.messages``.
         blocks : collection of int
-            Those of its blocks that are in the sum; the others were lost on the way to its sender.
+            The blocks of it that are in the sum; the others were lost on the way to its sender.
 
         Returns
         -------
@@ -187,8 +187,8 @@ class Decoder(ABC):
         Returns
         -------
         Decoding
-            Exact where ``add`` has said True, else the best approximation in the least-squares
-            sense. A snapshot: later arrivals leave it alone.
+            Exact where ``add`` has said True; otherwise the best approximation by least squares.
+            A snapshot: later arrivals leave it alone.
         """
 
 

@@ -16,7 +16,7 @@ class Forest(Generic[T]):
     """The sums of messages, each pair of children added as soon as both are there.
 
     A message that has children is the sum of theirs, and it is only ever added up from them in
-    this one way. So its bits do not depend on who computed which part of it, nor on what came
+    this one way. So its bits do not depend on which worker computed which part, nor on what came
     first. The messages of most codes have no children: they are kept as they come.
 
     Parameters
@@ -52,7 +52,7 @@ class Forest(Generic[T]):
     ) -> None:
         self._code, self._add, self._top = code, add, top
         self.sums: dict[int, T] = {}
-        # those that may still be added to something, by the root above them
+        # sums that may still be added to something, by the root above them
         self._parts: dict[int, set[int]] = {}
 
     def put(self, message: int, value: T) -> int | None:

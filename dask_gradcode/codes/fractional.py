@@ -28,17 +28,17 @@ class FractionalRepetition(GradientCode):
     """``n / (s + 1)`` disjoint shares of the data, each held by ``s + 1`` workers.
 
     Workers ``0..s`` hold blocks ``0..s``, the next ``s + 1`` workers the next ``s + 1`` blocks, and
-    so on. A message is the plain sum of a group's blocks; whoever of the group sends it first is
-    enough, which is usually long before ``n - s`` workers have answered. All coefficients and
-    weights are 1, so the decoded sum is as accurate as the sum of the blocks, and the same whoever
-    was late.
+    so on. A message is the plain sum of a group's blocks. The first worker of the group that sends
+    it is enough, usually long before ``n - s`` workers have answered. All coefficients and weights
+    are 1, so the decoded sum is as accurate as the sum of the blocks, and the same no matter which
+    workers were late.
 
     Parameters
     ----------
     n_workers : int
         ``n``, number of workers and of blocks. Must be a multiple of ``n_stragglers + 1``.
     n_stragglers : int
-        ``s``, number of silent workers after which decoding is still exact whoever they are.
+        ``s``, number of silent workers, whichever they are, after which decoding is still exact.
 
     Raises
     ------
@@ -92,6 +92,6 @@ class FractionalRepetition(GradientCode):
 
     @cached_property
     def _groups(self) -> tuple[tuple[int, ...], ...]:
-        """The workers of each group, whose numbers are also those of its blocks."""
+        """The workers of each group; its blocks have the same numbers."""
         size = self.n_stragglers + 1
         return tuple(tuple(range(i, i + size)) for i in range(0, self.n_workers, size))

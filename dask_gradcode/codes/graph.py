@@ -20,7 +20,7 @@ __all__ = ["GraphRepetition"]
 _Edges = tuple[tuple[int, int], ...]
 
 TRIED = 10_000
-"""Sets of stragglers that are tried to find out how many are tolerated whoever they are."""
+"""Sets of stragglers that are tried to find out how many, whichever they are, are tolerated."""
 
 _SWAPS, _ATTEMPTS = 10, 100  # pairs of edges that are tried for each edge, and how often at most
 
@@ -31,11 +31,11 @@ class GraphRepetition(GradientCode):
 
     Blocks are the vertices of a random graph in which each has ``degree`` neighbours, and workers
     are its edges: a worker sends the sum of the two blocks that it joins. Workers that are silent
-    are edges that are missing. What is left falls into components: of one that has a cycle of odd
-    length all blocks are summed exactly; another falls into two sides with edges only from one to
-    the other, and is missed by as much as these differ in size. So few blocks are missed by much,
-    whoever is silent, where a group of :class:`FractionalRepetition` with as many replicas is
-    missed altogether if all of it is silent.
+    are edges that are missing. What is left falls into components. If a component has a cycle of
+    odd length, all its blocks are summed exactly. If not, it falls into two sides with edges only
+    from one to the other, and is missed by as much as these differ in size. So few blocks are
+    missed by much, whichever workers are silent, where a group of :class:`FractionalRepetition`
+    with as many replicas is missed altogether if all of it is silent.
 
     It is for rules that take what there is, such as :class:`~dask_gradcode.rounds.Deadline` and
     :class:`~dask_gradcode.rounds.Fastest`; with any other a round ends when the sum is exact.
@@ -98,7 +98,7 @@ class GraphRepetition(GradientCode):
 
     @cached_property
     def n_stragglers(self) -> int:  # type: ignore[override]
-        """How many silent workers leave the sum exact whoever they are, as far as it is known.
+        """How many silent workers, whichever they are, leave the sum exact, as far as is known.
 
         All sets of so many have been tried, or there are more than ten thousand of one more.
         """
@@ -107,7 +107,7 @@ class GraphRepetition(GradientCode):
                 return n_lost - 1
             if not all(map(self._is_exact_without, combinations(range(self.n_workers), n_lost))):
                 return n_lost - 1
-        return self.degree - 1  # without all who hold a block it cannot be exact
+        return self.degree - 1  # without all the holders of a block it cannot be exact
 
     def _is_exact_without(self, lost: tuple[int, ...]) -> bool:
         left = (edge for worker, edge in enumerate(self._edges) if worker not in lost)
@@ -170,7 +170,7 @@ def _random_graph(n_vertices: int, degree: int, seed: int) -> _Edges:
 
 
 def _circulant(n_vertices: int, degree: int) -> list[tuple[int, int]]:
-    """Return the edges from each vertex to those next to it; and, if odd, to the opposite one."""
+    """Return the edges from each vertex to the next ones and, if odd, to the opposite one."""
     steps = range(1, degree // 2 + 1)
     edges = {_edge(i, (i + step) % n_vertices) for step in steps for i in range(n_vertices)}
     if degree % 2:

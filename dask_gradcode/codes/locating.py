@@ -1,11 +1,11 @@
-"""Which payloads are wrong, of those that do not agree.
+"""Which payloads are wrong where some do not agree.
 
-*The smallest set of payloads without which the rest agree* is just that of the wrong ones, if of
-``m`` spare payloads
+*The smallest set of payloads without which the rest agree* is just the set of the wrong ones, if
+of ``m`` spare payloads
 
 - at most ``m / 2`` are wrong, whatever they are: two such sets have ``m`` members or fewer, which
   leave nothing alike in the syndrome (the bound of every MDS code);
-- or at most ``m - 1`` are, and their errors are linearly independent, as those of faults are that
+- or at most ``m - 1`` are, and their errors are linearly independent, as they are where faults
   have nothing to do with each other: they leave in the syndrome all that errors of these payloads
   can, and nothing that is any other's (Metzner and Kapturowski, "A general decoding technique
   applicable to replicated file disagreement location and concatenated code decoding", IEEE

@@ -85,7 +85,7 @@ class ParityChecks:
         n_missing = int(is_missing.sum())
         found: Matrix = self._basis
         if n_missing:
-            # those combinations of all checks in which the missing do not occur
+            # the combinations of all checks in which the missing do not occur
             found = self._basis @ np.linalg.svd(self._basis[is_missing])[2][n_missing:].T
             found[is_missing] = 0.0
         return found

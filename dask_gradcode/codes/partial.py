@@ -24,14 +24,14 @@ __all__ = ["PartialStragglers"]
 class PartialStragglers(GradientCode):
     """Private blocks first, coded blocks after them: for workers that are slow, not dead.
 
-    Each worker holds ``n_private`` blocks that nobody else has and the ``s + 1`` blocks that the
+    Each worker holds ``n_private`` blocks that no other has and the ``s + 1`` blocks that the
     inner code gives it. In every round it sends the sum of the private ones, then the coded message
     of the others. *All* private sums are waited for, and as many coded messages as the inner code
     needs: a worker that is ``slowdown`` times slower than the others has its private sum ready when
     they have done everything, so any ``s`` such workers cost no time.
 
-    It tolerates slow workers and **not one dead or frozen worker**, whose private blocks nobody
-    else can add. The price is less than the inner code's: ``load`` lies between ``1 / n`` and
+    It tolerates slow workers and **not one dead or frozen worker**: no other worker can add its
+    private blocks. The price is less than the inner code's: ``load`` lies between ``1 / n`` and
     ``(s + 1) / n``.
 
     Parameters
@@ -85,7 +85,7 @@ class PartialStragglers(GradientCode):
         check_int(self, "n_private", 1, None, "[1, inf)")
 
     def __repr__(self) -> str:
-        # What it tolerates is no parameter, but who sees one must not take it for fault tolerance.
+        # What it tolerates is no parameter, but no reader must take it for fault tolerance.
         # As a comment it leaves the repr one that Python can read.
         parameters = f"inner={self.inner!r}, n_private={self.n_private}"
         return f"PartialStragglers({parameters})  # tolerates {self.tolerance}"

@@ -30,7 +30,7 @@ class Size:
     n_rows : int
         Number of rows.
     n_values : int
-        Number of values stored: of dense rows all, of sparse ones those that are.
+        Number of values stored: all of dense rows, and of sparse rows only the stored ones.
     n_features : int
         Number of columns.
 

@@ -29,15 +29,15 @@ class SlicedRepetition(GradientCode):
     """The groups of fractional repetition, whose workers send slices of their sum.
 
     As in :class:`FractionalRepetition`, groups of workers hold the same blocks, and each computes
-    the whole sum of its group. Sent is less: for workers whose uplinks are the bottleneck.
+    the whole sum of its group. It sends less: for workers whose uplinks are the bottleneck.
 
     Without ``n_slices`` there are ``r = s + 1`` workers in a group, and worker ``j`` sends slice
-    ``j`` of ``r`` at first. What is missing of late ones, the others are asked for in the middle of
-    the round, in equal parts: with ``s'`` late workers in a group each of the others sends
+    ``j`` of ``r`` at first. In the middle of the round the others are asked, in equal parts, for
+    what is missing of late ones: with ``s'`` late workers in a group each of the others sends
     ``p / (r - s')`` numbers of ``p``, for any ``s'`` up to ``s``, which is the least there can be.
     Slices are sent as they are, so there is nothing to solve, and the sum has the bits that
-    :class:`FractionalRepetition` gives, whoever was late. A late worker's own slice still counts
-    if it comes first.
+    :class:`FractionalRepetition` gives, no matter which workers were late. A late worker's own
+    slice still counts if it comes first.
 
     With ``n_slices = m`` nothing is asked for in mid-round: groups are of ``r = s + m`` workers,
     each of which sends ``p / m`` numbers, a weighted sum of ``m`` slices. Any ``m`` of them make a
@@ -48,8 +48,8 @@ class SlicedRepetition(GradientCode):
     n_workers : int
         ``n``, number of workers and of blocks. Must be a multiple of ``r``.
     n_stragglers : int
-        ``s``, number of silent workers after which decoding is still exact whoever they are; 7 at
-        most without ``n_slices``.
+        ``s``, number of silent workers, whichever they are, after which decoding is still exact; 7
+        at most without ``n_slices``.
     n_slices : int, optional
         ``m``, 2 at least. None: workers send as much as the stragglers of each round make
         necessary.
@@ -177,6 +177,6 @@ class SlicedRepetition(GradientCode):
 
     @cached_property
     def _groups(self) -> tuple[tuple[int, ...], ...]:
-        """The workers of each group, whose numbers are also those of its blocks."""
+        """The workers of each group; its blocks have the same numbers."""
         size = self.n_replicas
         return tuple(tuple(range(i, i + size)) for i in range(0, self.n_workers, size))

@@ -39,7 +39,7 @@ class SlicedDesign(SignedSlices):
     There are as many blocks as workers; worker ``i`` holds blocks ``i + d`` modulo ``n`` for the
     ``d`` of ``differences``. It cuts the sum of its blocks into two slices, and sends their sum or
     their difference, as has been drawn for it. Messages are combined by least squares. With a
-    *difference set*, of which all differences occur equally often, this is a balanced incomplete
+    *difference set*, in which all differences occur equally often, this is a balanced incomplete
     block design, in which any two workers have equally many blocks in common; with the squares
     modulo a prime it is a strongly regular graph.
 
@@ -128,7 +128,7 @@ class SlicedDesign(SignedSlices):
         ----------
         n_workers : int
             An odd prime. Each worker holds ``(n_workers - 1) / 2`` blocks: a strongly regular
-            graph, Paley's, if ``n_workers`` modulo 4 is 1, and else a balanced block design.
+            graph, Paley's, if ``n_workers`` modulo 4 is 1; otherwise a balanced block design.
         seed : int, default=0
             Seed of the signs.
         """
@@ -165,7 +165,7 @@ class SlicedDesign(SignedSlices):
         Parameters
         ----------
         n_silent : int
-            How many workers are silent: any of a balanced design, else random ones.
+            How many workers are silent: any of a balanced design, otherwise random ones.
 
         Returns
         -------

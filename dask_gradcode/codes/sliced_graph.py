@@ -26,16 +26,16 @@ class SlicedGraph(SignedSlices):
 
     Each block is on ``degree`` workers, and each worker holds equally many blocks, by two random
     graphs of which one joins the blocks to the even workers and one to the odd ones. A worker adds
-    up its blocks, cuts the sum into two slices, and sends their sum if it is even, else their
-    difference. Of all messages the sum over all blocks is exact. Where workers are silent, the
+    up its blocks and cuts the sum into two slices. An even worker sends their sum, an odd one their
+    difference. With all messages the sum over all blocks is exact. Where workers are silent, the
     others' messages are combined by least squares: what is missed of a block, and what is left of
     one slice in the other, is as little as can be.
 
     It is for rules that take what there is, such as :class:`~dask_gradcode.rounds.Deadline` and
     :class:`~dask_gradcode.rounds.Fastest`; with any other a round ends when the sum is exact. At
-    the same load and as much sent, ``SlicedRepetition(n_workers, s, n_slices=2)`` misses less where
-    stragglers are random, and nothing of up to ``s``; this one misses less where all of a group of
-    that code is silent.
+    the same load and with as much sent, ``SlicedRepetition(n_workers, s, n_slices=2)`` misses less
+    where stragglers are random, and nothing with up to ``s`` of them; this one misses less where
+    all of a group of that code is silent.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Slices:
     n_slices : int, default=1
         Into how many slices a payload is cut.
     first : int, default=0
-        The first of those that the message carries.
+        The first slice that the message carries.
     weights : tuple of float, default=(1.0,)
         What they are multiplied by, from the first on.
 

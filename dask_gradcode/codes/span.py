@@ -33,8 +33,8 @@ def least_squares(encoding: Matrix, arrived: Mask, n_slices: int = 0) -> Vector 
     Returns
     -------
     ndarray of shape (n_messages,) or (n_messages, n_slices)
-        The weights that minimise ``||weights @ B - 1||_2``, zero where nothing arrived; of several
-        slices those of each, which minimise how much of all others is left in it, too.
+        The weights that minimise ``||weights @ B - 1||_2``, zero where nothing arrived. Each of
+        several slices has its own, which minimise how much of all others is left in it, too.
     """
     target = _target(encoding.shape[1], n_slices)
     weights = np.zeros((len(encoding), *target.shape[1:]))

@@ -138,7 +138,7 @@ class LaterSum:
 
 
 class PrefixSum:
-    """Adds messages, whose weights are one, in their order.
+    """Adds messages with weights of one, in their order.
 
     A message is added as soon as it and all before it have arrived: the order of addition, and so
     the bits of the sum, do not depend on the order of arrival.

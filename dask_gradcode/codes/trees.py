@@ -24,7 +24,7 @@ class Trees(Sequence[Message]):
     """The messages of all trees, made when they are asked for.
 
     A tree's nodes are numbered as in a heap, from its root, which is 1; its messages are these in
-    order, and those of one share come after those of the share before.
+    order, and a share's messages come after the messages of the share before.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Trees(Sequence[Message]):
 
     @cached_property
     def _known(self) -> dict[int, Message]:
-        """Those that have been asked for."""
+        """The messages that have been asked for."""
         return {}
 
     def leaves(self, message: int) -> tuple[int, range]:
@@ -116,14 +116,14 @@ class Covered(Decoder):
     Parameters
     ----------
     code : GradientCode
-        Whose messages are trees.
+        The code; its messages are trees.
     trees : Trees
         The messages.
     """
 
     def __init__(self, code: GradientCode, trees: Trees) -> None:
         self._trees, self._n_missing = trees, trees.n_shares
-        # by message that is complete: those that came and make it up
+        # by message that is complete: the messages that came and make it up
         self._came: Forest[tuple[int, ...]] = Forest(code, tuple.__add__)
 
     def add(self, message: int) -> bool:
@@ -147,7 +147,7 @@ class TreeSum:
     Parameters
     ----------
     code : GradientCode
-        Whose messages are trees.
+        The code; its messages are trees.
     trees : Trees
         The messages.
     """

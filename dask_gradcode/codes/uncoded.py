@@ -73,8 +73,8 @@ class Uncoded(GradientCode):
 class EveryMessage(Decoder):
     """Counts until all messages are in, which are sums of disjoint blocks, equally many.
 
-    As no two of them have a block in common, those that have arrived are added as they are where
-    some are missing: that is also the least-squares approximation.
+    No two of them have a block in common. So where some are missing, the messages that have arrived
+    are added as they are: that is also the least-squares approximation.
 
     Parameters
     ----------

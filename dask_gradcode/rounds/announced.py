@@ -1,4 +1,4 @@
-"""What comes of a sum that stays with whoever has computed it."""
+"""What comes of a sum that stays with the role that has computed it."""
 
 from __future__ import annotations
 

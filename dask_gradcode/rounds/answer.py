@@ -13,7 +13,7 @@ class Answer(NamedTuple):
     Parameters
     ----------
     role : int
-        Who sent it.
+        The role that sent it.
     message : int
         Its index in ``code.messages``.
     seconds : float

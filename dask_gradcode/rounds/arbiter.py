@@ -26,7 +26,7 @@ class Arbiter:
     """Says whether a round has ended, and how.
 
     It has enough by its wait rule; or what has come and what still can is not enough, and its
-    patience with those that may return is at its end.
+    patience with the roles that may return is at its end.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ class Arbiter:
     rule : WaitRule
         When it has enough.
     waiting : Waiting
-        How long it has been waiting for those without whom it cannot end, and may.
+        How long it has been waiting for roles without which it cannot end, and may.
     state : State
-        The round's, which learns who is given up.
+        The round's, which learns which roles are given up.
     answers : Answers
-        The round's, of which those are believed in the end that nobody is left to contradict.
+        The round's. In the end the answers that nobody is left to contradict are believed.
 
     Attributes
     ----------
@@ -95,25 +95,25 @@ class Arbiter:
         return None
 
     def _is_given_up(self, now: float) -> bool:
-        """Say whether nobody is waited for who could return and be enough with the others."""
+        """Say whether no role is waited for that could return and be enough with the others."""
         state = self._state
         return (
             self._answers.is_agreed()
-            # whatever is missing was lost on its way: nobody is gone who could bring it
+            # whatever is missing was lost on its way: no role is gone that could bring it
             or (bool(state.absent or state.parts) and not (state.lost or state.errors))
             or _has_failed_for_good(state)
             or self._has_waited(list(state.lost.values()), now)
         )
 
     def _given_up(self, now: float) -> list[Silent]:
-        """Return the silent whom the sum needs no more, or who have had their time."""
+        """Return the silent roles that the sum needs no more, or that have had their time."""
         silent = list(self._state.silent.values())
         if self._state.decodable:
             return silent
         silent = [event for event in silent if not event.may_be_busy]
         roles = {event.role for event in silent}
         if not roles or _is_enough_without(roles, self._state):
-            self._waiting.hope()  # those that live are enough, they are only slow
+            self._waiting.hope()  # the live ones are enough, they are only slow
             return []
         if known := [event for event in silent if event.role in self._answers.given_up]:
             return known  # an earlier round has waited for them
@@ -137,7 +137,7 @@ def _is_enough_without(roles: Collection[int], state: State) -> bool:
 
 
 def _has_failed_for_good(state: State) -> bool:
-    """Say whether the work on some block has failed on all who hold it."""
+    """Say whether the work on some block has failed on all its holders."""
     if not state.errors:
         return False
     return any(state.errors.keys() >= set(holders) for holders in state.code.holders)

@@ -1,4 +1,4 @@
-"""Which worker is audited when, and who computes again what it has sent. No Dask, no clock."""
+"""Which worker is audited when, and which ones compute its sums again. No Dask, no clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUDIT = "audit"
 
 
 def check_audit(code: GradientCode) -> None:
-    """Raise ValueError for a code whose workers' messages no others can compute again.
+    """Raise ValueError for a code with messages that no other workers can compute again.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Rotation:
         self._left: list[int] = []  # of this lap, in order
 
     def take(self, able: Collection[int]) -> int | None:
-        """Return whose turn it is among those who can be audited now; None if none can."""
+        """Return the role whose turn it is, of all that can be audited now; None if none can."""
         role = self._next(able)
         if role is None:  # what is left of the lap cannot be: it stays first in the next one
             lap = self._rng.permutation(self._n_roles).tolist()
@@ -101,7 +101,7 @@ def share_out(
     load: Mapping[int, int],
     late: Collection[int] = (),
 ) -> dict[int, int] | None:
-    """Return who computes a message again, or which parts of it; None if nobody can.
+    """Return which role computes a message again, or which ones its parts; None if none can.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def share_out(
     able : sequence of int
         Roles that can be asked, not the one that has sent it, in the order in which they are.
     load : mapping of int to int
-        How many blocks each has been asked for already: who has less comes first.
+        How many blocks each has been asked for already: the one with fewer comes first.
     late : collection of int, optional
         Roles that are asked last.
 

@@ -1,7 +1,7 @@
 """The audit of a fit: while it goes on, others compute again what one worker after another sent.
 
 One check is under way at a time, of what one role has sent in one round. It goes on beside the
-rounds, which do not wait for it. Where others come to something else, the role that is wrong is
+rounds, which do not wait for it. Where others come to another result, the role that is wrong is
 expelled, all that it has ever sent is computed again, and the fit goes back to before the first of
 its lies. At the end of a fit all of the last round is checked, so that a lie at the end is found.
 """
@@ -45,16 +45,16 @@ class Auditing:
     limit : float
         Bytes of what the objective has said that are kept in memory; the rest goes to a file.
     seed : int, optional
-        Of who is audited when, by whom. None: nobody can foresee it.
+        Of which role is audited when, and by which. None: nobody can foresee it.
 
     Attributes
     ----------
     recounting : Recounting
-        Has answers computed again, and keeps what was sent and who is expelled.
+        Has answers computed again, and keeps what was sent and which roles are expelled.
     journal : Journal
         What the objective has said.
     found : list of Discovery
-        Who was expelled, what was taken back, and what could not be checked at the end.
+        Which roles were expelled, what was taken back, and what could not be checked at the end.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Auditing:
             raise
 
     def _finish(self, end: Iterable[int]) -> None:
-        """Check all of the last round, and of those at the end of a fit.
+        """Check all of the last round, and of the rounds at the end of a fit.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class Auditing:
                 self._try(mismatch)
 
     def _compare(self) -> None:
-        """Have those tried who have sent different sums in a round, unasked."""
+        """Have roles tried that have sent different sums in a round, unasked."""
         while self._books.contradictions:
             round_, message, (one, other) = self._books.contradictions.pop(0)
             is_known = not self._referee.expelled.keys().isdisjoint((one, other))
@@ -194,10 +194,10 @@ class Auditing:
             claim = self._books.claimed(round_, other, message)
             self._try(Mismatch(Answered(round_, one, message), {message: (other, claim)}))
 
-    # ---- who is wrong
+    # ---- which role is wrong
 
     def _try(self, mismatch: Mismatch) -> None:
-        """Find out who is wrong, and take back what follows from it."""
+        """Find out which role is wrong, and take back what follows from it."""
         answer, books = mismatch.answer, self._books
         self.recounting.recall(answer.round)
         ruling = Trial(self._code, self._bench, self.recounting.recall, books, mismatch).run()
@@ -224,7 +224,7 @@ class Auditing:
     def _lies(self, sender: str, known: int | None) -> list[int]:
         """Return the first round for which a worker has sent a lie, and one of which it is known.
 
-        Only those count whose sums were made of it.
+        Only rounds count whose sums were made of it.
         """
         claimed = self._books.claimed
         if known is not None:

@@ -1,4 +1,4 @@
-"""Who still works on what an older round has asked for, and who takes long."""
+"""Which roles still work on what an older round has asked for, and which take long."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Backlog:
     def __init__(self, slow_from: float) -> None:
         self._slow_from = slow_from
         self._round = -1
-        self._jobs: dict[int, _Job] = {}  # of those who owe something
+        self._jobs: dict[int, _Job] = {}  # of roles that owe something
         self._took: dict[int, float] = {}  # seconds, by role
 
     def begin(self, round: int) -> None:
@@ -90,11 +90,11 @@ class Backlog:
         self._took.pop(role, None)
 
     def busy(self) -> list[int]:
-        """Return who owes something that an older round has asked for, ascending."""
+        """Return which roles owe something that an older round has asked for, ascending."""
         return sorted(role for role, job in self._jobs.items() if job.round != self._round)
 
     def slow(self) -> list[int]:
-        """Return who took clearly longer than others for its last answer, ascending."""
+        """Return which roles clearly took longer than others for their last answer, ascending."""
         if not self._took:
             return []
         limit = self._slow_from * median_low(self._took.values())

@@ -1,4 +1,4 @@
-"""What looks at the answers of a round: nobody, whoever compares sums, or the syndrome."""
+"""What looks at the answers of a round: nothing, a comparison of sums, or the syndrome."""
 
 from __future__ import annotations
 

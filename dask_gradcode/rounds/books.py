@@ -94,7 +94,7 @@ class Books:
     Attributes
     ----------
     contradictions : list of Contradiction
-        Of sums that several have sent; whoever has looked at them clears the list.
+        Of sums that several have sent. The reader of the list clears it.
 
     Examples
     --------

@@ -47,8 +47,8 @@ class CheckedAnswers(Answers):
 
     If they do not, all are waited for that can still come, as more answers tell which is wrong:
     that role is expelled. Where it cannot be told, the round ends in a contradiction. A sum that
-    nobody is left to check is *unverified*: once those who could have checked it have been waited
-    for in vain, it is taken as it is, and the record says so.
+    nobody is left to check is *unverified*: once the roles that could have checked it have been
+    waited for in vain, it is taken as it is, and the record says so.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class CheckedAnswers(Answers):
         self._end_if_all_came()
 
     def _weigh(self) -> None:
-        """Add what has come to the sum if it agrees; else expel whoever is known to be wrong."""
+        """Add what has come to the sum if it agrees; if not, expel what is known to be wrong."""
         if len(self._held) < self._referee.n_checked:
             if self._is_unchecked and self._code.can_decode(self._code.available(self._held)):
                 self.unverified.update(range(self._code.n_blocks))
@@ -133,7 +133,7 @@ class CheckedAnswers(Answers):
         return int(np.count_nonzero(pending) - np.count_nonzero(pending[list(self._held)]))
 
     def _wait_for_more(self) -> None:
-        """Wait for all who can come, and first for those who may come back."""
+        """Wait for all that can come, and first for the roles that may come back."""
         can = len(self._held) + self._n_to_come()
         self._state.at_least = can if self._waits_no_more else self._code.n_workers
 

@@ -51,28 +51,29 @@ class Engine:
     code : GradientCode
         How the sum is coded.
     port : Port
-        Who computes.
+        What computes.
     wait : WaitRule, optional
         When a round has enough messages. None: until it is exact.
     policy : Policy, optional
-        Who is asked, and when. None: ``Balancing`` where the rule is exact; else everybody, as the
-        same workers' rows would be left out in every round. With a referee ``Confirming``.
+        Which workers are asked, and when. None: ``Balancing`` where the rule is exact; otherwise
+        everybody, as the same workers' rows would be left out in every round. With a referee
+        ``Confirming``.
     block_rows : ndarray of shape (n_blocks,), optional
         Rows of each block, by which an approximate sum is scaled up. None: blocks of equal size.
     work : Work, optional
         Says what payloads contain. None: a value and a gradient.
     referee : Referee or SyndromeReferee, optional
-        Says on which sums how many have to agree, or whether all do, and who is expelled. None, or
-        one who compares nothing: the first answer is believed.
+        Says on which sums how many have to agree, or whether all do, and which roles are expelled.
+        None, or one that compares nothing: the first answer is believed.
     books : Books, optional
         Note what is sent, to be audited.
 
     Attributes
     ----------
     doubts : list of tuple of int and Doubt
-        What was sent in which round and cannot be right; whoever has told of it clears the list.
+        What was sent in which round and cannot be right. The reader of the list clears it.
     logs : Logbook
-        What happened in the last rounds, and in those that ended in an error or a doubt.
+        What happened in the last rounds, and in all that ended in an error or a doubt.
 
     Raises
     ------
@@ -117,7 +118,7 @@ class Engine:
         self._lateness = Lateness(code)
         self._n_rounds = 0
         self._recent: dict[int, Round] = {}  # that are done: answers to them may still come
-        self._back: list[Ready] = []  # who came back between two rounds
+        self._back: list[Ready] = []  # roles that came back between two rounds
         self.doubts: list[tuple[int, Doubt]] = []
         self.logs = Logbook()
 
@@ -263,7 +264,7 @@ class Engine:
                     self._memory.hear_later(*heard)
                 else:
                     orders += self._told(round_, self._memory.hear(*heard), now)
-            if addressed.doubts and addressed.outcome is not None:  # else it may withdraw them
+            if addressed.doubts and addressed.outcome is not None:  # it may withdraw them before
                 self.logs.keep(addressed.number, addressed.doubts)
                 self.doubts += ((addressed.number, doubt) for doubt in addressed.doubts)
                 addressed.doubts.clear()

@@ -2,7 +2,7 @@
 
 Both tell how they came to what they sent: a digest of each state in between. The client takes the
 first step after which they part, has both show it and one its rows, checks these against digests
-that were taken when the data was placed, and computes that one chunk of rows itself. Whoever
+that were taken when the data was placed, and computes that one chunk of rows itself. A role that
 contradicts what it has said before is wrong, too: the payload was said first.
 """
 
@@ -51,7 +51,7 @@ class Inquiry(Protocol):
         ...
 
     def is_placed(self, step: Step, exhibit: Exhibit) -> bool:
-        """Say whether rows are those that were placed."""
+        """Say whether rows are the ones that were placed."""
         ...
 
     def redo(self, role: int, step: Step, evidence: Evidence, exhibit: Exhibit) -> Vector:
@@ -70,9 +70,9 @@ class Verdict:
     Parameters
     ----------
     wrong : mapping of int to str
-        Who is wrong, and in what. Nobody: it cannot be decided.
+        Which roles are wrong, and in what. Empty: it cannot be decided.
     absent : mapping of int to str
-        Who has not answered, and why.
+        Which roles have not answered, and why.
     n_chunks : int
         How many chunks of rows were computed here.
     n_bytes : int
@@ -125,7 +125,7 @@ class _Hearing:
         return self._adding(accounts) if number is None else self._step(accounts, number)
 
     def _present(self, told: Mapping[int, _Told | str]) -> dict[int, _Told]:
-        """Return what was told, and note who has told nothing."""
+        """Return what was told, and note which roles have told nothing."""
         self.absent.update({role: why for role, why in told.items() if isinstance(why, str)})
         return {role: one for role, one in told.items() if not isinstance(one, str)}
 
@@ -191,7 +191,7 @@ def _is_of(evidence: Evidence, account: Account, number: int) -> bool:
 
 
 def _wrong(findings: Mapping[int, Finding]) -> list[int]:
-    """Return who is wrong: beyond rounding, or whoever has other bits than another and the client.
+    """Return the roles that are wrong: beyond rounding, or in bits if another has the client's.
 
     Where none has the client's bits, and both are within rounding, it cannot be said.
     """

@@ -30,7 +30,7 @@ class TakenBackError(RuntimeError):
     text : str
         What was found.
     round : int
-        The first round whose sum was wrong.
+        The first round with a wrong sum.
     n_rounds : int
         How many rounds are taken back: that one, and all after it.
 

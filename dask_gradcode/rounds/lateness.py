@@ -1,4 +1,4 @@
-"""Who is late: the rule that tells those who straggle from those who were only not needed."""
+"""Which workers are late: the rule that tells stragglers from workers that were not needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dask_gradcode.rounds.round import Round
 __all__ = ["Lateness"]
 
 CLEARLY = 3.0
-"""In times that others take: who has had so many of them for one ``w`` is late."""
+"""In times that others take: a worker that has had so many of them for one ``w`` is late."""
 
 IN_A_ROW, LONGER = 5, 1.5
 """Rounds in a row without a word, one of which left so many times as long as others take."""
@@ -61,7 +61,7 @@ class _Worker:
 
 
 class Lateness:
-    """Says at the end of each round who is late.
+    """Says at the end of each round which workers are late.
 
     Most workers that are silent when a round ends are healthy: the others were enough, and the next
     round supersedes the work on this one. A worker is late if it is silent at the end and
@@ -110,7 +110,7 @@ class Lateness:
             worker.owes = bool(round_.state.owed(role))
 
     def end(self, round_: Round, asked: Mapping[int, float]) -> set[int]:
-        """Learn from a round that is done, and return who of the silent is late.
+        """Learn from a round that is done, and return which silent workers are late.
 
         Parameters
         ----------

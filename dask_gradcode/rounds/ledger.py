@@ -12,14 +12,14 @@ __all__ = ["Kept", "Ledger"]
 
 
 class Kept(NamedTuple):
-    """Who keeps a message of which only the digest has come.
+    """Which roles keep a message of which only the digest has come.
 
     Parameters
     ----------
     roles : tuple of int
-        Who can be asked for it.
+        Which roles can be asked for it.
     is_wanted : bool
-        Whether nothing else is missing: enough agree on it.
+        Whether only the payload is missing: enough agree on it.
     """
 
     roles: tuple[int, ...]

@@ -75,7 +75,7 @@ class RoundLog:
     Attributes
     ----------
     news : sequence of Event
-        What had changed when the round began: who was absent, who had come back.
+        What had changed when the round began: which roles were absent, which had come back.
     minutes : Minutes, Checks or None
         What was found of sums that were believed once enough workers agreed on them.
 
@@ -166,7 +166,7 @@ class RoundLog:
 class Logbook(Sequence[RoundLog]):
     """The logs of the last 64 rounds, and of all that ended in an error or a new doubt.
 
-    In the order of their rounds; those of rounds that are running or were interrupted, too.
+    In the order of their rounds, running and interrupted ones included.
 
     Examples
     --------

@@ -62,7 +62,7 @@ class _Entry:
 
 
 class Memory:
-    """Keeps the newest payload of each message, and who works on what; stands in for the missing.
+    """Keeps each message's newest payload, and which role works on what; stands in for the missing.
 
     What it tells a round are events, so that rule, plan and log need know nothing of payloads.
 
@@ -124,7 +124,7 @@ class Memory:
         statistic : Statistic, optional
             What payloads contain. None: nothing.
         news : sequence of Event
-            Who is gone, and who has come back.
+            Which roles are gone, and which have come back.
         exact : bool, default=False
             Whether nothing shall stand in: then everybody is asked.
         """
@@ -147,7 +147,7 @@ class Memory:
         return [*busy, *slow, *(event for event in stale if event is not None)]
 
     def ask(self, orders: Iterable[Order], now: float) -> None:
-        """Note who is asked in this round."""
+        """Note which roles are asked in this round."""
         for order in orders:
             if isinstance(order, Ask):
                 self._backlog.ask(order.role, order.messages, self._round, now)

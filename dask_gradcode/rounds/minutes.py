@@ -16,9 +16,9 @@ class Minutes:
     n_faulty : int
         How many workers to each block may be faulty.
     expelled : dict of int to str
-        Who was expelled when it began, and why.
+        Which roles were expelled when it began, and why.
     given_up : set of int
-        Who had been waited for in vain.
+        Which roles had been waited for in vain.
 
     Attributes
     ----------
@@ -40,21 +40,21 @@ class Minutes:
 
 @dataclass
 class Checks:
-    """What a round whose sums are checked together began with, and what each check has found.
+    """What a round with sums checked together began with, and what each check has found.
 
     Parameters
     ----------
     expelled : dict of int to str
-        Who was expelled when it began, and why.
+        Which roles were expelled when it began, and why.
     given_up : set of int
-        Who had been waited for in vain.
+        Which roles had been waited for in vain.
 
     Attributes
     ----------
     agreed : list of bool
         Of each check in order, whether all that had come agreed.
     wrong : list of dict of int to str
-        Of each check that did not, who was found to be wrong, and why.
+        Of each check that did not, which roles were found to be wrong, and why.
     """
 
     expelled: dict[int, str]

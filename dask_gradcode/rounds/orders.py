@@ -66,7 +66,7 @@ class Drop:
     role : int
         The code worker.
     messages : tuple of int
-        Indices in ``code.messages``, of those that it was asked for.
+        Indices in ``code.messages`` of messages that it was asked for.
 
     Examples
     --------

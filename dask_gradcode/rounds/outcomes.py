@@ -25,7 +25,7 @@ class Stuck:
     Parameters
     ----------
     missing : tuple of int
-        The roles of which a message has not arrived.
+        The roles with a message that has not arrived.
 
     Examples
     --------
@@ -45,12 +45,12 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Overdue:
-    """Workers live and are needed, but nothing has come of them for too long.
+    """Workers live and are needed, but nothing has come from them for too long.
 
     Parameters
     ----------
     missing : tuple of int
-        The roles of which a message has not arrived.
+        The roles with a message that has not arrived.
     seconds : float
         For how long nothing had come.
 
@@ -76,7 +76,7 @@ class Contradicted:
     Parameters
     ----------
     roles : tuple of int
-        The roles whose answers do not agree.
+        The roles with answers that do not agree.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How long a round waits for those without whom it cannot end."""
+"""How long a round waits for the workers without which it cannot end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Patience", "Waiting"]
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a round waits for those without whom it cannot end.
+    """How long a round waits for the workers without which it cannot end.
 
     Slow workers are waited for, as long as something comes now and then. Silent ones, and lost ones
     that may be replaced, are waited for from the moment at which the others are not enough.
@@ -49,7 +49,7 @@ class Waiting:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._patient_until = inf  # while those who are there can still be enough
+        self._patient_until = inf  # while the roles that are there can still be enough
         self.hear(0.0)
 
     def hear(self, now: float) -> None:
@@ -57,7 +57,7 @@ class Waiting:
         self.heard, self._overdue_at = now, now + self._patience.answer
 
     def hope(self) -> None:
-        """Note that those who are there can still be enough."""
+        """Note that the roles that are there can still be enough."""
         self._patient_until = inf
 
     @property
@@ -67,11 +67,11 @@ class Waiting:
 
     @property
     def is_hopeful(self) -> bool:
-        """Whether those who are there can still be enough, as far as is known."""
+        """Whether the roles that are there can still be enough, as far as is known."""
         return self._patient_until == inf
 
     def has_waited(self, now: float) -> bool:
-        """Note that those who are there are not enough; say whether that has lasted too long."""
+        """Note that the roles there are not enough; say whether that has lasted too long."""
         if self._patient_until == inf:
             self._patient_until = now + self._patience.recover
         return now >= self._patient_until

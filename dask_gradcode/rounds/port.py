@@ -19,7 +19,7 @@ class Port(Protocol):
 
     Examples
     --------
-    A world of one worker, who answers at once; :class:`Engine` runs rounds in it:
+    A world of one worker, which answers at once; :class:`Engine` runs rounds in it:
 
     >>> import numpy as np
     >>> from dask_gradcode.codes import Uncoded
@@ -50,11 +50,11 @@ class Port(Protocol):
         ...
 
     def patience(self) -> Patience:
-        """Return how long a round waits for those without whom it cannot end."""
+        """Return how long a round waits for the workers without which it cannot end."""
         ...
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[News]:
-        """Begin a round, which supersedes every older one; say who is absent, who has come back.
+        """Begin a round, which supersedes every older one; say which roles are gone or back.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class Port(Protocol):
         Returns
         -------
         sequence of Lost, Unplaced, Ready or Relocated
-            Who is absent, who has come back, and who is on another worker.
+            Roles that are absent, that have come back, or that are on another worker.
         """
         ...
 

@@ -22,7 +22,7 @@ def could_decode(state: State, possible: Mask, gone: Collection[int] = ()) -> bo
     possible : ndarray of bool, shape (n_messages,)
         Messages that have arrived or may still.
     gone : collection of int, optional
-        Roles that may do no more, besides those that are lost or in error. Where workers exchange
+        Roles that may do no more, besides the ones lost or in error. Where workers exchange
         what they compute, blocks that only these hold do not come in others' messages, either.
 
     Returns

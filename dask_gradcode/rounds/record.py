@@ -32,14 +32,14 @@ class RoundRecord:
     n_workers : int
         How many workers there are.
     answers : list of Answer
-        What has come of whom, in the order of arrival. Messages that came too late for the round
+        What has come from each role, in the order of arrival. Messages too late for the round
         are entered when they come.
     late : tuple of int
         Workers that had not answered when the round ended and that straggle, by the rule of
         ``rounds.lateness.Lateness``.
     lost : tuple of int
-        Workers that could not answer any more, or whose answer could not be right: dead, frozen,
-        in error.
+        Workers that could not answer any more, or gave an answer that could not be right: dead,
+        frozen, in error.
     residual : float
         ``max |weights @ B - 1|``: above rounding, the sum is approximate.
     error : float
@@ -52,8 +52,8 @@ class RoundRecord:
     restored : tuple of int
         Workers that had been lost and could answer again from this round on.
     spared : tuple of int
-        Workers that were not asked, as the others were enough and in time: of those that are not
-        needed, and of those that are late.
+        Workers that were not asked, as the others were enough and in time. Each of them is also
+        among ``not_needed`` or ``late``.
     not_needed : tuple of int
         Workers that had not answered when the round ended, as the others were enough, and of which
         nothing says that they straggle. Asked or spared.
@@ -64,19 +64,19 @@ class RoundRecord:
     hurried : tuple of int
         Workers that were told to yield: to send what they had, and leave the rest to others.
     relocated : tuple of int
-        Code workers that from this round on another worker of the cluster plays, without having
+        Code workers that another worker of the cluster plays from this round on, without having
         been missed: the one before will leave, say, or had two roles.
     absent : tuple of int
         Messages that were lost on their way to the client.
     age : int
-        How many rounds old the oldest sum is that stands in for a missing one; 0 where none does.
+        Age in rounds of the oldest sum that stands in for a missing one; 0 where none does.
     drift : float
-        ``max |drift|``, as the solver sees it: how far an entry of the gradient may be off for
-        that. 0 where no older sum stands in.
+        ``max |drift|``, as the solver sees it: how far older sums may put an entry of the gradient
+        off. 0 where none stands in.
     expelled : tuple of int
         Workers that sent a wrong sum, which was shown in this round. They are lost from then on.
     unverified : tuple of int
-        Blocks whose sums were to be verified, and are not: too few workers are left to confirm
+        Blocks with sums that were to be verified, and are not: too few workers are left to confirm
         them.
 
     Notes
@@ -183,7 +183,7 @@ class RoundRecord:
 
 
 class InsufficientWorkersError(RuntimeError):
-    """Too few workers are left to decode, or to hold the blocks; the text names who is missing.
+    """Too few workers are left to decode, or to hold the blocks; the text names the missing ones.
 
     Examples
     --------
@@ -235,7 +235,7 @@ class TooMuchLostError(InsufficientWorkersError):
 
 
 class WrongSumsError(RuntimeError):
-    """Workers have sent sums of which at least one is wrong, and it cannot be told which.
+    """At least one of the sums that workers have sent is wrong; which one cannot be told.
 
     Nothing of the round has been used.
 
@@ -254,7 +254,7 @@ by which it is always told.
 
     @classmethod
     def of(cls, number: int, code: GradientCode, who: Sequence[str]) -> WrongSumsError:
-        """Return the error of a round, given who has sent what does not agree."""
+        """Return the error of a round, given the senders of what does not agree."""
         return cls(
             f"Round {number}: at least one of the sums is wrong that came from {', '.join(who)}; "
             "which one cannot be told.\n"

@@ -58,8 +58,8 @@ class Bench(Court, Protocol):
     Attributes
     ----------
     wide : bool
-        Whether those who hold the same rows may see different columns of them: what they send for
-        a round is then alike within rounding only.
+        Whether holders of the same rows may see different columns of them: what they send for a
+        round is then alike within rounding only.
     """
 
     wide: bool
@@ -86,9 +86,9 @@ class Again(NamedTuple):
     answer : Answered
         Which.
     auditors : mapping of int to int
-        By part of the message, who has computed it.
+        By part of the message, the role that has computed it.
     parts : mapping of int to ndarray or Part
-        Those parts; fewer than that if somebody has not answered.
+        These parts; fewer if somebody has not answered.
     """
 
     answer: Answered
@@ -156,7 +156,7 @@ class Recount:
         return self._pending.look(timeout)
 
     def wait(self) -> None:
-        """Wait for all who can answer."""
+        """Wait for all that can answer."""
         while not self.look(1.0):
             pass
 
@@ -179,7 +179,7 @@ class Recount:
 
 
 def whole_sum(code: GradientCode, message: int, parts: Mapping[int, Payload]) -> Payload:
-    """Return a message's payload, given those of parts of it.
+    """Return a message's payload, given the payloads of its parts.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who is asked to compute again what others have sent, and whether that is what they sent."""
+"""Which roles are to compute again what others have sent, and whether that is what they sent."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Recounting:
     journal : Journal
         Knows the points of rounds.
     rng : numpy.random.Generator
-        Draws who is asked, and the secret vector of the books.
+        Draws which role is asked, and the secret vector of the books.
 
     Attributes
     ----------
     bench : Bench
         Asks roles.
     referee : Referee
-        Knows who is expelled.
+        Knows which roles are expelled.
     books : Books
         What was sent.
     n_checks, n_blocks : int
@@ -64,7 +64,7 @@ class Recounting:
         self._addresses = dict(self.bench.addresses)
 
     def note(self, record: RoundRecord) -> None:
-        """Note what a round has used, and who was away."""
+        """Note what a round has used, and which roles were away."""
         used = [(sent.role, sent.message) for sent in record.answers if sent.used]
         self.books.use(record.round, used)
         self._away = {*record.lost, *record.unplaced}
@@ -96,7 +96,7 @@ class Recounting:
         return recount.told()
 
     def _able(self, answer: Answered) -> list[int]:
-        """Return who can compute an answer again, in an order that nobody can foresee.
+        """Return which roles can compute an answer again, in an order that nobody can foresee.
 
         They are there, on another worker, and not expelled.
         """
@@ -108,7 +108,7 @@ class Recounting:
     def mismatch(self, one: Again) -> Mismatch | None:
         """Return how an answer differs from what was sent, or note that it does not.
 
-        Of what nobody has computed again, or somebody who is not believed, nothing can be said.
+        Nothing can be said of what nobody, or only a role not believed, has computed again.
         """
         answer, said = one.answer, self.books.claimed(*one.answer)
         if not one.is_complete or not self.referee.expelled.keys().isdisjoint(
@@ -141,7 +141,7 @@ class Recounting:
         ]
 
     def is_cleared(self, role: int) -> bool:
-        """Say whether a role is honest, as another who holds one of its blocks was expelled.
+        """Say whether a role is honest, as another holder of one of its blocks was expelled.
 
         Of a block's holders one at most is faulty.
         """

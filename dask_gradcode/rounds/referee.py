@@ -1,4 +1,4 @@
-"""Who is believed in a fit in which some workers may send wrong sums: silent corruption, or lies.
+"""Which workers to believe where some may send wrong sums: by silent corruption, or as lies.
 
 ``b + 1`` equal answers cannot all come from faulty workers if at most ``b`` workers of each block
 are faulty. So a sum is believed once ``b + 1`` agree. Two that differ are heard
@@ -41,7 +41,7 @@ class Dispute(NamedTuple):
     message : int
         Which sum, by its index in ``code.messages``.
     roles : tuple of int
-        Who sent it; twice the same, if it sent what it had told another digest of.
+        The senders; twice the same role if it had told another digest of what it sent.
     claims : tuple of bytes
         The digests of what each has sent.
     """
@@ -59,9 +59,9 @@ class Hearing(NamedTuple):
     round : int
         The round of the two answers.
     dispute : Dispute
-        Who differs in what.
+        Which roles differ in what.
     verdict : Verdict
-        Who is wrong, and what it took to find out.
+        Which role is wrong, and what it took to find out.
     """
 
     round: int
@@ -70,7 +70,7 @@ class Hearing(NamedTuple):
 
 
 class Court(Protocol):
-    """Knows whom to ask, and where."""
+    """Knows which roles to ask, and where."""
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> None:
         """Note at which point a round is."""
@@ -85,7 +85,7 @@ class Court(Protocol):
         ...
 
     def where(self, role: int) -> str:
-        """Say in a few words who plays a role."""
+        """Say in a few words which worker plays a role."""
         ...
 
 
@@ -162,7 +162,7 @@ cyclic codes.
 
 
 class Referee(Standing):
-    """Knows for a fit who is expelled, and hears those who differ.
+    """Knows for a fit which roles are expelled, and hears the ones that differ.
 
     Parameters
     ----------
@@ -216,12 +216,12 @@ class Referee(Standing):
     def begin(
         self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
     ) -> list[Event]:
-        """Begin a round, and return what has become of roles: who is expelled, is lost."""
+        """Begin a round, and return what has become of roles: an expelled one is lost."""
         self._court.begin(round, w, order)
         return super().begin(round, w, order, news)
 
     def settle(self, told: _Round, current: _Round, now: Callable[[], float]) -> list[Order]:
-        """Hear all who differ in a round; tell that round and the current one what is found.
+        """Hear all that differ in a round; tell that round and the current one what is found.
 
         Parameters
         ----------
@@ -246,18 +246,18 @@ class Referee(Standing):
         return hear(self._court.inquire(round, dispute.message), claims)
 
     def _heard(self, round: int, dispute: Dispute) -> list[Event]:
-        """Hear two who differ; return who is expelled, or absent, or that it is undecided."""
+        """Hear two that differ; return which are expelled or absent, or that it is undecided."""
         return self.enter(round, dispute, self._verdict(round, dispute))
 
     def enter(self, round: int, dispute: Dispute, verdict: Verdict) -> list[Event]:
-        """Act on a verdict; return who is expelled, or absent, or that it is undecided.
+        """Act on a verdict; return which are expelled or absent, or that it is undecided.
 
         Parameters
         ----------
         round : int
             The round of the two answers.
         dispute : Dispute
-            Who differed.
+            The roles that differed.
         verdict : Verdict
             What was found.
         """

@@ -38,7 +38,7 @@ class Remember(WaitRule):
     ----------
     factor : float, default=1.5
         For how many times the usual time of this round, which is the median, workers are waited
-        for; those that were slower than that when they last answered are not.
+        for. A worker that was slower than that when it last answered is not.
     max_age : int, default=16
         How many rounds old a sum may be. Older ones are waited for.
 
@@ -49,7 +49,7 @@ class Remember(WaitRule):
 
     Notes
     -----
-    Takes codes whose messages are plain sums that have no block in common: ``Uncoded`` and
+    Takes codes with messages that are plain sums and have no block in common: ``Uncoded`` and
     ``FractionalRepetition``. Solvers that put gradients of several points together, L-BFGS and
     Newton's method, need exact sums. The client keeps two payloads of each message.
 

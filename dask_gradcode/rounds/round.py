@@ -8,9 +8,9 @@ cluster, a simulation and a test on a scripted clock drive the same one::
     handle(event, now) --> orders      as often as something happens, at the latest at look_at
     outcome            --> None until the round has ended, then Done, Stuck or Overdue
 
-Four things decide together, and each knows only its own: the *plan* says who is asked for what and
-when; the *state* holds who has answered and who still can; the *wait rule* says whether that is
-enough; *patience* says for how long those are waited for without whom it is not. A round ends
+Four things decide together, and each knows only its own. The *plan* says which role is asked for
+what, and when. The *state* knows which roles have answered and which still can. The *wait rule*
+says whether that is enough. *Patience* says how long to wait for roles still needed. A round ends
 either with the sum or with the reason why there is none, and answers that come after that change
 neither; they are only entered in its record.
 """
@@ -54,9 +54,9 @@ class Round:
     wait : WaitRule, optional
         When to stop waiting. None: when the sum is exact.
     planner : Planner, optional
-        Who is asked, and when. None: everybody, at once.
+        Which roles are asked, and when. None: everybody, at once.
     patience : Patience, optional
-        How long to wait for those without whom the round cannot end. None: nobody comes back.
+        How long to wait for roles without which the round cannot end. None: nobody comes back.
     stand_in : StandIn, optional
         What stands in an approximate sum for what is missing. None: the others, scaled up, as if
         blocks were of equal size.
@@ -66,7 +66,7 @@ class Round:
     Attributes
     ----------
     state : State
-        Who has answered, and who can.
+        Which roles have answered, and which can.
     answers : Answers
         What they carry.
     outcome : Done, Stuck, Overdue or None
@@ -76,8 +76,8 @@ class Round:
     seconds : float
         How long it took until it was done.
     late : set of int
-        Of those who are silent at the end, who straggles; whoever drives the round says so. The
-        others are not needed.
+        The roles silent at the end that straggle, as the driver of the round says. The other
+        silent ones are not needed.
     log : RoundLog
         What has happened.
 
@@ -129,7 +129,7 @@ class Round:
         log : RoundLog
             What happened.
         plan : Policy, optional
-            Who is asked, and when, by a plan that knows of no earlier rounds. None: as then.
+            Which roles are asked, and when, by a plan that knows no earlier rounds. None: as then.
 
         Returns
         -------
@@ -152,7 +152,7 @@ class Round:
     # ---- what happens
 
     def begin(self, news: Sequence[Event], now: float) -> list[Order]:
-        """Begin, and say who is asked first.
+        """Begin, and say which roles are asked first.
 
         Parameters
         ----------

@@ -49,7 +49,7 @@ class WaitRule(ABC):
 
     @abstractmethod
     def settle(self, state: State, now: float) -> Decoding | None:
-        """Return the decoding to use if the round has enough, else None."""
+        """Return the decoding to use if the round has enough, None if not."""
 
     def until(self, started: float) -> float | None:
         """Return when to look again if nothing happens, in seconds on the clock of ``started``."""
@@ -113,8 +113,8 @@ class UntilExact(WaitRule):
 class Fastest(WaitRule):
     """Wait for the fastest workers only and ignore the others: the paper's biased baseline.
 
-    A round ends before if the sum is exact already, as it may be where blocks are held twice. Else
-    the sum over the blocks that were counted is scaled up to the whole data set by their rows.
+    A round ends before if the sum is exact already, as it may be where blocks are held twice. If
+    not, the sum over the blocks that were counted is scaled up to the whole data set by their rows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who may still send which message, in a round."""
+"""Which roles may still send which message, in a round."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOBODY: frozenset[int] = frozenset()  # one for all messages
 
 
 class Senders:
-    """Keeps who may still send a message, where that is not everybody who holds its blocks.
+    """Keeps which roles may still send a message, where not all holders of its blocks may.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Senders:
         self.pending[message] = bool(self._able[message])
 
     def forget(self) -> None:
-        """Note that it is of no interest any more who may send what."""
+        """Note that it is of no interest any more which role may send what."""
         self._able.clear()
 
     def _allow(self, message: int, able: set[int]) -> None:

@@ -26,7 +26,7 @@ class StandIn(Protocol):
 
 
 class ScaledUp:
-    """The other rows stand for those that are missing.
+    """The other rows stand for the missing ones.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who plays no part any more in a fit whose sums are verified."""
+"""Which roles play no part any more in a fit with verified sums."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Standing"]
 
 
 class Standing:
-    """Who is expelled, and who has been waited for in vain; one fit long.
+    """Which roles are expelled, and which have been waited for in vain; one fit long.
 
     Attributes
     ----------
     expelled : dict of int to str
-        Who is expelled, and why.
+        Which roles are expelled, and why.
     given_up : set of int
         Roles that have been waited for in vain: later rounds do without them at once.
 
@@ -36,7 +36,7 @@ class Standing:
     def begin(
         self, round: int, w: Vector | Matrix, order: int, news: Sequence[Event]
     ) -> list[Event]:
-        """Begin a round, and return what has become of roles: who is expelled, is lost."""
+        """Begin a round, and return what has become of roles: an expelled one is lost."""
         for event in news:
             if isinstance(event, Ready):
                 self.given_up.discard(event.role)
@@ -45,6 +45,6 @@ class Standing:
         return [*kept, *(Lost(i, why) for i, why in self.expelled.items() if i not in lost)]
 
     def ignores(self, event: Event) -> bool:
-        """Say whether an event is of somebody who is expelled."""
+        """Say whether an event is of a role that is expelled."""
         told = isinstance(event, Arrived | Announced | Failed | Ready)
         return told and event.role in self.expelled

@@ -55,7 +55,7 @@ class State:
     arrived : ndarray of bool, shape (n_messages,)
         Which messages are in the sum.
     pending : ndarray of bool, shape (n_messages,)
-        Which are not, and may still come, whether they have been asked for or not.
+        Which are not in it, but may still come, asked for or not.
     lost : dict of int to str
         Why roles cannot answer: they are gone, or what they sent cannot be right.
     errors : dict of int to BaseException
@@ -63,11 +63,11 @@ class State:
     silent : dict of int to Silent
         What is known of the roles that give no sign of life.
     parts : dict of int to tuple of int
-        Of messages that came without some of their blocks, those that are in them.
+        Of messages that came without some of their blocks, the blocks that are in them.
     absent : set of int
         Messages that were lost on their way.
     unplaced : set of int
-        Those of the lost that have never been placed.
+        The lost roles that have never been placed.
     restored, placed : set of int
         Roles that can answer again, after they were lost or had never been placed.
     relocated : set of int
@@ -75,11 +75,11 @@ class State:
     hurried : set of int
         Roles that have been told to yield.
     kept : dict of int to Kept
-        Who keeps what only digests have come of, by message, where payloads may be wanted.
+        Which roles keep a message of which only digests have come, where it may be wanted.
     carried : Carried
         What earlier rounds have left, under a rule that remembers it.
     n_changes : int
-        How often it has changed who can be asked.
+        How often the set of roles that can be asked has changed.
     n_complete : int
         How many roles have sent all that they compute unasked, and nothing that cannot be right.
     decodable : bool
@@ -142,7 +142,7 @@ class State:
         return self.ledger.owed(role)
 
     def unanswered(self, seconds: float) -> tuple[int, ...]:
-        """Return who had not answered in full, or at all, so long after the start, ascending."""
+        """Return the roles without a full answer so long after the start, ascending."""
         owed, heard = {role: set(messages) for role, messages in self.asked.items()}, set[int]()
         for role, message, after, _ in self.answers:
             if after <= seconds and role in owed:
@@ -181,7 +181,7 @@ class State:
         self._senders.withdraw(role, message)
 
     def keep(self, message: int, kept: Kept) -> None:
-        """Note who has told a digest and may be asked for the message: the others need not."""
+        """Note which roles have told a digest and may be asked for the message: others need not."""
         if kept.roles:
             self.kept[message] = kept
         else:
@@ -281,7 +281,7 @@ class State:
         self.n_changes += 1
 
     def forget(self) -> None:
-        """Note that the round has ended, and who may still send what is of no interest."""
+        """Note that the round has ended: which roles may still send what is of no interest."""
         self._senders.forget()
         self.kept.clear()
 

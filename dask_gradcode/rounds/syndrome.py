@@ -1,4 +1,4 @@
-"""Who is believed in a fit whose payloads have a syndrome: by what they have in common.
+"""Which roles to believe in a fit with payloads that have a syndrome: by what they share.
 
 No two workers send the same sum of a cyclic code, but of ``n - s`` sums all others follow. So one
 answer more than decoding needs tells whether something is wrong, and further ones tell what.
@@ -51,14 +51,14 @@ FractionalRepetition(n_workers=4, n_stragglers=1).
 
 
 class SyndromeReferee(Standing):
-    """Knows for a fit who is expelled, and whether payloads agree.
+    """Knows for a fit which roles are expelled, and whether payloads agree.
 
     Parameters
     ----------
     code : CyclicRepetition
         How the sum is coded.
     where : callable
-        Says in a few words who plays a role.
+        Says in a few words which worker plays a role.
     rounding : float, default=1e-8
         As of :class:`~dask_gradcode.codes.parity.ParityChecks`.
     """
@@ -100,7 +100,7 @@ class SyndromeReferee(Standing):
         return True
 
     def expel(self, round: int, payloads: Mapping[int, Payload]) -> tuple[int, ...]:
-        """Expel those whose payloads are wrong, and return who they are; nobody if that is unknown.
+        """Expel the roles with wrong payloads, and return them; none if that is unknown.
 
         Parameters
         ----------

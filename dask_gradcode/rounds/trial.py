@@ -1,4 +1,4 @@
-"""Who is wrong, of a worker and of those who have come to something else for what it sent."""
+"""Which is wrong: a worker, or one of the others, which came to another result for what it sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Mismatch:
     answer : Answered
         Which answer.
     others : mapping of int to tuple of int and Claim
-        By part of its message, who has computed it again, and what came of that.
+        By part of its message, the role that has computed it again, and what came of that.
     """
 
     answer: Answered
@@ -39,9 +39,9 @@ class Ruling:
     Parameters
     ----------
     dispute : Dispute or None
-        Who was heard about what.
+        Which roles were heard, about what.
     verdict : Verdict
-        Who is wrong.
+        Which role is wrong.
     departed : str or None
         The address of a worker that has sent a wrong sum, and has gone since.
     """
@@ -54,7 +54,7 @@ class Ruling:
 class Trial:
     """One mismatch, and the roles that it is about.
 
-    They compute what is disputed once more, block by block. A role that comes to something else
+    They compute what is disputed once more, block by block. A role that comes to another result
     than before is wrong. If none does, the first block in which they differ is heard, as any
     dispute is.
 
@@ -85,7 +85,7 @@ class Trial:
         self._told: dict[int, Mapping[int, Payload]] = {}
 
     def run(self) -> Ruling:
-        """Find out who is wrong; nobody, if somebody does not answer or it cannot be said."""
+        """Find out which role is wrong; none, if one does not answer or it cannot be said."""
         code, (_, role, message) = self._code, self._answer
         wanted = {role: list(leaves(code, message))}
         for part, (other, _) in self._others.items():
@@ -105,7 +105,7 @@ class Trial:
         return self._heard()
 
     def _ask(self, wanted: Mapping[int, Sequence[int]]) -> dict[int, str]:
-        """Have roles compute messages, and return who does not, and why."""
+        """Have roles compute messages, and return which do not, and why."""
         round_ = self._answer.round
         tasks = {role: Wanted(round_, role, messages) for role, messages in wanted.items()}
         pending = self._bench.again(tasks, self._recall)
@@ -145,7 +145,7 @@ class Trial:
         return Dispute(message, (self._answer.role, other), (said.digest, claim.digest))
 
     def _heard(self) -> Ruling:
-        """Hear the two who differ in a block, in the first in which any do."""
+        """Hear the two that differ in a block, in the first in which any do."""
         round_, role, _ = self._answer
         for part, (other, _) in self._others.items():
             for leaf in leaves(self._code, part):

@@ -24,22 +24,22 @@ class Witness(Protocol):
     """Says whether a message can be right."""
 
     def doubt(self, role: int, message: int, payload: Payload) -> Doubt | None:
-        """Return why what a role sent cannot be right, or whom it contradicts."""
+        """Return why what a role sent cannot be right, or which role it contradicts."""
         ...
 
 
 class Answers:
-    """The payloads of a round, of which those are added that can be right.
+    """The payloads of a round, of which the ones that can be right are added.
 
     A message that is not finite although ``w`` is, is put aside and its worker counts as lost, as
-    long as others can do without it. If they cannot, whoever may return, it is believed.
+    long as others can do without it. If they cannot, even with all that may return, it is believed.
 
     Parameters
     ----------
     code : GradientCode
         How the sum is coded.
     state : State
-        The round's, which learns what has been added and who has sent what cannot be right.
+        The round's, which learns what has been added and which roles sent what cannot be right.
     witness : Witness
         Says what cannot be right.
 
@@ -50,7 +50,7 @@ class Answers:
     expelled : list of int
         The roles that were expelled in this round, as they sent a wrong sum.
     unverified : set of int
-        The blocks whose sums were to be verified, and are not.
+        The blocks with sums that were to be verified, and are not.
     contradiction : Contradicted or None
         How the round ends where something that was sent is wrong, and it cannot be told what.
     """
@@ -95,7 +95,7 @@ class Answers:
 
     @property
     def dispute(self) -> object:
-        """Who differs, where that is looked for."""
+        """The roles that differ, where that is looked for."""
         return None
 
     def is_agreed(self) -> bool:
@@ -103,7 +103,7 @@ class Answers:
         if not self._aside:
             return False
         code, others = self._code, np.ones(len(self._code.messages), dtype=bool)
-        said: dict[int, set[int]] = {}  # by message, who has sent it or a part or all of its sum
+        said: dict[int, set[int]] = {}  # by message, the senders of it or a part or all of its sum
         for role, message in self._aside:
             for other in (*above(code, message), *below(code, message)):
                 said.setdefault(other, set()).add(role)

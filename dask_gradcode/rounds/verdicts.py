@@ -37,17 +37,17 @@ class Discovery:
     round : int
         The newest round by then.
     role : int or None
-        About whom, if it is about one.
+        Which role it is about, if it is about one.
     what : {"expelled", "taken back", "unverified"}
         A role has been expelled, rounds have been taken back, or nobody could compute again what
         was sent of some blocks for the last round.
     blocks : tuple of int
-        Those of the role, or those.
+        The blocks of the role, or the unverified ones.
     rounds : tuple of int
-        Those that were taken back. Of a role the first whose sum it has made wrong, and, if that is
-        another, the one whose check gave it away.
+        The rounds that were taken back. Of a role: the first round whose sum it has made wrong and,
+        if that is another, the round whose check gave it away.
     seconds : float
-        How long the rounds had taken that were taken back.
+        How long the rounds that were taken back had taken.
 
     Examples
     --------
@@ -65,14 +65,14 @@ class Discovery:
 
 @dataclass(frozen=True)
 class Undecided:
-    """Two roles have sent different sums of the same rows, and it cannot be said who is wrong.
+    """Two roles have sent different sums of the same rows; which is wrong cannot be said.
 
     Parameters
     ----------
     message : int
         Which sum, by its index in ``code.messages``.
     role, other : int
-        Who has sent it.
+        The roles that have sent it.
 
     Examples
     --------

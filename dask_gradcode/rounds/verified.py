@@ -1,8 +1,8 @@
-"""The answers of a round whose sums are believed once enough roles agree on them.
+"""The answers of a round in which sums are believed once enough roles agree on them.
 
 What a role says of a sum is its *claim*: the sum itself, or only its digest, as long as the role
-keeps the sum. To agree on a sum digests are enough; to add it up one of those who agree must have
-sent it, and to compare what two have computed that do not round alike, both.
+keeps the sum. To agree on a sum digests are enough. To add it up, one of the roles that agree must
+have sent it; to compare the sums of two roles that do not round alike, both must have.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Verification:
     witness : Witness
         Says what has a wrong size.
     referee : Referee
-        Says how many have to agree on a sum, and who computes the same bits.
+        Says how many have to agree on a sum, and which roles compute the same bits.
     """
 
     witness: Witness
@@ -69,17 +69,17 @@ class _Claim(NamedTuple):
 class VerifiedAnswers(Answers):
     """Holds answers back until enough roles agree on a sum, and names two that differ.
 
-    A sum that too few can still send is *unverified*: once those who could have confirmed it have
-    been waited for in vain, it is taken as it is, and the record says so.
+    A sum that too few can still send is *unverified*: once the roles that could have confirmed it
+    have been waited for in vain, it is taken as it is, and the record says so.
 
     Parameters
     ----------
     code : GradientCode
         How the sum is coded.
     state : State
-        The round's, which learns of whom a sum may be wanted that is only announced.
+        The round's, which learns from which roles an announced sum may be wanted.
     verification : Verification
-        Says what has a wrong size, and who agrees with whom.
+        Says what has a wrong size, and which roles agree.
     """
 
     def __init__(self, code: GradientCode, state: State, verification: Verification) -> None:
@@ -87,7 +87,7 @@ class VerifiedAnswers(Answers):
         self._verification, self._referee = verification, verification.referee
         self._held: dict[int, dict[int, _Claim]] = {}  # by message and role
         self._apart: dict[int, tuple[int, int]] = {}  # two roles that differ, by message
-        self._changed: dict[int, tuple[int, bytes, bytes]] = {}  # who contradicts itself, and how
+        self._changed: dict[int, tuple[int, bytes, bytes]] = {}  # contradict themselves, and how
         self._added: set[tuple[int, int]] = set()  # roles and messages
         self._undecided: set[tuple[int, frozenset[int]]] = set()
         self._minutes = verification.minutes()
@@ -155,7 +155,7 @@ class VerifiedAnswers(Answers):
         """Return the messages of which a role has only told the digest."""
         return [m for m, held in self._held.items() if role in held and held[role].payload is None]
 
-    # ---- who agrees
+    # ---- which roles agree
 
     @property
     def given_up(self) -> Set[int]:
@@ -188,7 +188,7 @@ class VerifiedAnswers(Answers):
         return close[a, b]
 
     def _sent(self, message: int, digest: bytes) -> Payload | None:
-        """Return a payload of a digest, whoever has sent it."""
+        """Return a payload of a digest, from any role that has sent it."""
         for role in self._heard(message):
             claim = self._held[message][role]
             if claim.digest == digest and claim.payload is not None:
@@ -196,12 +196,12 @@ class VerifiedAnswers(Answers):
         return None
 
     def _sides(self, message: int) -> list[list[int]]:
-        """Return for each role with a claim all who agree with it."""
+        """Return for each role with a claim all that agree with it."""
         roles = self._heard(message)
         return [[b for b in roles if self._agree(message, a, b)] for a in roles]
 
     def _heard(self, message: int) -> list[int]:
-        """Return who has a claim, those left out who are expelled: maybe just now."""
+        """Return which roles have a claim, without the expelled ones: maybe just now."""
         return sorted(self._held[message].keys() - self._referee.expelled.keys())
 
     def _weigh(self, message: int) -> None:
@@ -223,7 +223,7 @@ class VerifiedAnswers(Answers):
         return any(self._held[message][role].payload is not None for role in roles)
 
     def _say_who_keeps(self, message: int, unsure: set[int], *, is_agreed: bool) -> None:
-        """Tell the state of whom a payload may be wanted."""
+        """Tell the state which roles a payload may be wanted from."""
         roles, held = self._heard(message), self._held[message]
         is_over = self._state.arrived[message]
         wanted = set() if is_over else unsure if self._has_come(message, roles) else set(roles)
@@ -237,7 +237,7 @@ class VerifiedAnswers(Answers):
     # ---- what is believed
 
     def _enter(self, message: int, roles: list[int]) -> None:
-        """Add a message, as most of those who agree have computed it, to the last bit."""
+        """Add a message, as most of the agreeing roles have computed it, to the last bit."""
         if self._sum is None:  # the round is over
             return
         held = self._held[message]
@@ -261,7 +261,7 @@ class VerifiedAnswers(Answers):
         ]
 
     def _lacking(self, message: int) -> set[int]:
-        """Return who could have confirmed a message and has not."""
+        """Return which roles could have confirmed a message and have not."""
         able = set(self._code.senders(message)) - self._referee.expelled.keys()
         return able - self._held[message].keys()
 

@@ -10,11 +10,11 @@ __all__ = ["StragglerModel"]
 
 
 class StragglerModel:
-    """How late and how slow each worker is in a round; this one itself: nobody is either.
+    """How late and how slow each worker is in a round; by this base class none is either.
 
     In a round a worker first does nothing for its *delay*, and then its *slowdown* says how many
-    times slower it computes. A model gives one of them, or both. It is pure: the same round has the
-    same ones whatever was asked before, on the client and on every worker.
+    times slower it computes. A model gives one of them, or both. It is pure: a round always
+    has the same ones, whatever was asked before, on the client and on every worker.
 
     Examples
     --------

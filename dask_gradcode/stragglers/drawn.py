@@ -19,7 +19,7 @@ __all__ = ["RandomDelay", "RandomSlowdown"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Drawn(ABC):
-    """Whom a model concerns in a round, and what it draws for them.
+    """Which workers a model concerns in a round, and what it draws for them.
 
     With one seed any two models concern the same workers, unless their ``draw`` takes a different
     number of random numbers.
@@ -53,7 +53,7 @@ class _Drawn(ABC):
         """Return what is drawn for each worker, of shape (n_workers,)."""
 
     def _drawn(self, round: int, n_workers: int, usual: float) -> Vector:
-        """Return what is drawn, for those whom it does not concern what is usual."""
+        """Return what is drawn, and what is usual for the workers that it does not concern."""
         rng = np.random.default_rng((self.seed, round))
         drawn = self.draw(rng, n_workers)
         if self.workers is None and self.n_random is None and self.probability is None:
@@ -96,7 +96,7 @@ class RandomDelay(_Drawn, StragglerModel):
     Raises
     ------
     ValueError
-        If a parameter is out of range, or more than one says who is delayed.
+        If a parameter is out of range, or more than one says which workers are delayed.
 
     Examples
     --------
@@ -135,7 +135,7 @@ class RandomSlowdown(_Drawn, StragglerModel):
     Raises
     ------
     ValueError
-        If a parameter is out of range, or more than one says who is slow.
+        If a parameter is out of range, or more than one says which workers are slow.
 
     Examples
     --------

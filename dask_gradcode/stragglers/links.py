@@ -25,7 +25,7 @@ class LossyLinks:
     probability : float
         With which a link between two workers loses what is sent in a transmission.
     uploads : float, optional
-        The same of a worker's link to the client. None: as between workers.
+        The same for a worker's link to the client. None: as between workers.
     seed : int, default=0
         Seed of all that is drawn.
 
@@ -56,7 +56,7 @@ class LossyLinks:
         check_whole(self, "seed")
 
     def received(self, round: int, transmission: int, n_workers: int) -> Mask:
-        """Return who receives from whom.
+        """Return which workers receive from which.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class LossyLinks:
         return received
 
     def uploaded(self, round: int, transmission: int, n_workers: int) -> Mask:
-        """Return whose sums reach the client, of shape (n_workers,)."""
+        """Return which workers' sums reach the client, of shape (n_workers,)."""
         rng = np.random.default_rng((self.seed, round, transmission, 1))
         lost = self.probability if self.uploads is None else self.uploads
         uploaded: Mask = rng.random(n_workers) >= lost

@@ -43,7 +43,7 @@ class MarkovSlowdown(StragglerModel):
     ----------
     .. [1] Severinson, Rosnes, El Rouayheb and Graell i Amat, "DSAG: A Mixed
        Synchronous-Asynchronous Iterative Method for Straggler-Resilient Learning", IEEE
-       Transactions on Communications, 2023. The numbers are those of their code,
+       Transactions on Communications, 2023. The numbers are from their code,
        github.com/severinson/CodedComputing.jl.
 
     Examples
@@ -70,7 +70,7 @@ class MarkovSlowdown(StragglerModel):
         return np.where(self._in_burst(round // self.rounds_per_step, n_workers), self.factor, 1.0)
 
     def _in_burst(self, step: int, n_workers: int) -> Mask:
-        """Return who is in a burst after a step, without playing all steps before it.
+        """Return which workers are in a burst after a step, without playing all steps before it.
 
         With ``u`` uniform, a worker is in a burst after a step if ``u < p_begin`` where it was in
         none, and if ``u < 1 - p_end`` where it was in one. Below both, and above both, ``u`` alone

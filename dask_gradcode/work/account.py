@@ -1,9 +1,9 @@
 """How a worker came to a sum: step by step, so that one step is enough to judge it.
 
 A message is computed in *pieces*, each an array to which its rows are added chunk after chunk. A
-*step* is one such chunk. Whoever computes the same rows at the same point has the same states in
-between; of two who do not, one has made a mistake in the first step after which they differ. To
-find it takes their digests, and to see who has made it that step alone.
+*step* is one such chunk. Workers that compute the same rows at the same point have the same states
+in between. If two do not, one has made a mistake in the first step after which they differ. To
+find it takes their digests, and to see which one has made it that step alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 ROWS_OF_DIGEST = 256
-"""Rows that share a digest: a chunk is checked with those of its neighbours that share one."""
+"""Rows that share a digest: a chunk is checked with its neighbours that share one."""
 
 
 @runtime_checkable
@@ -88,7 +88,7 @@ class Account:
         Of the state of the piece after each step.
     marks : ndarray of shape (n_steps, 2)
         The norm of that state, and its product with a vector of which the asker has said how it is
-        drawn: for those who do not round alike.
+        drawn: for workers that do not round alike.
     payload : bytes
         The digest of all pieces' sum.
     """
@@ -120,7 +120,7 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """The rows of a step, and those that share digests with them.
+    """The rows of a step, and the rows that share digests with them.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def evidence_of(pieces: Sequence[Piece], number: int) -> Evidence:
     Parameters
     ----------
     pieces : sequence of Piece
-        Those of the account.
+        The pieces of the account.
     number : int
         Which of its steps.
     """
@@ -217,7 +217,7 @@ def rows_of(pieces: Sequence[Piece], number: int) -> Exhibit:
     Parameters
     ----------
     pieces : sequence of Piece
-        Those of the account.
+        The pieces of the account.
     number : int
         Which of its steps.
     """

@@ -110,8 +110,8 @@ class Work(Protocol):
         If ``k``, these come first in ``w``, all ``k`` of the first column, then of the second, and
         the work looks at a column through its parameters alone. It may then be given fewer columns,
         where nothing is stored in the others, with only their parameters in ``w``; and dense rows
-        in several arrays, of which it can take slices of rows. Else it gets all columns and all of
-        ``w``, and a block's rows in one array.
+        in several arrays, of which it can take slices of rows. If None, it gets all columns and all
+        of ``w``, and a block's rows in one array.
         """
         return None
 
@@ -129,8 +129,8 @@ class Work(Protocol):
         """Return works whose sums over a block add up to this one's; here itself alone.
 
         Each is given an array of its own, and they may be computed on several threads at once, as
-        different blocks may. What they are may depend on the block and on the size of ``w``, and on
-        nothing else: the bits of the sum depend on them.
+        different blocks may. What they are may depend on the block and on the size of ``w`` alone,
+        as the bits of the sum depend on them.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class Work(Protocol):
 
 @runtime_checkable
 class SecondOrderWork(Work, Protocol):
-    """Work of which there are second derivatives, too, for rounds that ask for them.
+    """Work that has second derivatives, too, for rounds that ask for them.
 
     Examples
     --------
@@ -191,7 +191,7 @@ class SecondOrderWork(Work, Protocol):
 
     @abstractmethod
     def with_hessian(self) -> Work:
-        """Return the work whose payloads contain a Hessian, or raise TypeError for want of one.
+        """Return the work with a Hessian in its payloads, or raise TypeError for want of one.
 
         Value and gradient have the same bits; ``statistic`` has ``order=2``.
         """

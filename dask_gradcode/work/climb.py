@@ -100,7 +100,7 @@ class Climb:
         should_stop : callable, optional
             Asked by the work, from time to time, on any thread.
         crew : Crew, optional
-            Who computes. None but the caller if not given.
+            The threads that compute. The caller alone if not given.
 
         Returns
         -------
@@ -183,7 +183,7 @@ def compute_message(
     should_stop : callable, optional
         Asked by the work, from time to time, on any thread.
     crew : Crew, optional
-        Who computes. None but the caller if not given.
+        The threads that compute. The caller alone if not given.
 
     Returns
     -------

@@ -19,7 +19,7 @@ Do = Callable[[T, Callable[[], bool]], None]
 
 
 class Crew:
-    """A number of threads, of which those that call ``each`` are some.
+    """A number of threads, some of which are the callers of ``each``.
 
     All callers share the others: as long as one of them computes, helpers join it, up to the number
     of threads, and leave again when more callers come. No thread is started before it is needed.
@@ -44,7 +44,7 @@ class Crew:
     def __init__(self, n_threads: int = 1) -> None:
         self.n_threads = n_threads
         self._lock = threading.Lock()
-        self._free = n_threads  # who may still begin; below zero where callers alone are too many
+        self._free = n_threads  # that may still begin; below zero where callers alone are too many
         self._idle = 0  # helpers that wait
         self._helpers: list[threading.Thread] = []
         self._invitations: SimpleQueue[_Job[Any] | None] = SimpleQueue()
@@ -206,9 +206,9 @@ class _Job(Generic[T]):
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            if not self._stopped:  # else it may come of stopping
+            if not self._stopped:  # a later error may come of stopping
                 self._error, self._stopped = error, True
 
 
 ALONE = Crew()
-"""A crew of whoever calls."""
+"""A crew of its callers alone."""

@@ -48,7 +48,7 @@ def exchanged_sum(message: Message, received: Mapping[int, Vector]) -> Exchanged
     Returns
     -------
     Exchanged
-        The sum of those that there are, in ascending order, and which they are.
+        The sum of the ones that there are, in ascending order, and which they are.
 
     Examples
     --------

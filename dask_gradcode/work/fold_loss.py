@@ -50,15 +50,15 @@ SCORES: dict[str, Score] = {
     "neg_log_loss": _log_probability,
     "neg_brier_score": _closeness,
 }
-"""By name the score of each row, whose weighted mean scikit-learn's score of that name is.
+"""By name the score of each row; its weighted mean is scikit-learn's score of that name.
 
-Called with linear predictors, of shape (n_rows,) for two labels, else (n_rows, n_labels), and with
+Called with linear predictors, of shape (n_rows,) for two labels or (n_rows, n_labels), and with
 labels 0, 1, ..."""
 
 
 @dataclass(frozen=True)
 class FoldLoss(ManyPointsWork):
-    """The loss of all rows but those of a fold, which a point's last parameter names.
+    """The loss of all rows outside a fold, which a point's last parameter names.
 
     A row's target is ``n_labels * fold + label``. At a point whose last parameter is ``f >= 0`` the
     loss of fold ``f`` counts nothing; if there is no such fold, all rows count. At ``-1 - f`` the

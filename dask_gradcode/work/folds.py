@@ -19,9 +19,9 @@ __all__ = ["Folds"]
 
 @dataclass(frozen=True, eq=False)
 class Folds(Work):
-    """A work's sums over each fold; which one a row is in its last column says.
+    """A work's sums over each fold; the last column of a row says which one it is in.
 
-    The whole is the sum of the folds, and what a fold is held out from that of the others. The
+    The whole is the sum of all folds. What a fold is held out from is the sum of the others. The
     gradient holds the payloads of the folds, one after the other; the value is not used.
 
     Parameters

@@ -33,7 +33,7 @@ def first_parting(one: Account, other: Account, *, bitwise: bool) -> int | None:
     one, other : Account
         Of the same steps.
     bitwise : bool
-        Whether both round alike, so that digests tell. Else it is the first after which marks
+        Whether both round alike, so that digests tell. If not, it is the first after which marks
         differ by more than rounding.
     """
     if bitwise:

@@ -138,10 +138,10 @@ class _OfLossAtPoints(_OfLoss):
 
 @dataclass(frozen=True, eq=False)
 class Centred(_OfLoss):
-    """A loss of a linear model whose Hessian is that of centred columns.
+    """A loss of a linear model with the Hessian of centred columns.
 
-    Of columns with mean ``m`` and deviation ``s`` a Hessian loses the digits of ``(m / s)^2``,
-    which no later change of coordinates brings back. Value and gradient are those of the loss.
+    With columns of mean ``m`` and deviation ``s``, a Hessian loses the digits of ``(m / s)^2``,
+    which no later change of coordinates brings back. Value and gradient are the loss's own.
 
     Parameters
     ----------

@@ -78,8 +78,8 @@ def pieces_of(
 ) -> list[Piece]:
     """Return the pieces of a message, which :class:`Pairs` adds up.
 
-    What they are depends on the data alone, hence so do the bits of their sum, whoever computes
-    them, on however many threads. A block of which the work has several parts has a piece for each,
+    What they are depends on the data alone. Hence so do the bits of their sum, on any worker and
+    any number of threads. A block of which the work has several parts has a piece for each,
     and so has a block on which a user's code is called. All others share one: to add up arrays
     would take longer than to compute them.
 

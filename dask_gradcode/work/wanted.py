@@ -24,7 +24,7 @@ def of_order(work: Work, order: int, n_points: int = 1) -> Work:
     -------
     Work
         The first order at one point is the work itself. Several points are done in one pass over
-        the rows where the work knows how to, else one after the other.
+        the rows where the work knows how to, otherwise one after the other.
 
     Raises
     ------

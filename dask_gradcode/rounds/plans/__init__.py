@@ -1,4 +1,4 @@
-"""Who is asked for what, and when: pure decisions that a cluster and a simulation take alike."""
+"""Which role is asked for what, and when: pure decisions, the same on a cluster and simulated."""
 
 from dask_gradcode.rounds.plans.balancing import Balancing
 from dask_gradcode.rounds.plans.base import Planner, Policy

@@ -1,4 +1,4 @@
-"""Who computes which block, so that all is done as soon as possible."""
+"""Which worker computes which block, so that all is done as soon as possible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROUNDING = 1e-9  # of a time, by which one more block fits into it
 def shortest(
     holders: Sequence[Sequence[int]], owners: Sequence[int], paces: Sequence[float]
 ) -> tuple[float, list[int]]:
-    """Divide blocks among those who hold them, so that the last one is done as soon as possible.
+    """Divide blocks among their holders, so that the last one is done as soon as possible.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def shortest(
     seconds : float
         When the last block is done.
     workers : list of int
-        By block, who computes it.
+        By block, the worker that computes it.
 
     Notes
     -----
     The time is found by bisection over all times at which any worker is done with a block; whether
-    a time is enough, by moving blocks along augmenting paths from those who have too many.
+    a time is enough, by moving blocks along augmenting paths from workers that have too many.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def _within(
     owners: Sequence[int],
     paces: Sequence[float],
 ) -> list[int] | None:
-    """Return who computes which block in some time, None if that is not enough."""
+    """Return the worker of each block in some time, None if that is not enough."""
     room = [int(seconds / pace * (1 + _ROUNDING)) if pace < inf else 0 for pace in paces]
     workers, has = list(owners), [set[int]() for _ in paces]
     for block, worker in enumerate(owners):
@@ -87,8 +87,8 @@ def _within(
 def _path(
     start: int, holders: Sequence[Sequence[int]], has: Sequence[set[int]], room: Sequence[int]
 ) -> list[tuple[int, int]] | None:
-    """Return which blocks to move to whom, so that somebody has one less and nobody too many."""
-    came: dict[int, tuple[int, int]] = {start: (-1, -1)}  # by worker: from whom, with which block
+    """Return which blocks to move where, so that one worker has one less and none too many."""
+    came: dict[int, tuple[int, int]] = {start: (-1, -1)}  # by worker: from where, which block
     queue = deque([start])
     while queue:
         worker = queue.popleft()

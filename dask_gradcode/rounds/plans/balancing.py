@@ -1,4 +1,4 @@
-"""Whoever is known to be slow is asked for less from the start."""
+"""A worker that is known to be slow is asked for less from the start."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WORTH_IT = 1.05
 """How many times as long rounds must last without it for blocks to be given to others."""
 
 LOOK_EVERY = 5
-"""Rounds after which those who are asked for nothing get one block, as they may have become faster,
-and after which blocks are divided anew at the earliest: that takes the client's time."""
+"""Rounds after which workers that are asked for nothing get one block, as they may have become
+faster, and after which blocks are divided anew at the earliest: that takes the client's time."""
 
 MUCH = 1.5
 """How many times as long rounds must last for blocks to be divided anew before that."""
@@ -34,9 +34,9 @@ class Balancing(Policy):
     """Divide each round's work by the speeds that workers have shown, and hedge the rest.
 
     A worker that was slow, or silent, in several rounds is asked for fewer blocks from the start,
-    and those who hold them for more. So machines that differ, noisy neighbours and frozen workers
-    cost no more than their part of the work. Whoever is late nevertheless is helped as by
-    :class:`Hedging`, which this is for codes whose workers compute all that they can send.
+    and the other holders of these for more. So machines that differ, noisy neighbours and frozen
+    workers cost no more than their part of the work. A worker that is late nevertheless is helped
+    as by :class:`Hedging`, which this is for codes whose workers compute all that they can send.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Balanced(Helping):
     Parameters
     ----------
     code : GradientCode
-        Says who holds what.
+        Says which role holds what.
     """
 
     def __init__(self, code: GradientCode) -> None:
@@ -69,7 +69,7 @@ class Balanced(Helping):
         self._n_rounds = 0
         self._owners: list[int] = []  # by block, made when it is needed
         self._look_again_at = 0  # the round in which it is next worth while to divide anew
-        self._workers: Sequence[int] = ()  # by block, who is asked for it; nothing: its owner
+        self._workers: Sequence[int] = ()  # by block, the role asked for it; nothing: its owner
         self._best = 0.0  # seconds of a round as it was divided last
         self._well = inf  # seconds of a round that is divided well, as far as that is known
 
@@ -90,7 +90,7 @@ class Balanced(Helping):
         return [asking(role, self._blocks.merged(blocks[role])) for role in sorted(blocks)]
 
     def _try_idle(self, orders: Sequence[Order], state: State, now: float) -> list[Ask]:
-        """Ask those who are asked for nothing for a block, which others compute as well."""
+        """Ask roles that are asked for nothing for a block, which others compute as well."""
         asked = {order.role for order in orders}
         tried = []
         for role in state.ready():

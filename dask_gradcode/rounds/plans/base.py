@@ -28,7 +28,7 @@ class Planner:
 
     Examples
     --------
-    :class:`Policy` has one that asks somebody. Whoever comes back is asked by this one, too:
+    :class:`Policy` has one that asks somebody. A role that comes back is asked by this one, too:
 
     >>> from dask_gradcode.codes import Uncoded
     >>> from dask_gradcode.rounds import Lost, Patience, Ready, Round
@@ -49,11 +49,11 @@ class Planner:
         return other
 
     def begin(self, state: State, now: float) -> list[Order]:
-        """Return who is asked first in a round that begins now."""
+        """Return which roles are asked first in a round that begins now."""
         return []
 
     def react(self, event: Event | None, state: State, now: float) -> list[Order]:
-        """Return who is asked next: a role that is there again, for all that is missing of it.
+        """Return which role is asked next: one that is back, for all that is missing of it.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class Planner:
 
 
 class Policy(ABC):
-    """Who is asked for what, and when: a frozen value, of which each fit starts its own planner.
+    """Which role is asked for what, and when: a frozen value that starts a planner for each fit.
 
     Examples
     --------

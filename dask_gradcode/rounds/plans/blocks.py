@@ -48,7 +48,7 @@ class Blocks:
         return found
 
     def owners(self) -> list[int]:
-        """Return by block who computes it unasked."""
+        """Return by block the role that computes it unasked."""
         found = [0] * self._code.n_blocks
         for role in range(self._code.n_workers):
             for block in self.within(self._code.first(role)):

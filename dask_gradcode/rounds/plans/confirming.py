@@ -16,8 +16,8 @@ from dask_gradcode.rounds.state import State
 __all__ = ["Confirming"]
 
 GRACE, AT_LEAST = 0.1, 0.001
-"""For how long whoever was asked in full may be later than those who agree: in times of what these
-took, and in seconds."""
+"""For how long a role that was asked in full may be later than the roles that agree: in times of
+what these took, and in seconds."""
 
 _WEIGHT = 0.25
 """Of the newest round in how long a role usually takes."""
@@ -27,7 +27,7 @@ _WEIGHT = 0.25
 class Confirming(Policy):
     """Ask everybody for each sum: one for all of it, the others for its digest.
 
-    For rounds whose sums are verified. The role that has usually been first sends the sum. If it is
+    For rounds with verified sums. The role that has usually been first sends the sum. If it is
     late or lost when enough of the others agree, one of these is asked for the sum, which it has
     kept. Where roles do not round alike, digests of equal sums differ, so one role of each kind
     sends its sum in full. So does a role that has gone to another worker.
@@ -35,7 +35,7 @@ class Confirming(Policy):
     Parameters
     ----------
     ways : tuple of int, optional
-        For each role, a number that those share who compute the same bits. Empty: all do.
+        For each role, a number that roles share if they compute the same bits. Empty: all do.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class _Confirming(Planner):
         return orders
 
     def _firsts(self, roles: Iterable[int]) -> list[int]:
-        """Return who sends a sum in full: the first to be expected of each kind."""
+        """Return which roles send a sum in full: the first to be expected of each kind."""
         first: dict[tuple[bool, int], int] = {}
         for role in sorted(roles, key=self._expected):
             kind = (True, role) if role in self._moved else (False, self._ways[role])
@@ -141,6 +141,6 @@ class _Confirming(Planner):
         came = {answer.role: answer.seconds for answer in record.answers}
         latest = max(came.values(), default=0.0)
         for role in range(self._code.n_workers):
-            took = came.get(role, 2 * latest)  # who is silent takes longer than all
+            took = came.get(role, 2 * latest)  # a silent role takes longer than all
             before = self._usual.get(role, took)
             self._usual[role] = before + _WEIGHT * (took - before)

@@ -1,4 +1,4 @@
-"""Until when each of some roles has time; who is the first to be out of it is known at once."""
+"""Until when each of some roles has time; the first to run out of it is known at once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Deadlines:
         return heap[0][0] if heap else inf
 
     def take(self, now: float) -> list[int]:
-        """Return whose time is up, ascending, and forget their deadlines."""
+        """Return the roles whose time is up, ascending, and forget their deadlines."""
         found: list[int] = []
         while self.next <= now < inf:
             _, role = heapq.heappop(self._heap)

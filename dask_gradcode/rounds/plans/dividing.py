@@ -1,4 +1,4 @@
-"""How open blocks are divided among those who can compute them."""
+"""How open blocks are divided among the roles that can compute them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def divided(
     done_at: Callable[[int], float],
     waits: Callable[[int, int], bool] = lambda block, role: False,
 ) -> tuple[dict[int, list[int]], dict[int, float]]:
-    """Divide blocks so that all who compute some should finish together.
+    """Divide blocks so that all roles that compute some should finish together.
 
-    Blocks that few can compute come first; each goes to whoever would be done with it first.
+    Blocks that few can compute come first; each goes to the role that would finish it first.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def divided(
     pace : callable
         ``pace(role)`` is how many seconds it takes for a block.
     done_at : callable
-        ``done_at(block)`` is when somebody will be done with it who is at it already; inf if nobody
-        is. It is given to nobody who would not be sooner.
+        ``done_at(block)`` is when a role that is at it already will be done with it; inf if none
+        is. A role gets the block only if it would be sooner.
     waits : callable
         ``waits(block, role)`` says whether a block is to wait rather than to go to a role.
 

@@ -1,4 +1,4 @@
-"""When those who owe something should have sent it: guessed at first, known once half have."""
+"""When roles should have sent what they owe: guessed at first, known once half have sent it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dask_gradcode.rounds.plans.deadlines import Deadlines
 __all__ = ["AT_LEAST", "PATIENCE", "Dues"]
 
 PATIENCE = 1.15
-"""In expected times: whoever takes longer is late."""
+"""In expected times: a role that takes longer is late."""
 
 AT_LEAST = 0.001
 """Seconds of lateness below which nobody is late."""
@@ -26,9 +26,9 @@ A_WHILE = 0.1
 class Dues:
     """Until when each role should have sent what it owes.
 
-    For what is asked at the beginning that follows from how much it is: by little more than three
-    numbers, of those who have answered, for all who have not. Only roles that are asked for more
-    in the middle of a round have times of their own. So an answer costs the same in a round of a
+    For what is asked at the beginning that follows from how much it is. Little more than three
+    numbers, of the roles that have answered, tell it for all others. Only roles asked for more in
+    the middle of a round have times of their own. So an answer costs the same in a round of a
     thousand as in one of ten.
 
     Examples
@@ -68,10 +68,10 @@ class Dues:
         self._from_the_start = now + MANY_LATE[0] * longest + A_WHILE if longest else inf
         self._soonest = self._pace = inf  # the first answer, the least seconds for one of a unit
         self._half: tuple[float, float] | None = None  # the answer by which half had come
-        # who has been asked for nothing since: those who were asked for least are due first
+        # asked for nothing since: the roles that were asked for least are due first
         self._waiting = set(first)
         self._in_order = sorted(first, key=lambda role: (first[role], role))
-        self._n_passed = 0  # of these, who are not waiting any more
+        self._n_passed = 0  # of these, how many are not waiting any more
         self._again = Deadlines()  # of the others
 
     @property
@@ -82,7 +82,7 @@ class Dues:
         return again if role is None else min(self._due(role), again)
 
     def _least(self) -> int | None:
-        """Return who was asked for least of those who are still waiting."""
+        """Return which of the roles still waiting was asked for least."""
         in_order, waiting = self._in_order, self._waiting
         while self._n_passed < len(in_order):
             role = in_order[self._n_passed]
@@ -117,7 +117,7 @@ class Dues:
         self._again.forget(role)
 
     def answered(self, role: int, now: float) -> None:
-        """Note that a role has sent all that it owes: by the first half it is known who is late."""
+        """Note that a role has sent all that it owes: the first half tell which roles are late."""
         self.forget(role)
         if role not in self._first or 2 * self._n_done >= len(self._first):
             return
@@ -136,7 +136,7 @@ class Dues:
             self._again.set(other, min(until, by_then))
 
     def take(self, now: float) -> list[int]:
-        """Return who is late, of whom nothing more is expected, ascending."""
+        """Return the late roles, from which nothing more is expected, ascending."""
         late = self._again.take(now)
         while (role := self._least()) is not None and self._due(role) <= now:
             self._waiting.remove(role)

@@ -19,8 +19,8 @@ __all__ = ["Everybody"]
 class Everybody(Policy):
     """Ask everybody at once, for all that the code gives them: what the paper does.
 
-    Where workers share the sending, slices of late ones are asked of others: that costs them no
-    computing.
+    Where workers share the sending, others are asked for the slices of late ones: that costs them
+    no computing.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Who computes the blocks that nobody is at work on."""
+"""Which roles compute the blocks that nobody is at work on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Giving", "Slow"]
 
 
 class Slow(NamedTuple):
-    """Somebody who has yielded."""
+    """A role that has yielded."""
 
     blocks: frozenset[int]  # that it is at
     since: float  # when that was said first
@@ -29,16 +29,16 @@ class Slow(NamedTuple):
 
 
 class Giving(Planner):
-    """Knows what is left in a round, and gives what is open to those who hold it.
+    """Knows what is left in a round, and gives what is open to its holders.
 
     What has changed is taken in role by role; a block that could be given to nobody is looked at
-    again when something is new of a role that holds it. So an event costs as much as one role
+    again when there is news of a role that holds it. So an event costs as much as one role
     holds, not as much as there is.
 
     Parameters
     ----------
     code : GradientCode
-        Says who holds what.
+        Says which role holds what.
     hurry : bool
         Whether it is to be known when somebody is late.
     """
@@ -52,12 +52,12 @@ class Giving(Planner):
         self._began = now
         self._left = set(range(self._code.n_blocks))  # blocks that are not in
         self._dues = Dues()
-        self._told = Deadlines()  # until when those who were told to yield may answer
+        self._told = Deadlines()  # until when roles told to yield may answer
         self._doubted: set[int] = set()
-        self._slow: dict[int, Slow] = {}  # those who have yielded
+        self._slow: dict[int, Slow] = {}  # roles that have yielded
         self._n_seen = 0  # how many answers
         self._work: InWork | None = None  # made when something may have to be given away
-        self._n_changes = 0  # of who is there, as far as is taken in
+        self._n_changes = 0  # of which roles are there, as far as is taken in
         self._helped = False  # whether anything has been given away
 
     @property
@@ -97,7 +97,7 @@ class Giving(Planner):
         return [*drops, *self._give(wanted, state, now)]
 
     def _seen(self, state: State) -> InWork:
-        """Return who is at work on what."""
+        """Return which roles are at work on what."""
         work = InWork(self._left)
         for role in state.asked:
             self._see(role, work, state)
@@ -127,7 +127,7 @@ class Giving(Planner):
         return role not in self._doubted and self._is_there(role, state)
 
     def _give(self, blocks: Collection[int], state: State, now: float) -> list[Ask]:
-        """Divide blocks among those who hold them, so that all should finish together."""
+        """Divide blocks among their holders, so that all should finish together."""
         if not blocks:
             return []
         self._helped = True
@@ -136,7 +136,7 @@ class Giving(Planner):
             free_at=lambda role: self._speeds.free_at(role, now),
             pace=self._speeds.pace,
             done_at=lambda block: self._in_slow_work(block, state, now),
-            # who may be faster says soon how far it is
+            # a holder that may be faster says soon how far it is
             waits=lambda block, role: (
                 role in self._slow and any(holder in self._told for holder in state.holders(block))
             ),
@@ -158,7 +158,7 @@ class Giving(Planner):
         self._work.note(role, blocks, counts)
 
     def _able(self, block: int, state: State) -> list[int]:
-        """Return who may be asked for a block: if there is nobody else, those who are doubted."""
+        """Return which roles may be asked for a block: doubted ones if there are no others."""
         assert self._work is not None
         owers = self._work.owers(block)
         able = [
@@ -169,7 +169,7 @@ class Giving(Planner):
         return [role for role in able if role not in self._doubted] or able
 
     def _in_slow_work(self, block: int, state: State, now: float) -> float:
-        """Return when a block should be done by somebody who is slow, inf if by nobody."""
+        """Return when a slow role should be done with a block, inf if none will be."""
         assert self._work is not None
         ends = (
             slow.ends if block in slow.blocks else self._speeds.free_at(role, now)

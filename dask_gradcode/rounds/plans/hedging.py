@@ -1,4 +1,4 @@
-"""The likely senders are asked first, the others when those are late."""
+"""The likely senders are asked first, the others when these are late."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ AT_ONCE = 0.001
 """Seconds; less than what epoll can count would be as long."""
 
 LEARN_EVERY = 16
-"""Rounds after which those come first who were not needed: they may have become faster."""
+"""Rounds after which the workers that were not needed come first: they may be faster now."""
 
 TOLERABLE, TOO_LITTLE = 1.5, 0.005
 """In times that rounds take, and in seconds beyond: how long a round may last in which the others
 were needed, without it having been wrong to spare them. A machine that does other things now and
-then takes as much; and who is not spared may work on the same machine, in vain."""
+then takes as much; and a worker that is not spared may work on the same machine, in vain."""
 
 _FIRST = 2  # rounds without waiting at first: one alone, with its connections, says little
 _LEAST, _MOST = 16, 1024  # rounds without waiting, after a round that has shown it to be wrong
-_CHANGES = Ready, Lost, Failed  # of who can be asked
+_CHANGES = Ready, Lost, Failed  # of which roles can be asked
 
 
 @dataclass(frozen=True)
 class Hedging(Policy):
-    """Ask those whose answers the last round used, and the others when those are late.
+    """Ask the workers whose answers the last round used, and the others when these are late.
 
-    While no worker straggles, those who were not needed in the last round are spared: they are
+    While no worker straggles, the ones that were not needed in the last round are spared: they are
     asked only when the round has lasted 1.15 times as long as rounds do. They take no processor
     from the others where they share one, nor the client's connection, and redundancy costs nothing.
     The first round in which they were needed after all, or in which a wait rule wanted more than
     the others had sent, lasts up to 2.15 times as long. If it lasts 1.5 times as long, nobody is
     spared for at least 16 rounds after it, and twice as many with each such round that comes soon
-    again: the others are asked a millisecond after the first. Nor is anybody in the first two
-    rounds.
+    again: the others are asked a millisecond after the first. Nor is anybody spared in the first
+    two rounds.
 
     Examples
     --------
@@ -70,12 +70,12 @@ class Hedging(Policy):
 
 
 class _Hedging(Planner):
-    """Learns from round to round who is needed, and whether the others are."""
+    """Learns from round to round which roles are needed, and whether the others are."""
 
     def __init__(self) -> None:
         self._n_rounds = 0
-        self._likely: frozenset[int] | None = None  # who was needed in the last round
-        self._others: deque[int] = deque()  # who has not been asked yet in this round
+        self._likely: frozenset[int] | None = None  # needed in the last round
+        self._others: deque[int] = deque()  # not yet asked in this round
         self._seconds: deque[float] = deque(maxlen=8)
         self._others_waited = False  # in the round that is running
         self._n_at_once = _FIRST  # rounds yet in which nobody is spared
@@ -131,14 +131,14 @@ class _Hedging(Planner):
         self._seconds.append(record.seconds)
 
     def _wanted_more(self, record: RoundRecord) -> bool:
-        """Say whether a round went on after all who were likely needed had answered."""
+        """Say whether a round went on after all that were likely needed had answered."""
         assert self._likely is not None
         silent = {*record.late, *record.not_needed, *record.lost, *record.unplaced}
         arrived_at = record.arrived_at[list(self._likely)]
         return self._likely.isdisjoint(silent) and bool((arrived_at < record.seconds).all())
 
     def _judge(self, well: bool) -> None:
-        """Take in whether it was well to spare those who were not likely needed."""
+        """Take in whether it was well to spare the roles that were not likely needed."""
         self._n_calm = self._n_calm + 1 if well else 0
         if not well:
             self._n_at_once = self._penalty + 1  # this round counts too

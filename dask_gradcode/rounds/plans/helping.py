@@ -1,19 +1,19 @@
 """Each computes its own share; what somebody leaves undone, others compute.
 
 So go the rounds of a code whose workers can send more than they compute unasked. Of each block one
-thing counts: it is *in*, as part of something that has arrived; or *in work*, as somebody who is
-believed in owes it; or else *open*, and to be given to somebody.
+thing counts. It is *in*, as part of something that has arrived; or *in work*, as a role that is
+believed in owes it; or *open*, and to be given to some role.
 
 At the beginning everybody is asked for its own share. Once half of them have answered it is known
 how long a share takes, and when the others should have answered; before that it is only a guess,
-and they have several times as long. Whoever has not answered by then is told to
+and they have several times as long. A role that has not answered by then is told to
 *yield*: it sends what it has finished, and goes on with nothing but the block that it is at. The
-rest is open. Whoever does not even answer that is *doubted*: all that it owes is open, although it
-may still come, and then counts.
+rest is open. A role that does not even answer that is *doubted*: all that it owes is open, although
+it may still come, and then counts.
 
-Open blocks are given to those who hold them, the slow owner among them, so that all should finish
+Open blocks are given to their holders, the slow owner among them, so that all should finish
 together by the speeds that are known. When these should have answered is known, too, and so on.
-Where blocks arrive that somebody else owes, that is dropped.
+Where blocks arrive that another role owes, that is dropped.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from dask_gradcode.rounds.state import State
 __all__ = ["Helping"]
 
 ANSWERS_WITHIN = 0.005
-"""Seconds in which whoever is told to yield should answer, or a quarter of a block's if longer."""
+"""Seconds in which a role told to yield should answer, or a quarter of a block's if longer."""
 
 
 class Helping(Giving):
-    """Divides what is left undone among those who hold it.
+    """Divides what is left undone among its holders.
 
     Parameters
     ----------
     code : GradientCode
-        Says who holds what.
+        Says which role holds what.
     hurry : bool, default=True
-        Whether those who are late are told to yield. If not, others compute only what is lost.
+        Whether late roles are told to yield. If not, others compute only what is lost.
     """
 
     def __init__(self, code: GradientCode, hurry: bool = True) -> None:
@@ -85,7 +85,7 @@ class Helping(Giving):
         return [*orders]
 
     def _ask_first(self, state: State) -> list[Ask]:
-        """Return who is asked for what at the beginning."""
+        """Return which role is asked for what at the beginning."""
         first = ((role, state.unasked(role)) for role in state.ready())
         return [asking(role, messages) for role, messages in first if messages]
 
@@ -105,7 +105,7 @@ class Helping(Giving):
     def _take_note(
         self, event: Event | None, state: State, now: float
     ) -> tuple[list[Order], list[int]]:
-        """Take in what has happened; return whom to tell what, and of whom something is new."""
+        """Take in what has happened; return orders, and the roles of which there is news."""
         match event:
             case Arrived(_, role, message):
                 return [], self._take(role, message, state, now)
@@ -135,7 +135,7 @@ class Helping(Giving):
     # ---- what happens
 
     def _take(self, role: int, message: int, state: State, now: float) -> list[int]:
-        """Take in a message, which says how fast its sender is; return who owes any of it."""
+        """Take in a message, which says how fast its sender is; return the roles that owe any."""
         if not state.arrived[message]:  # it cannot be right
             self._forget(role)
             return [role]
@@ -152,7 +152,7 @@ class Helping(Giving):
     def _pause(self, role: int, running: int | None, state: State, now: float) -> None:
         """Take in that a role has given up all but the block that it is at, say in the middle."""
         self._doubted.discard(role)
-        if not state.owed(role) - {running}:  # else it has been asked for more since it was told
+        if not state.owed(role) - {running}:  # it has not been asked for more since
             self._slow_down(role, running, now)
 
     def _slow_down(self, role: int, running: int | None, now: float) -> None:
@@ -168,7 +168,7 @@ class Helping(Giving):
         self._slow[role] = Slow(blocks, since, now + left)
 
     def _hurry_up(self, now: float) -> list[Order]:
-        """Tell those who are late to yield."""
+        """Tell the late roles to yield."""
         late = self._dues.take(now)
         for role in late:
             self._told.set(role, now + max(ANSWERS_WITHIN, 0.25 * self._speeds.usual()))

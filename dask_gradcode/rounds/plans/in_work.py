@@ -1,4 +1,4 @@
-"""Which blocks are not in, who is at work on them, and on which nobody is."""
+"""Which blocks are not in, which roles are at work on them, and on which none is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NOTHING: frozenset[int] = frozenset()
 
 
 class InWork:
-    """Who owes which blocks; those that nobody owes who *counts* are *open*.
+    """Which roles owe which blocks; blocks owed by no role that *counts* are *open*.
 
     It is kept up to date by what changes: an answer costs as much as it says, however many roles
     and blocks there are.
@@ -23,7 +23,7 @@ class InWork:
     Attributes
     ----------
     open : set of int
-        Blocks that are neither in nor owed by anybody who counts.
+        Blocks that are neither in nor owed by a role that counts.
 
     Examples
     --------
@@ -43,14 +43,14 @@ class InWork:
         self._owed: dict[int, set[int]] = {}  # by role
         self._owers: dict[int, set[int]] = {}  # by block
         self._counting: set[int] = set()  # roles
-        self._n_counting: dict[int, int] = {}  # owers who count, by block
+        self._n_counting: dict[int, int] = {}  # owers that count, by block
 
     def owed(self, role: int) -> Collection[int]:
         """Return the blocks that a role owes and that are not in."""
         return self._owed.get(role, _NOTHING)
 
     def owers(self, block: int) -> Collection[int]:
-        """Return who owes a block that is not in."""
+        """Return the roles that owe a block that is not in."""
         return self._owers.get(block, _NOTHING)
 
     def note(self, role: int, blocks: Iterable[int], counts: bool) -> None:
@@ -61,7 +61,7 @@ class InWork:
         role : int
             The role.
         blocks : iterable of int
-            Of these, those that are in are left out.
+            Blocks that are in are left out.
         counts : bool
             Whether it is believed to send them in time.
         """
@@ -78,7 +78,7 @@ class InWork:
             self._count(now, 1)
 
     def arrive(self, blocks: Iterable[int]) -> set[int]:
-        """Note that blocks are in; return who owed any of them."""
+        """Note that blocks are in; return the roles that owed any of them."""
         found: set[int] = set()
         for block in self._left.intersection(blocks):
             owers = self._owers.pop(block, _NOTHING)

@@ -16,7 +16,7 @@ __all__ = ["LetFinish"]
 
 @dataclass(frozen=True)
 class LetFinish(Policy):
-    """Ask everybody but those who still work for an older round; these once they have done that.
+    """Ask all but the workers still busy with an older round, and these once they are done.
 
     It is the plan that goes with :class:`~dask_gradcode.rounds.Remember`; where nothing is
     remembered, everybody is asked at once.

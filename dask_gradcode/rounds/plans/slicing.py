@@ -1,15 +1,15 @@
 """Replicas share the sending: what is missing of late ones, the others send in equal parts.
 
 So go the rounds of a code whose messages are slices of sums that a whole *group* of workers
-computes. Of a slice one thing counts: it is here, or somebody who is believed in owes it, or it is
-*open*. At the beginning everybody is asked for its own slices. Whoever is late, silent or gone is
-believed in no more, though what it sends still counts; its slices are then open. Open slices are
-given, one by one, to whoever of the group is believed in and has been asked for fewest, so that all
-of these send equally many. What arrives is taken from whoever else owes it.
+computes. Of a slice one thing counts: it is here, or a role that is believed in owes it, or it is
+*open*. At the beginning everybody is asked for its own slices. A role that is late, silent or gone
+is believed in no more, though what it sends still counts; its slices are then open. Open slices are
+given, one by one, to the role of the group that is believed in and has been asked for fewest, so
+that all of these send equally many. What arrives is taken from any other role that owes it.
 
-It is known who is late once half of all have answered in full; and as to be asked for more costs
-nobody computing, it is guessed in each group once the first of it has. Whoever was late in the last
-round is not believed in at the beginning of the next, and asked nevertheless.
+Which roles are late is known once half of all have answered in full. As to be asked for more costs
+nobody computing, it is guessed in each group once its first role has. A role that was late in the
+last round is not believed in at the beginning of the next, and asked nevertheless.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ GUESSED, A_WHILE = 2.0, 0.02
 """As ``PATIENCE`` and ``AT_LEAST``, before half of all have answered, and for what comes later."""
 
 LEARN_EVERY = 16
-"""Rounds after which everybody is believed in again: who was late may have become faster."""
+"""Rounds after which everybody is believed in again: late roles may have become faster."""
 
 
 class Slicing(Planner):
-    """Asks for slices, and for those of late workers in the middle of the round.
+    """Asks for slices, and for the slices of late workers in the middle of the round.
 
     Parameters
     ----------
@@ -47,15 +47,15 @@ class Slicing(Planner):
     def __init__(self, code: GradientCode) -> None:
         self._code = code
         self._n_rounds = 0
-        self._slow: set[int] = set()  # who was late when the last round ended
+        self._slow: set[int] = set()  # late when the last round ended
         self._start_anew(0.0)
 
     def _start_anew(self, now: float) -> None:
         self._began, self._n_seen = now, 0
         self._owes: dict[int, set[int]] = {}  # by role
         self._n_asked: dict[int, int] = {}  # by role, in all
-        self._late: set[int] = set()  # whom nobody believes in
-        self._waiting: set[int] = set()  # who has not yet sent what it was asked at the beginning
+        self._late: set[int] = set()  # not believed in
+        self._waiting: set[int] = set()  # that have not yet sent what was asked at the beginning
         self._n_first, self._half = 0, inf  # how many they were, when half of them had answered
         self._groups, self._again = Deadlines(), Deadlines()  # by group's first role, and by role
 
@@ -151,7 +151,7 @@ class Slicing(Planner):
         return orders
 
     def _note(self, event: Event) -> tuple[int, ...]:
-        """Take in what is no answer; return of whom something is new."""
+        """Take in what is no answer; return the roles of which there is news."""
         match event:
             case Lost(role) | Failed(_, role) | Silent(role):
                 self._late.add(role)
@@ -166,19 +166,19 @@ class Slicing(Planner):
         return (event.role,)
 
     def _late_by(self, now: float) -> set[int]:
-        """Return who is late now."""
+        """Return which roles are late now."""
         late = set(self._again.take(now))
         for group in self._groups.take(now):
             late.update(self._waiting.intersection(self._group(group)))
         self._late |= late
         return late
 
-    # ---- who is asked for more
+    # ---- which roles are asked for more
 
     def _shared_out(self, roles: Iterable[int], state: State) -> dict[int, list[int]]:
-        """Give what is open in the groups of some roles to those of them who are believed in.
+        """Give what is open in the groups of some roles to the members that are believed in.
 
-        Where that is nobody, whoever is there has to do.
+        Where there are none, the ones that are there have to do.
         """
         given: dict[int, list[int]] = {}
         for group in {self._group(role) for role in roles}:

@@ -55,7 +55,7 @@ class Speeds:
         self._in_order: list[float] = []  # the same, ascending
         self._before = 0.0  # the usual pace by the last rounds; 0 if nothing is known
         self._paused: set[int] = set()  # in this round
-        self._since: dict[int, float] = {}  # when those who are busy began to be
+        self._since: dict[int, float] = {}  # when the busy roles began to be
         self._asked: dict[int, int] = {}  # blocks, since then
         self._done: dict[int, int] = {}  # blocks, since then
 
@@ -78,7 +78,7 @@ class Speeds:
     def end(self, now: float) -> None:
         """Note that the round ends, and remember what it has shown."""
         for role, since in self._since.items():
-            # of those who are not done nothing else is known: the rest may be all but finished
+            # of roles that are not done no more is known: the rest may be all but finished
             least = (now - since) / self._asked[role]
             if least > self.pace(role):
                 self._see(role, least)
@@ -141,7 +141,7 @@ class Speeds:
     # ---- what is known
 
     def pace(self, role: int) -> float:
-        """Return the seconds that a role takes for a block, or those that others take; or 0."""
+        """Return the seconds that a role takes for a block, or what others take; or 0."""
         found = self._now.get(role)
         found = self._learned(role) if found is None else found
         return self.usual() if found is None else found
