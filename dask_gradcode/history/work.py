@@ -1,4 +1,4 @@
-"""Who computed what in a round: how fast workers were, and what moved from one to another."""
+"""What each worker computed in a round: how fast it was, and what moved from one to another."""
 
 from __future__ import annotations
 

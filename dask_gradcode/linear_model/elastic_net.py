@@ -41,8 +41,8 @@ class CodedElasticNet(LeastSquares):
 
     Minimises scikit-learn's objective, half the weighted mean of squared errors plus ``alpha *
     l1_ratio * ||coef||_1 + 0.5 * alpha * (1 - l1_ratio) * ||coef||^2`` with a free intercept, by
-    rounds of gradient coding [1]_: one where features are few, else of exact full-batch gradients.
-    Zeros are exact.
+    rounds of gradient coding [1]_: one where features are few, otherwise rounds of exact full-batch
+    gradients. Zeros are exact.
 
     Parameters
     ----------
