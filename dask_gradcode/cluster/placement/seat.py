@@ -30,7 +30,7 @@ class Seat:
     coming : tuple of Future or None
         Being placed: the shard, and perhaps a look at it.
     sources : frozenset of str
-        From whom its blocks come, if from other roles.
+        The workers its blocks come from, if they come from other roles.
     begun : float
         When placing it there began.
     since : float or None

@@ -16,7 +16,7 @@ __all__ = ["Succession", "User"]
 
 
 class User(Protocol):
-    """Whoever has shards served to it."""
+    """Something that has shards served to it."""
 
     @property
     def held(self) -> Collection[Any]:
@@ -38,9 +38,9 @@ class _Former:
 class Succession:
     """Where placed roles are being copied to, and where they were and may still be served.
 
-    A role has moved once its copy is there. Whoever runs rounds goes over to it between two of
-    them; until all have done so, the former shard is kept. So is the desk of a worker that has been
-    retired, which serves on as long as somebody is connected to it, though Dask knows it no more.
+    A role has moved once its copy is there. Its users go over to it between two rounds; until all
+    have done so, the former shard is kept. So is the desk of a worker that has been retired, which
+    serves on as long as a client is connected to it, though Dask knows it no more.
 
     Parameters
     ----------
