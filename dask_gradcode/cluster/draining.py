@@ -39,14 +39,14 @@ def drain(
     Raises
     ------
     ValueError
-        If there is no such worker, or the time is not positive and finite. Of a worker in place of
-        a client addresses are taken as they are.
+        If there is no such worker, or the time is not positive and finite. With a worker in place
+        of a client addresses are taken as they are.
     TypeError
         If the client is asynchronous, or no client.
 
     See Also
     --------
-    distributed.Client.retire_workers : Closes workers. Those that were drained before are empty.
+    distributed.Client.retire_workers : Closes workers. Workers that were drained are empty then.
 
     Examples
     --------

@@ -53,7 +53,7 @@ class ClusterObjective:
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
         Who is asked, and when. None: :class:`~dask_gradcode.rounds.Confirming` with ``verify``;
-        else ``Balancing`` where the wait rule is exact, or ``Everybody``.
+        otherwise ``Balancing`` where the wait rule is exact, or ``Everybody``.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
     verify : int, "audit" or "syndrome", default=0
@@ -63,8 +63,8 @@ class ClusterObjective:
         - ``b``, a number: how many of the workers that hold a block may be faulty. A sum is
           believed once ``b + 1`` of them agree on it, so a round costs ``b + 1`` times the work of
           one. When two differ, one chunk of rows is computed here to find the one that is wrong. It
-          needs exact sums, everybody asked, and a code by which ``b + 1`` workers or more send the
-          same messages: :class:`~dask_gradcode.codes.FractionalRepetition` with
+          needs exact sums, all workers asked, and a code by which at least ``b + 1`` send the same
+          messages: :class:`~dask_gradcode.codes.FractionalRepetition` with
           ``n_stragglers >= b``. What is above ``b`` may be silent. A sum that too few are left to
           confirm is waited for as long as ``gradcode.timeouts.recover`` says. Then it is taken, and
           its blocks are in the record's ``unverified``.

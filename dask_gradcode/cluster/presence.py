@@ -81,7 +81,7 @@ class Presence:
         return [attached.key for attached in list(self._attached.values())]
 
     def bind(self, transport: Transport) -> None:
-        """Begin anew with a transport that is attached to nobody."""
+        """Begin anew with a transport that is attached to no role."""
         self._transport = transport
         self.unbind()
         self._left.clear()

@@ -24,7 +24,7 @@ class Move:
     round : int
         In which round.
     owner : int
-        The worker that computes them while nobody is late.
+        The worker that computes them while no worker is late.
     worker : int
         The worker whose answer the sum was decoded from.
     blocks : tuple of int

@@ -69,8 +69,8 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     fit_intercept : bool, default=True
         Whether to fit an intercept for each output.
     cv : int, splitter or iterable, default=None
-        Folds that hold out each row once, as scikit-learn's ``StratifiedKFold`` does, which is what
-        a number stands for; None is 5. Of dask data the workers assign them: a number, or
+        Folds that hold out each row once, as those of scikit-learn's ``StratifiedKFold`` do; a
+        number stands for these, None is 5. Of dask data the workers assign them: a number, or
         ``StratifiedKFold`` without shuffle, unless ``y`` is in memory.
     scoring : {"accuracy", "neg_log_loss", "neg_brier_score"}, default=None
         What is best; these are means over rows, which rounds can bring. None is ``"accuracy"``.

@@ -234,9 +234,9 @@ class Builder:
         return {role for role in roles if self.chunks_of(role) & begun}, stuck
 
     def _is_stuck(self, key: Any, holders: Mapping[Any, Collection[str]]) -> bool:
-        """Say whether only silent workers have a result, or nobody may be computing it.
+        """Say whether only silent workers have a result, or no worker may be computing it.
 
-        Dask leaves a task alone for good if nobody could run it when the workers named for it had
+        Dask leaves a task alone for good if none could run it when the workers named for it had
         gone: so it is begun anew if none is left that could run it at first.
         """
         if holders.get(key):

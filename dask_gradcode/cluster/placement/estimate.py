@@ -49,7 +49,7 @@ class Estimate:
         Bytes that a worker would write to its disk at most, chunks that wait included, if blocks
         are kept there.
     free : int
-        Bytes that are free there, where least; 0 if nobody has answered.
+        Bytes that are free there, where least; 0 if no worker has answered.
     problem : str
         Why blocks cannot be kept on disk; empty if they can.
 

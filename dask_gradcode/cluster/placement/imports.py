@@ -88,7 +88,7 @@ class Imports:
         Raises
         ------
         TimeoutError
-            If nobody has answered within ``gradcode.timeouts.round``.
+            If no worker has answered within ``gradcode.timeouts.round``.
         ModuleNotFoundError
             If the scheduler or workers lack this package.
         Exception

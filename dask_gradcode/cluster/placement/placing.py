@@ -38,7 +38,7 @@ class Placing:
         Since placing began.
     left : float or None
         Seconds that the rest of this stage will take if it goes on as it went so far; None before
-        any of it is done, and of workers, of which nobody knows when they come.
+        any of it is done, and for workers, as nobody knows when they come.
 
     Examples
     --------

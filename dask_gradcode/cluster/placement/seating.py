@@ -192,7 +192,7 @@ class Seating(Seats):
     # ---- for users, which have shards served to them
 
     def use(self, user: User) -> None:
-        """Have shards served to somebody until it is attached to newer ones."""
+        """Have shards served to a user until it is attached to newer ones."""
         with self._lock:
             self._succession.use(user)
 

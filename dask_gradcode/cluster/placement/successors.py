@@ -120,7 +120,7 @@ def relocations(
 def holders_of(
     code: GradientCode, seats: Mapping[int, Seat], role: int, silent: Container[str]
 ) -> dict[int, tuple[Future[Any], str]] | None:
-    """Return for each block of a role one that has it; None if nobody awake has one.
+    """Return for each block of a role one that has it; None if no role awake has one.
 
     It may be the role itself, while it serves.
 
