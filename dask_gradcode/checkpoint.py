@@ -97,7 +97,7 @@ class Checkpoint:
         Parameters
         ----------
         facts : mapping of str to str or Moments
-            What must be the same. Those of several calls add up.
+            What must be the same. The facts of several calls add up.
 
         Raises
         ------

@@ -37,7 +37,7 @@ def as_rows(
     X : array-like or sparse array of shape (n_samples, n_features)
         In memory.
     estimator : str
-        Who asks, for the texts of errors.
+        The estimator that asks, for the texts of errors.
     ensure_min_samples, ensure_all_finite
         As in ``sklearn.utils.check_array``.
 
@@ -49,7 +49,7 @@ def as_rows(
     Raises
     ------
     ValueError, TypeError
-        In scikit-learn's words; with its name, if a column holds something else than numbers.
+        In scikit-learn's words; with a column's name, if it holds anything but numbers.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def as_rows(
 
 
 def refuse_words(X: Any, what: str = "X") -> None:
-    """Raise for a column that holds something else than numbers: all of X would not say which.
+    """Raise for a column that holds anything but numbers: all of X would not say which.
 
     Parameters
     ----------

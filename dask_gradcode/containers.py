@@ -68,7 +68,7 @@ def check_containers(**given: Any) -> None:
 
 
 def _kind(value: Any) -> str | None:
-    """Return what an object is of those that hold no rows as they are; None of all else."""
+    """Return what an object is, if it holds no rows as it is; None of any other."""
     if isinstance(value, (str, bytes, PathLike)):
         return "path"
     if (kind := _guest(value)) is not None:

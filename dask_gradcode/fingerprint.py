@@ -86,7 +86,7 @@ def project(X: Rows) -> Vector:
 
 
 def as_numbers(y: Any) -> Vector:
-    """Return targets as numbers; those that are none are hashed, equally in every process.
+    """Return targets as numbers; any others are hashed, equally in every process.
 
     Parameters
     ----------

@@ -109,9 +109,9 @@ class InProcessObjective:
         Returns
         -------
         list of Evaluation
-            Those of single calls within rounding, as each pass over the rows serves all points. Of
-            what has no such pass, as a block function, bit for bit. Evaluations of a round share
-            its record.
+            What single calls return, within rounding, as each pass over the rows serves all points.
+            Where there is no such pass, as of a block function, bit for bit. Evaluations of a
+            round share its record.
         """
         return self._engine.many(W)
 
@@ -137,7 +137,7 @@ class _Here:
         return time.perf_counter()
 
     def patience(self) -> Patience:
-        return Patience()  # who is silent stays silent
+        return Patience()  # a silent worker stays silent
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[Lost]:
         self._round, self._w, self._asked = round, abreast(w), []

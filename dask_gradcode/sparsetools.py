@@ -1,7 +1,7 @@
 """SciPy's private products that add in place; None where a version of SciPy has them no more.
 
 The public ones allocate an array as large as the result each time, which takes longer than the
-product itself. Whoever uses these has a public fallback, which tests hold to the same results.
+product itself. Code that uses these has a public fallback, which tests hold to the same results.
 """
 
 from __future__ import annotations

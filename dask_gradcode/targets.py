@@ -68,7 +68,7 @@ def describe_targets(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
     sample_weight : array-like of shape (n_rows,), float or None
         None means one for every row.
     estimator : str
-        Who asks, for the texts.
+        The estimator that asks, for the texts.
 
     Raises
     ------

@@ -117,7 +117,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class SecondOrderObjective(Objective, Protocol):
-    """An objective that also tells second derivatives, for those who ask.
+    """An objective that also tells second derivatives, when asked.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def second_order(objective: Objective, w: Vector) -> Evaluation:
 
 @runtime_checkable
 class ExactObjective(Objective, Protocol):
-    """An objective that is approximate, and exact for those who ask.
+    """An objective that is approximate, and exact when asked.
 
     Examples
     --------

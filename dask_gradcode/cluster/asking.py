@@ -1,4 +1,4 @@
-"""Tasks on the shards of roles, whoever may not answer."""
+"""Tasks on the shards of roles, some of which may not answer."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["Asked", "ask"]
 class Asked:
     """Tasks that have been begun on the shards of roles, and what has come of them.
 
-    Whoever is gone is not waited for, whoever is frozen or paused for
-    ``gradcode.timeouts.recover``, and whoever only does not answer for ``gradcode.timeouts.round``.
+    A worker that is gone is not waited for; one that is frozen or paused is waited for
+    ``gradcode.timeouts.recover``, and one that only does not answer ``gradcode.timeouts.round``.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Asked:
     function : callable
         ``function(shard, *arguments)``.
     roles : mapping of ticket to int
-        On whose shard each task runs.
+        The role on whose shard each task runs.
     args : callable
         The arguments by the ticket.
 
@@ -135,7 +135,7 @@ def ask(
 
 
 def _absent(data: Placement, left: Mapping[Hashable, str], waited: float) -> dict[Hashable, str]:
-    """Return which of those who have not answered will not."""
+    """Return which tasks will not be answered, of those that have not been, and why."""
     if waited < 2 * LOOK_EVERY:
         return {}
     liveness, where = Liveness.of(data.client), set(left.values())

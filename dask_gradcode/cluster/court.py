@@ -1,4 +1,4 @@
-"""How those who sent different sums are asked how they came to them: by Dask tasks.
+"""How workers that sent different sums are asked how they came to them: by Dask tasks.
 
 Disputes are rare and rounds are not, so none of this is on a round's way: whatever the transport
 of a fit, each question is a task that is pinned to the worker of a role.
@@ -59,11 +59,11 @@ class Court:
     work : Work
         What is computed on each block.
     n_faulty : int
-        How many roles may be faulty of those that hold a block.
+        How many of the roles that hold a block may be faulty.
     n_asked : int, optional
-        How many of those have to say at the beginning what they hold. None: ``n_faulty + 1``.
+        How many of them have to say at the beginning what they hold. None: ``n_faulty + 1``.
     wide : bool, default=False
-        Whether accounts are of all columns, as those who hold the same rows see others of them.
+        Whether accounts are of all columns, as roles that hold the same rows see different ones.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Court:
         return len(ways) == 2 and ways[0] == ways[1]
 
     def where(self, role: int) -> str:
-        """Say who plays a role."""
+        """Say which worker plays a role."""
         return f"role {role} on {self._data.addresses[role]}"
 
     # ---- for those who ask

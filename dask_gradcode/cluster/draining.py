@@ -33,20 +33,20 @@ def drain(
     workers : str or iterable of str
         Addresses of the workers, or their names.
     seconds : float or str, default=120
-        In how many seconds they are expected to leave, or a text such as ``"2 minutes"``. Those
+        In how many seconds they are expected to leave, or a text such as ``"2 minutes"``. Workers
         that are still there after twice that time count as staying.
 
     Raises
     ------
     ValueError
-        If there is no such worker, or the time is not positive and finite. Of a worker in place of
-        a client addresses are taken as they are.
+        If there is no such worker, or the time is not positive and finite. With a worker in place
+        of a client addresses are taken as they are.
     TypeError
         If the client is asynchronous, or no client.
 
     See Also
     --------
-    distributed.Client.retire_workers : Closes workers. Those that were drained before are empty.
+    distributed.Client.retire_workers : Closes workers. Workers that were drained are empty then.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def drain(
             raise TypeError(f"client must be a distributed.Client or Worker, got {client!r}.")
         check_client(client)
         notice["workers"] = _addresses(workers_of(client), named)
-        Liveness.of(client).announce(notice)  # at once, for who waits next
+        Liveness.of(client).announce(notice)  # at once, for the next wait
     client.log_event(TOPIC, notice)
 
 

@@ -42,7 +42,7 @@ def inject(client: Client, model: StragglerModel | Throttle | LossyLinks | Lies)
     after each chunk of rows, or after each block of a block function, until that has taken so many
     times as long; a newer round ends that wait at once, as it ends computing.
 
-    On leaving the context all delays and slowdowns end at once, those that would never end too, and
+    On leaving the context all delays and slowdowns end at once, even any that would never end, and
     they end with the client if that dies. Workers stay alive: their heartbeats go on. A worker that
     joins later is not concerned. Of contexts within each other delays add up, slowdowns multiply.
 
@@ -53,8 +53,8 @@ def inject(client: Client, model: StragglerModel | Throttle | LossyLinks | Lies)
         ``i`` is role ``i`` of the code.
     model : StragglerModel, Throttle, LossyLinks or Lies
         Delays and slowdowns, by the round's number, which begins at 0 with each fit; or how many
-        bytes a worker sends in a second; or what is lost, by the round's number; or who sends what
-        wrong sums.
+        bytes a worker sends in a second; or what is lost, by the round's number; or which workers
+        send what wrong sums.
 
     Yields
     ------
@@ -135,7 +135,7 @@ def inject(client: Client, model: StragglerModel | Throttle | LossyLinks | Lies)
 def _await_ends(ends: dict[str, Future[Any]]) -> None:
     try:
         wait(list(ends.values()), timeout=_END_WITHIN)
-    except TimeoutError:  # who is gone has nothing left, who is frozen ends when it wakes
+    except TimeoutError:  # a dead worker has nothing left, a frozen one ends it on waking
         late = [address for address, future in ends.items() if not future.done()]
         logger.warning("Workers that do not answer: their injected delays end later. %s", late)
     finally:

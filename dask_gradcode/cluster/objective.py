@@ -53,7 +53,7 @@ class ClusterObjective:
         When a round has enough messages. None: until it is exact.
     plan : Policy, optional
         Who is asked, and when. None: :class:`~dask_gradcode.rounds.Confirming` with ``verify``;
-        else ``Balancing`` where the wait rule is exact, or ``Everybody``.
+        otherwise ``Balancing`` where the wait rule is exact, or ``Everybody``.
     transport : {"auto", "tasks", "stream"}, default="auto"
         How messages travel.
     verify : int, "audit" or "syndrome", default=0
@@ -63,8 +63,8 @@ class ClusterObjective:
         - ``b``, a number: how many of the workers that hold a block may be faulty. A sum is
           believed once ``b + 1`` of them agree on it, so a round costs ``b + 1`` times the work of
           one. When two differ, one chunk of rows is computed here to find the one that is wrong. It
-          needs exact sums, everybody asked, and a code by which ``b + 1`` workers or more send the
-          same messages: :class:`~dask_gradcode.codes.FractionalRepetition` with
+          needs exact sums, all workers asked, and a code by which at least ``b + 1`` send the same
+          messages: :class:`~dask_gradcode.codes.FractionalRepetition` with
           ``n_stragglers >= b``. What is above ``b`` may be silent. A sum that too few are left to
           confirm is waited for as long as ``gradcode.timeouts.recover`` says. Then it is taken, and
           its blocks are in the record's ``unverified``.
@@ -145,12 +145,12 @@ class ClusterObjective:
 
     @property
     def hearings(self) -> list[Hearing]:
-        """Who sent different sums and what was found, where sums are verified; in order."""
+        """Workers with different sums, and what was found, where sums are verified; in order."""
         return self._referee.hearings if isinstance(self._referee, Referee) else []
 
     @property
     def found(self) -> Sequence[Discovery]:
-        """Who was expelled, and which rounds were taken back, where sums are audited."""
+        """Which workers were expelled, and which rounds taken back, where sums are audited."""
         return [] if self.audit is None else self.audit.found
 
     @property
@@ -181,7 +181,7 @@ class ClusterObjective:
         TimeoutError
             If living workers do not answer within ``gradcode.timeouts.round``.
         WrongSumsError
-            With ``verify="syndrome"``: some have sent wrong sums, and it cannot be told who.
+            With ``verify="syndrome"``: some workers sent wrong sums, and it cannot be told which.
         Exception
             The original error, where a loss or block function raises on every replica of a block.
         """
@@ -212,9 +212,9 @@ class ClusterObjective:
         Returns
         -------
         list of Evaluation
-            Those of single calls within rounding, as each pass over the rows serves all points. Of
-            what has no such pass, as a block function, bit for bit. Evaluations of a round share
-            its record.
+            What single calls return, within rounding, as each pass over the rows serves all points.
+            Where there is no such pass, as of a block function, bit for bit. Evaluations of a
+            round share its record.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class ClusterObjective:
         for one in seen:
             self._telling.end(one.record)
         self._telling.doubt(self._engine.doubts)
-        if not self._data.code.divides:  # else others do the work of those who are slow
+        if not self._data.code.divides:  # otherwise others do the work of slow workers
             looked = seen[-1].record, self._port.reached, self._port.now()
             for role, why in self._slowness.news(*looked).items():
                 self._data.roles.note_slow(role, why)

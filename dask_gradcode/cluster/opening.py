@@ -1,4 +1,4 @@
-"""Which transport a fit has: the stream, where the workers can be reached, else Dask tasks."""
+"""Which transport a fit has: the stream, where the workers can be reached, otherwise Dask tasks."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _is_usable(
 def _is_out_of_reach(
     stream: StreamTransport, data: Placement, presence: Presence, since: float
 ) -> bool:
-    """Say whether workers that are not connected live: else they may only be slow or frozen."""
+    """Say whether workers that are not connected live: if not, they may only be slow or frozen."""
     if stream.has_news:
         return False  # it takes time, or has failed with an error, which a round will raise
     presence.liveness.addresses()

@@ -1,4 +1,4 @@
-"""The port of rounds to a cluster: the one place that knows who is there.
+"""The port of rounds to a cluster: the one place that knows which roles are there.
 
 What is known of a worker comes from three sides: its connection may end (the transport says so), it
 may leave the cluster or be given another role (the placement's roles say so), and its heartbeats
@@ -61,7 +61,7 @@ __all__ = ["ClusterPort"]
 
 
 class ClusterPort:
-    """Takes orders to a transport, and tells rounds of answers and of who is there.
+    """Takes orders to a transport, and tells rounds of answers and of roles that come and go.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def lazily(
     names : array-like of length n_columns, optional
         Columns of the result for a frame.
     estimator : str
-        Who asks, for the texts of errors and the names of tasks.
+        The estimator that asks, for the texts of errors and the names of tasks.
     client : distributed.Client, Dask cluster or str, optional
         The client of a fitted model, which may compute the result.
 

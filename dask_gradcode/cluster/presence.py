@@ -69,7 +69,7 @@ class Presence:
         self._transport: Transport | None = None
         self._attached: dict[int, _Attached] = {}  # by role
         self._left: dict[int, tuple[Hashable, float]] = {}  # with which key, when
-        self._silent: set[int] = set()  # of whom the round has been told
+        self._silent: set[int] = set()  # of which the round has been told
         self._version = -1
         self._awaited: set[int] = set()  # not placed yet, when last looked at
         self._looked = self._listen_at = 0.0  # the last look, and when to look at heartbeats
@@ -81,7 +81,7 @@ class Presence:
         return [attached.key for attached in list(self._attached.values())]
 
     def bind(self, transport: Transport) -> None:
-        """Begin anew with a transport that is attached to nobody."""
+        """Begin anew with a transport that is attached to no role."""
         self._transport = transport
         self.unbind()
         self._left.clear()
@@ -93,7 +93,7 @@ class Presence:
         self._attached.clear()
 
     def begin(self) -> list[News]:
-        """Return who has come back or gone elsewhere, and who is absent, when a round begins."""
+        """Return which roles are back or elsewhere, and which are absent, when a round begins."""
         back = [c for c in self.renew(between_rounds=True) if not isinstance(c, Lost)]
         self._silent.clear()
         self._looked = now = self._now()
@@ -119,7 +119,7 @@ class Presence:
         return min(roles, self._listen_at)
 
     def look(self, now: float) -> list[Event]:
-        """Return what has changed since the last look: who is attached, and who is silent."""
+        """Return what has changed since the last look: which roles are attached, which silent."""
         self._looked = now
         news: list[Event] = [*self.renew()]
         if now >= self._listen_at:
@@ -135,7 +135,7 @@ class Presence:
             self._version = -1
 
     def _listen(self) -> list[Event]:
-        """Return who is gone, who is silent and who is so no more, by the scheduler's word."""
+        """Return which roles are gone, silent, or silent no more, by the scheduler's word."""
         addresses = {role: address for role, (_, address) in self._attached.items()}
         gone, frozen = self.liveness.absent(addresses.values())
         paused = self.liveness.paused(addresses.values())
@@ -166,7 +166,7 @@ class Presence:
     def renew(self, *, between_rounds: bool = False) -> list[Lost | Ready | Relocated]:
         """Attach roles that have been placed, detach those that are lost; say which those are.
 
-        Those that have gone elsewhere are attached there between rounds.
+        Roles that have gone elsewhere are attached there between rounds.
         """
         roles, transport = self._roles, self._transport
         assert transport is not None

@@ -1,4 +1,4 @@
-"""Who says which sums are believed, of a placement."""
+"""Which referee says which sums of a placement are believed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check_verifying(
 
 
 def audit_of(data: Placement, work: Work, verify: int | str) -> Auditing | None:
-    """Return who has sums computed again beside the rounds; None if nobody does.
+    """Return the audit that has sums computed again beside the rounds; None if there is none.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def audit_of(data: Placement, work: Work, verify: int | str) -> Auditing | None:
 def referee_of(
     data: Placement, work: Work, verify: int | str, audit: Auditing | None
 ) -> Referee | SyndromeReferee | None:
-    """Return who says what is believed, and who is expelled; None if everything is.
+    """Return the referee of what is believed and of who is expelled; None if all is believed.
 
     Parameters
     ----------

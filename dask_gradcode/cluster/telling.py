@@ -1,4 +1,4 @@
-"""What is said of rounds to whoever runs them: in the log, and as warnings."""
+"""What is said of rounds to the user that runs them: in the log, and as warnings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Telling:
             "history_.events says from which round on it is complete."
         )
         logger.warning(text)
-        warnings.warn(text, stacklevel=5)  # of whoever called for the round
+        warnings.warn(text, stacklevel=5)  # where the round was called for
 
     def end(self, record: RoundRecord) -> None:
         """Say that all roles are placed, after a beginning without some of them."""

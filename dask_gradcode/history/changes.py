@@ -1,4 +1,4 @@
-"""Who was lost in a fit, expelled, restored and relocated, and what that cost."""
+"""Which workers a fit has lost, expelled, restored and relocated, and what that cost."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Change:
         few workers are left to confirm the sums of some blocks. ``"taken back"``: some rounds were
         of no use, as an expelled worker had sent wrong sums for them.
     cost : float
-        Seconds by which that round took longer than the median round; 0 if it did not. Of what was
-        taken back the seconds of those rounds.
+        Seconds by which that round took longer than the median round; 0 if it did not. If rounds
+        were taken back, their seconds.
     blocks : tuple of int
-        Those of an expelled worker, or those whose sums are unverified.
+        The blocks of an expelled worker, or the blocks whose sums are unverified.
     rounds : tuple of int
-        Those that were taken back. Of a worker that an audit has found the first whose sum it has
-        made wrong, and, if that is another, the one whose check gave it away.
+        The rounds that were taken back. Or, for a worker that an audit has found, the first round
+        of which its sum was wrong, and the round whose check gave it away, if that is another.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class Change:
 def changes(
     records: Sequence[RoundRecord], blocks_of: Callable[[int], tuple[int, ...]] = lambda worker: ()
 ) -> list[Change]:
-    """Return who was lost, expelled, restored and relocated, and when all were there at first.
+    """Return which workers were lost, expelled, restored, relocated, and when all were first there.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def changes(
     for record in records:
         cost = max(0.0, record.seconds - usual)
         back = set(record.restored) | (missing - set(record.lost))
-        # one who was lost and replaced before a round could miss it is back all the same
+        # a worker that was lost and replaced before a round could miss it is back all the same
         for what, workers in (
             ("lost", back - missing),
             ("restored", back),
@@ -100,7 +100,7 @@ def merged(seen: Sequence[Change], found: Sequence[Discovery]) -> list[Change]:
     Parameters
     ----------
     seen : sequence of Change
-        Of the rounds. Whoever is expelled is lost in them from then on, which is not told twice;
+        Of the rounds. An expelled worker is lost in them from then on, which is not told twice;
         nor is it told that a further objective of the same fit begins with all workers.
     found : sequence of Discovery
         By an audit.

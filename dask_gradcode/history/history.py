@@ -36,7 +36,7 @@ class History:
         What happened in the last 64 rounds and in those that ended in an error or a doubt, event by
         event; not pickled.
     found : sequence of Discovery
-        Who was expelled by an audit, and which rounds were taken back.
+        Which workers an audit has expelled, and which rounds were taken back.
 
     Examples
     --------
@@ -130,7 +130,7 @@ class History:
 
     @property
     def moves(self) -> list[Move]:
-        """Which blocks were computed by others than those that own them, and by whom.
+        """Which blocks were computed by another worker than their owner, and by which.
 
         Examples
         --------
@@ -160,14 +160,13 @@ class History:
     def columns(self) -> dict[str, list[Any]]:
         """The records as columns: what ``to_frame`` shows, without pandas.
 
-        ``seconds`` is a round's time, ``grad_norm`` is ``max |gradient|``, and the
-        others count workers: ``n_used`` those decoded from; of those that had not answered when the
-        round ended ``n_late`` those that straggle, ``n_lost`` those that could not answer any more,
-        ``n_not_needed`` those that the others made up for, and ``n_unplaced`` those not placed yet;
-        ``n_restored`` those that could answer again, ``n_relocated`` those that are on another
-        worker of the cluster than before, ``n_spared`` those that were not asked, and
-        ``n_hurried`` those that were told to yield. ``n_moved`` is how many blocks others computed
-        than those that own them, ``speeds`` a list of each worker's blocks a second.
+        ``seconds`` is a round's time, ``grad_norm`` is ``max |gradient|``. These count workers:
+        ``n_used`` were decoded from. Of the workers that had not answered when the round ended,
+        ``n_late`` straggle, ``n_lost`` could not answer any more, the others made up for
+        ``n_not_needed``, and ``n_unplaced`` are not placed yet. ``n_restored`` could answer again,
+        ``n_relocated`` are on another worker of the cluster than before, ``n_spared`` were not
+        asked, and ``n_hurried`` were told to yield. ``n_moved`` is how many blocks were computed
+        by another worker than their owner, ``speeds`` a list of each worker's blocks a second.
         """
         from dask_gradcode.history.columns import as_columns
 
@@ -175,12 +174,12 @@ class History:
 
     @property
     def events(self) -> list[Change]:
-        """Who was lost, when, what that round cost, and from when on it was there again.
+        """Which workers were lost, when, at what cost, and from when on they were there again.
 
-        And who was expelled, as it had sent a wrong sum, with its blocks, and which blocks' sums
-        could not be verified, where that was wanted, and which rounds were taken back. And who was
-        relocated: went over to another worker of the cluster without being missed. And, where the
-        first round began without some of the workers, from when on all were there.
+        Also which workers were expelled for a wrong sum, with their blocks; which blocks' sums
+        could not be verified, where that was wanted; which rounds were taken back; and which
+        workers were relocated: went over to another worker of the cluster without being missed.
+        Where the first round began without some of the workers, from when on all were there.
 
         Examples
         --------
@@ -282,8 +281,8 @@ class History:
         Returns
         -------
         matplotlib Axes
-            Where it was drawn: workers from below, rounds from the left. Who never answered has
-            the colour of the reason: not needed, not placed yet, late or lost.
+            Where it was drawn: workers from below, rounds from the left. A worker that never
+            answered has the colour of the reason: not needed, not placed yet, late or lost.
 
         Raises
         ------

@@ -27,7 +27,7 @@ _NAMED = 8  # losses, recoveries and relocations that are named; more would cove
 
 
 def pyplot(who: str) -> Any:
-    """Return ``matplotlib.pyplot``, or raise ImportError for ``who`` needs it."""
+    """Return ``matplotlib.pyplot``, or raise an ImportError that says that ``who`` needs it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -107,7 +107,7 @@ def draw_arrivals(history: History, ax: Any) -> Any:
 
 
 def _draw_moves(history: History, ax: Any) -> list[Any]:
-    """Mark whose blocks others computed, and who did; return what the legend shows."""
+    """Mark the workers that helped or were helped; return what the legend shows."""
     pairs = [(move.round, move.owner, move.worker) for move in history.moves]
     size = float(np.clip(200 / max(1, len(history)), 2.0, 6.0))  # of a mark, in points
     found = []

@@ -1,4 +1,4 @@
-"""Who computed what in a round: how fast workers were, and what moved from one to another."""
+"""What each worker computed in a round: how fast it was, and what moved from one to another."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Move:
     round : int
         In which round.
     owner : int
-        The worker that computes them while nobody is late.
+        The worker that computes them while no worker is late.
     worker : int
         The worker whose answer the sum was decoded from.
     blocks : tuple of int

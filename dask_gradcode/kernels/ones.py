@@ -67,7 +67,7 @@ def folded(X: Any) -> Any:
 
 
 def unfolded(found: Any) -> Any:
-    """Return the rows again of which :func:`folded` has made something else, or what came."""
+    """Return the rows that :func:`folded` had changed, as they were, or what came."""
     return _ones_at(*found) if isinstance(found, _Folded) else found
 
 

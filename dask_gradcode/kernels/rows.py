@@ -25,7 +25,7 @@ system, so that each costs as much to get as to compute."""
 
 
 def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
-    """Return how many rows make a chunk: those of :data:`CHUNK_VALUES`, or fewer of few columns.
+    """Return how many rows a chunk has: as many as :data:`CHUNK_VALUES` fill, fewer of few columns.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def chunk_rows(X: Rows, n_outputs: int = 1) -> int:
     >>> chunk_rows(np.zeros((5, 256))), chunk_rows(csr_array((5, 1_000_000)))
     (1024, 8192)
     """
-    # Sparse values are looked up all over the coefficients: it is those that a cache should hold.
+    # Sparse values are looked up all over the coefficients: a cache should hold these instead.
     n_values = 2 * CHUNK_VALUES if is_sparse(X) else CHUNK_VALUES
     rows: int = n_values * X.shape[0] // max(pass_values(X, n_outputs), 1)
     return max(min(rows, _MOST_PREDICTORS // n_outputs), 1)

@@ -33,7 +33,7 @@ class Cluster:
     n_workers : int
         Number of worker ranks.
     hostfile : str, optional
-        A file of hosts. None: those of the batch system; where there is none, this host.
+        A file of hosts. None: the batch system's hosts; where there is none, this host.
     interface : str, optional
         The network interface on which Dask listens. None: the one by which a host reaches others,
         or the loopback where all is on this host.

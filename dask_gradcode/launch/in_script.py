@@ -56,7 +56,7 @@ def mpi_client(
     ----------
     interface : str, optional
         Network interface that Dask listens on. None: the loopback if all ranks are on one host,
-        else the one by which each host reaches others.
+        otherwise the one by which each host reaches others.
     protocol : {"tcp", "tls"}, optional
         TLS takes the files that Dask's settings name (``distributed.comm.tls``).
     nthreads : int, default=1
@@ -86,7 +86,7 @@ def mpi_client(
     At the end of the block each nanny ends its worker, and kills one that is frozen. When a rank
     itself has not ended within `grace`, because it is frozen, the job is aborted at the end of
     the script, with its exit code: that of an error or ``sys.exit`` in the block, 1 for an error
-    after it, else 0.
+    after it, otherwise 0.
 
     Examples
     --------
@@ -202,7 +202,7 @@ def _in_at_most(seconds: float, call: Callable[..., object], *args: object) -> N
 
 
 def _end_workers(client: Client) -> None:
-    """Have each nanny end its worker, whom a shutdown asks itself: a frozen one never hears it."""
+    """Have nannies end their workers: a shutdown asks a worker itself; a frozen one never hears."""
     with suppress(Exception):  # of a rank that is gone, or frozen until the client is closed
         client.run(_close, nanny=True, wait=False, on_error="ignore")
 

@@ -137,7 +137,7 @@ HYDRA = Mpi(
     local=("-launcher", "fork", "-hosts", "localhost"),
     hostfile="-f",
     # Even so, Hydra ends the job at the second rank that dies by a signal, and tells all others
-    # of each death by SIGUSR1, which ends those that do not expect it. Under a shell that ignores
+    # of each death by SIGUSR1, which ends any that do not expect it. Under a shell that ignores
     # SIGUSR1 and turns death by a signal into an exit code it ends none.
     shield=("sh", "-c", 'trap "" USR1; "$@" || exit 1', "rank"),
 )

@@ -24,7 +24,7 @@ __all__ = ["NoWorker", "main", "nanny", "worker"]
 def main(arguments: list[str]) -> None:
     """Become a rank of dask-mpi."""
     n_ranks, *options = arguments
-    os.umask(0o077)  # the scheduler file and all else written here is its owner's
+    os.umask(0o077)  # all that is written here, the scheduler file too, is its owner's
     _close_inherited_ports()
     from mpi4py import MPI
 

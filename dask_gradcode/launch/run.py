@@ -69,7 +69,7 @@ def run(
         if scheduler_file is not None:
             file = _free(scheduler_file)
             stack.callback(file.unlink, missing_ok=True)
-        # appended to, as reading moves the place at which those write that share the file
+        # appended to, as reading moves the place at which all that share the file write
         log = stack.enter_context(open(directory / "log", "a+b"))
         return _Launch(cluster, log, interrupts).run(script, file, timeout)
 

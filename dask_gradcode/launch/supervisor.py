@@ -31,7 +31,7 @@ class Interrupted(BaseException):
 class Interrupts:
     """Notes Ctrl-C, SIGTERM and SIGHUP, to be looked at where it is safe to end.
 
-    Those that are ignored stay so, as under nohup.
+    Signals that are ignored stay so, as under nohup.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -56,7 +56,7 @@ class Classes:
     Parameters
     ----------
     scores : Linear
-        Of one output for two classes, else of one for each class.
+        Of one output for two classes, otherwise of one for each class.
     classes : ndarray of shape (n_classes,)
         The labels.
     """

@@ -86,7 +86,7 @@ class CodedEstimator(CodingParameters, CallbackSupportMixin, TakesAnyInput):
         return complaint(solution, left, self, self._advice(left))
 
     def _note(self, solution: Solution, penalty: L1, coordinates: Coordinates) -> None:
-        """Keep what else is to be told of where the solver has ended."""
+        """Keep what more there is to tell of where the solver has ended."""
 
     def _trainer(self, X: Any, y: Any) -> Callable[[Any, Any, Any], Solution | None]:
         """Return what fits such data."""

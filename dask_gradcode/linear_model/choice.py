@@ -68,7 +68,7 @@ def refuse_other_penalties(l1_ratios: Any, estimator: str) -> None:
     l1_ratios : array-like or None
         Shares of the sum of absolute values.
     estimator : str
-        Who asks, for the text of the error.
+        The estimator that asks, for the text of the error.
     """
     if l1_ratios is not None and not (np.size(l1_ratios) and np.all(np.asarray(l1_ratios) == 0.0)):
         raise ValueError(
@@ -86,15 +86,15 @@ def refuse_other_scores(
     Parameters
     ----------
     scoring : object
-        A name, None or anything else.
+        A name, None or any other object.
     scores : collection of str
-        Those that are.
+        The scores that rounds do bring along.
     why : str
         What these have in common.
     search : str
         What to use for others: a search's arguments.
     estimator : str
-        Who asks, for the text of the error.
+        The estimator that asks, for the text of the error.
     """
     if scoring is not None and not (isinstance(scoring, str) and scoring in scores):
         raise InvalidParameterError(
@@ -135,7 +135,7 @@ class Paths:
 
     @classmethod
     def of(cls, Cs: Vector, fits: Sequence[Fitted], weights: Vector) -> Paths:
-        """Return what fits have told: those of a fold after those of the fold before.
+        """Return what fits have told; they come fold after fold.
 
         Parameters
         ----------
@@ -164,13 +164,13 @@ class Paths:
 
 
 def _best_of(scores: Vector) -> int:
-    """Return which score is the largest: the first of those that are so but for rounding."""
+    """Return which score is the largest: the first, if several are equal but for rounding."""
     largest = np.max(scores)
     return int(np.argmax(scores >= largest - _ROUNDING * max(1.0, abs(largest))))
 
 
 def _whole_if_near(sums: Matrix) -> Matrix:
-    """Return sums, without the rounding of those that are whole numbers but for it."""
+    """Return sums; one that is a whole number but for rounding becomes that number."""
     whole = np.rint(sums)
     is_whole = np.abs(sums - whole) <= _ROUNDING * np.maximum(1.0, np.abs(whole))
     return np.where(is_whole, whole, sums)

@@ -14,7 +14,7 @@ _CODING = """\
     code : {"auto", "declustered", "fractional", "cyclic", "uncoded", ...} or GradientCode, \
             default="auto"
         Which worker holds which blocks. ``"auto"`` is declustered repetition where a round's time
-        is computing (the rule is that of :func:`dask_gradcode.place`); else fractional repetition
+        is computing (by the rule of :func:`dask_gradcode.place`); otherwise fractional repetition
         where ``n_stragglers + 1`` divides ``n_workers``, or cyclic repetition.
     n_stragglers : int, default=None
         How many workers may be silent in a round. None: the code object's, else 1 (0 on a single
@@ -42,7 +42,7 @@ _SOLVER = """\
 
 _SECOND_ORDER = """\
         ``"newton-cholesky"``, as in scikit-learn, is Newton's method: for up to a few thousand
-        parameters (features times outputs; at most 4095, whose Hessian takes 64 MiB of each
+        parameters (features times outputs; at most 4095: their Hessian takes 64 MiB of each
         message) and many more rows it needs five to ten rounds. Where a Hessian is singular
         ``"lbfgs"`` goes on, with a warning.
 """
@@ -58,12 +58,12 @@ _COORDINATE_DESCENT = """\
 """
 
 _AUTO = """\
-        It is for up to a few thousand features (at most 4095, whose matrix takes 64 MiB of each
+        It is for up to a few thousand features (at most 4095: their matrix takes 64 MiB of each
         message). Dense columns far from zero are centred for it, by a shift that is fixed when the
         data is placed. Sparse ones are not, nor are any without an intercept: of a column of mean
         ``m`` and standard deviation ``s`` its matrix loses the digits of ``(m / s)^2``. ``"auto"``
         is ``"<one>"`` where features are so few and few digits are lost (``m / s`` up to 100, and
-        up to 30 without an intercept), else ``"<many>"``.
+        up to 30 without an intercept), otherwise ``"<many>"``.
 """
 
 _WARM_START = """\
@@ -109,8 +109,8 @@ _VERIFY = """\
         - ``b``, a number: how many of the workers that hold the same rows may be faulty. A sum is
           believed once ``b + 1`` of them agree on it, so a round costs ``b + 1`` times the work.
           It needs exact sums and fractional repetition (which ``code="auto"`` then takes) with
-          ``n_stragglers`` of ``b`` or more, of whom only ``n_stragglers - b`` may then be silent
-          without being waited for. A sum that nobody is left to confirm is taken after
+          ``n_stragglers`` of ``b`` or more. Only ``n_stragglers - b`` workers may then be silent
+          without being waited for. A sum that no worker is left to confirm is taken after
           ``gradcode.timeouts.recover``, and is *unverified* in ``history_.events``.
         - ``"audit"``: beside the rounds, others compute again what one worker after another has
           sent, for ``1 / n_workers`` more work; at the end of the fit they do so for all workers.
@@ -149,7 +149,7 @@ _TARGETS = """\
     intercept_ : numpy.float64 or ndarray of shape (n_targets,)
         Intercept; 0.0 without one.
     n_iter_ : int or list of int
-        Iterations of the solver; of coordinate descent those of each of several targets.
+        Iterations of the solver; of coordinate descent, for each target if there are several.
 """
 
 _ATTRIBUTES = """\

@@ -41,8 +41,8 @@ class CodedElasticNet(LeastSquares):
 
     Minimises scikit-learn's objective, half the weighted mean of squared errors plus ``alpha *
     l1_ratio * ||coef||_1 + 0.5 * alpha * (1 - l1_ratio) * ||coef||^2`` with a free intercept, by
-    rounds of gradient coding [1]_: one where features are few, else of exact full-batch gradients.
-    Zeros are exact.
+    rounds of gradient coding [1]_: one where features are few, otherwise rounds of exact full-batch
+    gradients. Zeros are exact.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ class CodedElasticNet(LeastSquares):
     <code parameters>
     <solver parameters>
     max_iter : int, default=1000
-        Most iterations of the solver: of coordinate descent passes over the coefficients, which
-        need no rounds.
+        Most iterations of the solver; those of coordinate descent are passes over the coefficients,
+        which need no rounds.
     tol : float, default=1e-4
         Coordinate descent stops as scikit-learn's, when the dual gap is at most this share of the
         targets' mean square around their mean. Other solvers stop when the shortest subgradient is

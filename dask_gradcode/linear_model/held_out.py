@@ -99,7 +99,7 @@ class Folded:
     lengths : ndarray of shape (n_features,)
         About how large each coefficient is.
     has_intercept : bool
-        Whether models have one; else it stays what it is, zero.
+        Whether models have one; if not, it stays what it is, zero.
 
     Examples
     --------

@@ -18,7 +18,7 @@ class CodedLasso(CodedElasticNet):
 
     Minimises scikit-learn's objective, half the weighted mean of squared errors plus ``alpha *
     ||coef||_1`` with a free intercept, by rounds of gradient coding [1]_: one where features are
-    few, else of exact full-batch gradients. Zeros are exact. It is
+    few, otherwise rounds of exact full-batch gradients. Zeros are exact. It is
     :class:`~dask_gradcode.CodedElasticNet` with ``l1_ratio=1``.
 
     Parameters

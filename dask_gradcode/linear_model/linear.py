@@ -22,8 +22,8 @@ class CodedLinearRegression(LeastSquares):
     """Ordinary least squares that does not wait for slow, frozen or dead workers.
 
     Minimises ``||y - X coef - intercept||^2`` by rounds of gradient coding [1]_: one where features
-    are few, else of exact full-batch gradients. Of many solutions, as with more features than rows,
-    one round finds the twin's, whose coefficients have the smallest norm;
+    are few, otherwise rounds of exact full-batch gradients. Of many solutions, as with more
+    features than rows, one round finds the twin's: its coefficients have the smallest norm;
     :class:`~dask_gradcode.CodedRidge` says which one ``solver="lbfgs"`` finds. There is no
     ``positive``: the twin solves for it row by row, by active sets, and
     ``CodedLasso(alpha, positive=True)`` with a tiny ``alpha`` is near it.

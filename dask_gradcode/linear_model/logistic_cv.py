@@ -54,7 +54,7 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     Minimises scikit-learn's objective, ``C * sum_i sample_weight_i * loss_i + 0.5 * ||coef||^2``
     with free intercepts, for the ``C`` that cross-validation finds best, by rounds of gradient
     coding [1]_. The fits of all folds and of all ``C`` go forward together: a round brings the
-    gradients that all of them ask for, by one pass over the rows, and the scores of those that have
+    gradients that all of them ask for, by one pass over the rows, and the scores of fits that have
     ended. So there are about as many rounds as the slowest of the fits needs. Where there are at
     most 1000 features, and at most ten for each fit, L-BFGS works in uncorrelated columns, which a
     further round tells: that halves the others.
@@ -69,8 +69,8 @@ class CodedLogisticRegressionCV(FoldedClassifier):
     fit_intercept : bool, default=True
         Whether to fit an intercept for each output.
     cv : int, splitter or iterable, default=None
-        Folds that hold out each row once, as scikit-learn's ``StratifiedKFold`` does, which is what
-        a number stands for; None is 5. Of dask data the workers assign them: a number, or
+        Folds that hold out each row once, as those of scikit-learn's ``StratifiedKFold`` do; a
+        number stands for these, None is 5. Of dask data the workers assign them: a number, or
         ``StratifiedKFold`` without shuffle, unless ``y`` is in memory.
     scoring : {"accuracy", "neg_log_loss", "neg_brier_score"}, default=None
         What is best; these are means over rows, which rounds can bring. None is ``"accuracy"``.

@@ -126,7 +126,7 @@ def seen_lazily(y: Any, estimator: str) -> tuple[Targets, Any]:
     y : dask array of shape (n_samples,)
         Targets.
     estimator : str
-        Who asks, for the texts of errors.
+        The estimator that asks, for the texts of errors.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def paired_lazily(y: Any, pairs: Pairs, chunks: Sequence[Any], estimator: str) -
     chunks : sequence of tuple
         As :func:`seen_lazily` returns them.
     estimator : str
-        Who asks, for the texts of errors.
+        The estimator that asks, for the texts of errors.
 
     Returns
     -------

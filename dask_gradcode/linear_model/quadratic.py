@@ -163,7 +163,7 @@ class Quadratic:
         Notes
         -----
         The Hessian is scaled to a diagonal of ones. If it has a Cholesky factor, that solves it.
-        Else eigenvalues below ``n_parameters * eps`` of the largest are taken for zero; so is a
+        If not, eigenvalues below ``n_parameters * eps`` of the largest are taken for zero; so is a
         diagonal entry that small beside the largest. Columns that differ by less than the square
         root of that, 1e-7 for 45 parameters, of their size are so taken for the same.
         """

@@ -104,7 +104,7 @@ def _bar(history: History, max_iter: int) -> Iterator[Callback]:
     with bar("iteration", max_iter) as drawn:
 
         def draw(n_iter: int, w: Vector, seen: Evaluation) -> None:
-            # 80 characters in all; the time is on the left, and who is late is in the history
+            # 80 characters in all; the time is on the left, and late workers are in the history
             record = history[-1]
             counts = {
                 "late": len(record.late),
@@ -128,7 +128,7 @@ def complaint(solution: Solution, left: float, estimator: Any, otherwise: str) -
     left : float
         The largest entry of the gradient there.
     estimator : CodedEstimator
-        Whose fit it was.
+        The estimator that was fitted.
     otherwise : str
         What to do, where more iterations are not the answer.
     """

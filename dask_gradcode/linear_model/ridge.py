@@ -22,12 +22,13 @@ class CodedRidge(LeastSquares):
     """Linear regression with a ridge penalty that does not wait for slow, frozen or dead workers.
 
     Minimises scikit-learn's objective, ``||y - X coef - intercept||^2 + alpha * ||coef||^2`` with a
-    free intercept, by rounds of gradient coding [1]_: one where features are few, else of exact
-    full-batch gradients. ``alpha=0`` is plain linear regression. Of many solutions, as with more
-    features than rows, one round then finds the twin's, whose coefficients have the smallest norm.
-    ``solver="lbfgs"`` finds the one whose coefficients, each times the standard deviation of its
-    column, have it. Without an intercept that is the deviation from zero; where columns are far
-    from zero it is theirs from the mean, and the mean prediction counts in the norm, too.
+    free intercept, by rounds of gradient coding [1]_: one where features are few, otherwise rounds
+    of exact full-batch gradients. ``alpha=0`` is plain linear regression. If that has many
+    solutions, as with more features than rows, one round finds the twin's: its coefficients have
+    the smallest norm. ``solver="lbfgs"`` finds the one with the smallest norm of the coefficients
+    times their columns' standard deviations. Without an intercept that is the deviation from zero;
+    where columns are far from zero it is theirs from the mean, and the mean prediction counts in
+    the norm, too.
 
     Parameters
     ----------

@@ -71,8 +71,8 @@ class CodedRidgeCV(LeastSquares):
         What is best; these are functions of sums that rounds can bring. None: ``"r2"``, or for
         leave-one-out the mean of squared errors, each times the weight of its row.
     cv : int, splitter or iterable, default=None
-        None: leave-one-out. Else folds that hold out each row once, as scikit-learn's ``KFold``
-        does, which is what a number stands for. Of dask data, whose chunks must then have known
+        None: leave-one-out. Otherwise folds that hold out each row once, as those of scikit-learn's
+        ``KFold`` do; a number stands for these. Of dask data, whose chunks must then have known
         lengths, they are runs of rows: a number, or ``KFold`` without shuffle. Sample weights count
         in fits and in scores.
     <coding parameters>
@@ -83,7 +83,7 @@ class CodedRidgeCV(LeastSquares):
     alpha_ : float
         The strength with the best score.
     best_score_ : float
-        Its score: the mean of those of the folds.
+        Its score: the mean of the folds' scores.
     coef_ : ndarray of shape (n_features,)
         Coefficients of the model of all rows.
     intercept_ : numpy.float64

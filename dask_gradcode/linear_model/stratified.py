@@ -56,9 +56,9 @@ def seen_on_workers(y: Any, estimator: str, client: Any) -> tuple[Any, Targets, 
     y : dask array, Series or frame of one column
         Labels.
     estimator : str
-        Who asks, for the texts of errors.
+        The estimator that asks, for the texts of errors.
     client : distributed.Client, str or None
-        Whose cluster looks at them; None is the current one's.
+        Its cluster looks at them; None is the current one's.
     """
     from dask_gradcode.cluster.client.computing import computing
     from dask_gradcode.cluster.data.lazy import as_column, as_dask_array
@@ -80,7 +80,7 @@ def stratified_on_workers(
     y, targets, chunks
         As :func:`seen_on_workers` returns them.
     estimator : str
-        Who asks, for the texts of errors.
+        The estimator that asks, for the texts of errors.
 
     Raises
     ------

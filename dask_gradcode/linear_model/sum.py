@@ -41,7 +41,7 @@ class Sum:
     of : callable
         Returns the sum of another work over the same rows, as long as the fit lasts.
     found : sequence of Discovery
-        Who was expelled by an audit, and what was taken back, also later.
+        Which workers an audit has expelled, and what was taken back, also later.
     """
 
     objective: Objective

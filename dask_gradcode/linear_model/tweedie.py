@@ -36,7 +36,7 @@ class CodedTweedieRegressor(CodedGeneralisedRegressor):
         Strength of the penalty, as in scikit-learn.
     link : {"auto", "identity", "log"}, default="auto"
         What the linear predictor is of the mean. ``"auto"`` is the identity for ``power <= 0``,
-        else the logarithm. Means of the identity link must be positive (but for ``power=0``):
+        otherwise the logarithm. Means of the identity link must be positive (but for ``power=0``):
         steps to others are taken back, also where scikit-learn's fit ends at its start, as it
         does without an intercept.
     <solver parameters>

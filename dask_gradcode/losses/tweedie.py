@@ -29,8 +29,8 @@ class Tweedie(Loss):
     steps to means that are none are led back.
 
     It is convex for ``1 <= power <= 2`` with the log link, and for ``0 <= power <= 1`` with the
-    identity. Else second derivatives may be negative, and ``curvature`` is their absolute value, as
-    scikit-learn takes it.
+    identity. Otherwise second derivatives may be negative, and ``curvature`` is their absolute
+    value, as scikit-learn takes it.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def in_step(objective: Objective, runs: Sequence[Callable[[Objective], T]]) -> l
 
     Each goes its own way, as if it were alone: its points are those of a single run within
     rounding. Rounds are as many as the longest run needs by itself, unless a round is divided
-    for the size of its points; who has ended takes no part any more.
+    for the size of its points; a run that has ended takes no part any more.
 
     Parameters
     ----------

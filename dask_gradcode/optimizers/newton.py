@@ -40,7 +40,7 @@ class NewtonCholesky(Optimizer):
 
     For many rows and few parameters, and for features of whatever scale: it needs five to ten
     rounds where :class:`LBFGS` needs dozens. Each message carries the upper triangle of a Hessian,
-    so there may be at most ``most_parameters``: 4095, whose triangle is 64 MiB. While they compute
+    so there may be at most ``most_parameters``: 4095, a triangle of 64 MiB. While they compute
     workers need about five times that, and the client about twelve times.
 
     The Hessian is asked for with the full step, which mostly is the one to take; shorter steps are

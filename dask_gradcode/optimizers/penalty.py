@@ -67,7 +67,7 @@ class L1:
         Returns
         -------
         ndarray of shape (n_parameters,)
-            ``gradient`` itself where the penalty has no strength, else a new array.
+            ``gradient`` itself where the penalty has no strength, otherwise a new array.
         """
         if self.is_none:
             return gradient

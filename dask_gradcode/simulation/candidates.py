@@ -142,7 +142,7 @@ class Choice:
     def plot(self, ax: Any = None) -> Any:
         """Draw time per round against load, the best with n and s beside them.
 
-        The best are those than which no other is both faster and lighter.
+        A candidate is among the best if no other is both faster and lighter.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class Choice:
             taken.append(box)
 
     def _frontier(self) -> list[Candidate]:
-        """Return those that are lighter than all faster ones."""
+        """Return the candidates that are lighter than all faster ones."""
         best: list[Candidate] = []
         for c in self.candidates:
             if np.isfinite(c.seconds) and (not best or c.load < best[-1].load):

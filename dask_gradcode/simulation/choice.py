@@ -62,14 +62,14 @@ def choose(
     overhead : float, default=0.0
         Seconds of every message for all that is not computing.
     upload : float, default=0.0
-        Seconds in which a worker sends a whole payload: its bytes, divided by those that its uplink
+        Seconds in which a worker sends a whole payload: its bytes, divided by what its uplink
         takes a second.
     data_bytes : float, optional
         Size of the data set, for the memory.
     n_rounds : int, default=200
         Rounds to simulate for each candidate.
     codes : iterable of GradientCode, optional
-        Codes of your own, or with other parameters, to be ranked beside those.
+        Codes of your own, or with other parameters, to be ranked as well.
 
     Returns
     -------

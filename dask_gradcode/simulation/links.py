@@ -19,7 +19,7 @@ def transmissions_needed(
     Parameters
     ----------
     code : CooperativeRepetition
-        Who sums what, how often all may send, and by which decoding.
+        Says which worker sums what, how often all may send, and by which decoding.
     links : LossyLinks
         What is lost.
     n_rounds : int, default=1000
@@ -47,8 +47,8 @@ def blocks_recovered(
     Parameters
     ----------
     code : CooperativeRepetition
-        Who sums what, and how often all may send; with ``approximation="blocks"``, as sums that are
-        no more than close to the full one have no block exactly.
+        Says which worker sums what, and how often all may send; with ``approximation="blocks"``, as
+        sums that are no more than close to the full one have no block exactly.
     links : LossyLinks
         What is lost.
     n_rounds : int, default=1000

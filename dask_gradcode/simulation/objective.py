@@ -66,7 +66,7 @@ def simulate(
     overhead : float, default=0.0
         Seconds of every message for all that is not computing.
     upload : float or array-like of shape (n_workers,), default=0.0
-        Seconds in which a worker sends a whole payload: its bytes, divided by those that its uplink
+        Seconds in which a worker sends a whole payload: its bytes, divided by what its uplink
         takes a second. A slice takes its part of it.
 
     Returns
@@ -139,7 +139,7 @@ class SimulatedObjective:
     overhead : float, default=0.0
         Seconds of every message for all that is not computing.
     upload : float or array-like of shape (n_workers,), default=0.0
-        Seconds in which a worker sends a whole payload: its bytes, divided by those that its uplink
+        Seconds in which a worker sends a whole payload: its bytes, divided by what its uplink
         takes a second. A slice takes its part of it.
 
     Raises
@@ -218,7 +218,7 @@ class SimulatedObjective:
         Returns
         -------
         list of Evaluation
-            Those of single calls within rounding. Evaluations of a round share its record.
+            What single calls return, within rounding. Evaluations of a round share its record.
         """
         return self._engine.many(W)
 

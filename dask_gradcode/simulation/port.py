@@ -38,14 +38,14 @@ class VirtualPort:
     """Runs rounds on a virtual clock.
 
     As on a cluster a delay cannot be interrupted, computing is given up once a newer round asks the
-    same worker, and only the newest round that has asked it is worked on: whoever is still in an
-    old round's delay then starts on the new one after that, with the new round's delay. Who is not
-    asked goes on with what it has.
+    same worker, and only the newest round that has asked it is worked on: a worker that is still in
+    an old round's delay then starts on the new one after that, with the new round's delay. A worker
+    that is not asked goes on with what it has.
 
     Parameters
     ----------
     code : GradientCode
-        Who computes what.
+        Says which worker computes what.
     model : StragglerModel
         The delays and slowdowns.
     work : float or array-like of shape (n_workers,)
@@ -93,7 +93,7 @@ class VirtualPort:
         return self._clock
 
     def patience(self) -> Patience:
-        return Patience()  # who is silent stays silent
+        return Patience()  # a silent worker stays silent
 
     def begin(self, round: int, w: Vector | Matrix, order: int) -> Sequence[Lost]:
         self._round = round

@@ -17,18 +17,18 @@ def recorded(history: History, n_workers: int | None = None) -> tuple[TraceDelay
 
     The time of computing is the median over rounds of the first arrival. A worker's delay is by how
     much it was later than that. Where workers send parts of their shares, when they would have sent
-    all of it counts instead. Where it did not answer some rounds and then one, the first of them
+    all of it counts instead. Where it missed some rounds and then answered one, the first of those
     is given the whole time until then, as a delay that was not over when the rounds ended; where
     it has not answered until the end, its delay lasts for the rest of the history. Rounds in which
     it was spared say nothing of it, and count as without delay. The history of an uncoded fit tells
-    most, as it waits for everybody.
+    most, as it waits for all workers.
 
     Parameters
     ----------
     history : History
         Of a fit on a cluster, with at least one round.
     n_workers : int, optional
-        For how many workers; those beyond the history's have its delays too, of other rounds.
+        For how many workers; any beyond the history's have its delays too, of other rounds.
         None: the history's.
 
     Returns

@@ -84,14 +84,14 @@ class _Attempt:
     """The newest attempt at an errand."""
 
     number: int = -1
-    among: frozenset[str] = frozenset()  # those that could run it when it began
-    avoided: frozenset[str] = frozenset()  # who was known to run nothing then
+    among: frozenset[str] = frozenset()  # workers that could run it when it began
+    avoided: frozenset[str] = frozenset()  # workers that were known to run nothing then
     vanished: str = ""  # why its result is gone
 
     def is_stuck(self, able: frozenset[str], silent: frozenset[str]) -> bool:
         """Say whether it may be on a worker that runs nothing, or is on none."""
-        # A task that may run elsewhere, as those named for it are gone, is left alone by Dask for
-        # good if nobody could run it just then: no worker that comes later is asked.
+        # A task that may run elsewhere, as the workers named for it are gone, is left alone by Dask
+        # for good if no worker could run it just then: none that comes later is asked.
         self.among &= able
         return bool(self.vanished or silent - self.avoided or not self.among)
 
@@ -158,7 +158,7 @@ class _Search(Generic[Ticket]):
         silent = frozenset(reasons)
         able = self._liveness.running() - silent
         newest, paused = self._newest, self._liveness.paused(workers)
-        if able:  # who is paused is waited for, unless nobody else is there
+        if able:  # a paused worker is waited for, unless no other is there
             reasons = {a: why for a, why in reasons.items() if a not in paused}
         lost = {
             str(self._errands[ticket]): f"it has been lost: {newest[ticket].vanished}"

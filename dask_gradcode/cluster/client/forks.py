@@ -14,7 +14,7 @@ __all__ = ["forked_error", "inherited_client", "is_inherited", "refuse_to_wait"]
 def is_inherited(client: Client) -> bool:
     """Say whether a client was made by the process from which this one was forked.
 
-    The thread that runs its loop has stayed there: whoever waits for the client here waits for
+    The thread that runs its loop has stayed there: a wait for the client here would last for
     ever. Dask puts the number of the process into the client's name.
     """
     try:

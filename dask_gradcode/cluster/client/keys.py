@@ -14,7 +14,7 @@ def task_key(what: str, whose: str, *which: Any) -> tuple[Any, ...]:
     """Return the key of a Dask task.
 
     Dask takes the first part of a key, up to what looks like a hash, for the name of the task, and
-    all tasks whose first part is equal for a group. A group belongs to one span, so that those of
+    all tasks whose first part is equal for a group. A group belongs to one span, so the groups of
     two placements or fits must differ.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Who is dead and who is frozen: the scheduler's events, and the age of heartbeats."""
+"""Which workers are dead or frozen: the scheduler's events, and the age of heartbeats."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Liveness:
     def watch(self, address: str, callback: Callback) -> None:
         """Call the method ``callback(address, why)`` on the client's loop when the worker leaves.
 
-        The callback is held weakly: whoever forgets to unwatch is not kept alive by it.
+        The callback is held weakly: an owner that forgets to unwatch is not kept alive by it.
         """
         if not self._is_listening:
             self._client.subscribe_topic(TOPIC, lambda event: self.announce(event[1]))

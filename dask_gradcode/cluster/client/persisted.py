@@ -53,7 +53,7 @@ def is_reached_by(client: Client | None, owner: Client) -> bool:
         return client is not None
     if address_of(client) == address_of(owner):
         return True
-    if is_inherited(owner) or owner.asynchronous:  # who cannot be asked here
+    if is_inherited(owner) or owner.asynchronous:  # it cannot be asked here
         return False
     with suppress(OSError):  # one scheduler can have several addresses
         return bool(_scheduler_id(client) == _scheduler_id(owner))
@@ -99,7 +99,7 @@ def address_of(client: Client | Cluster | str) -> str:
 
 
 def _chunks_of(array: Any) -> Iterator[tuple[Client, str]]:
-    """Yield whose each persisted chunk is, and its status; chunks of one kind once."""
+    """Yield the client and the status of each persisted chunk; chunks of one kind once."""
     if not is_dask_collection(array):
         return
     chunks = [future for future in futures_of(array) if future.client is not None]

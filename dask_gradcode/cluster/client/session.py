@@ -26,8 +26,8 @@ def current_client() -> Client | None:
     """Return Dask's current client, or None.
 
     In a task there is none, though Dask may have made one for the worker: a fit by way of it would
-    wait for the very worker that runs the task. Whoever has seceded passes one. Nor is there one
-    in a forked process, until it has made its own.
+    wait for the very worker that runs the task. A task that has seceded passes one. There is none
+    in a forked process either, until it has made its own.
     """
     if _worker_of_this_task() is not None or inherited_client() is not None:
         return None

@@ -1,4 +1,4 @@
-"""A question to each of some workers; who does not answer in time is left out."""
+"""A question to each of some workers; a worker that does not answer in time is left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def survey(
 ) -> dict[str, Answer]:
     """Return what a function says on each of some workers, by worker, in their order.
 
-    Those that do not answer for ``gradcode.timeouts.workers``, or by an error, are left out.
+    Workers that do not answer for ``gradcode.timeouts.workers``, or by an error, are left out.
 
     Parameters
     ----------

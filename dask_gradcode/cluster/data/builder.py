@@ -77,7 +77,7 @@ class Builder:
         self._cuts: dict[tuple[str, Piece], Any] = {}  # tasks
         self._able, self._silent = frozenset(among), frozenset[str]()
         self._among = self._able  # when the source's chunks were begun
-        # who could compute a chunk when it was begun, or what is cut out of it, and who ran nothing
+        # when a chunk or its cut was begun: workers that could compute it, and that ran nothing
         self._begun: dict[Any, tuple[frozenset[str], frozenset[str]]] = {}
 
     def know(self, able: Collection[str], silent: Collection[str]) -> None:
@@ -209,7 +209,7 @@ class Builder:
         Returns
         -------
         anew : set of int
-            Those of the roles whose shards must be built anew.
+            Which of the roles must have their shards built anew.
         stuck : dict of int to tuple of str and str
             By role a worker that runs no tasks, and what it alone has that cannot be computed anew.
         """
@@ -234,9 +234,9 @@ class Builder:
         return {role for role in roles if self.chunks_of(role) & begun}, stuck
 
     def _is_stuck(self, key: Any, holders: Mapping[Any, Collection[str]]) -> bool:
-        """Say whether only silent workers have a result, or nobody may be computing it.
+        """Say whether only silent workers have a result, or no worker may be computing it.
 
-        Dask leaves a task alone for good if nobody could run it when the workers named for it had
+        Dask leaves a task alone for good if none could run it when the workers named for it had
         gone: so it is begun anew if none is left that could run it at first.
         """
         if holders.get(key):
@@ -245,7 +245,7 @@ class Builder:
         return key in holders and not (self._silent <= avoided and among & self._able)
 
     def _named(self) -> list[str]:
-        """Return who shall run tasks: nobody is named unless others are silent."""
+        """Return which workers shall run tasks: none is named unless others are silent."""
         return sorted(self._able) if self._silent else []
 
     def _renew(self, name: str, chunk: int) -> None:
@@ -267,7 +267,7 @@ class Builder:
         return [block for block in self._code.blocks_of(role) if block in self._runs]
 
     def _piece(self, name: str, piece: Piece) -> Future[Any]:
-        """Return rows of a chunk, made ready where it is, once for all who need them."""
+        """Return rows of a chunk, made ready where it is, once for all that need them."""
         chunk = self._source.futures[name][piece.chunk]
         if name != "X" and (piece.start, piece.stop) == (0, self._lengths[name][piece.chunk]):
             return chunk

@@ -228,7 +228,7 @@ def received(
     Parameters
     ----------
     role : int
-        Who has sent it.
+        The role that has sent it.
     payload : ndarray of shape (n_entries,)
         What has come.
     slices : Slices

@@ -37,10 +37,10 @@ _PROFILE = 64  # parts of a chunk whose stored values are counted
 class XFacts:
     """What a chunk of X holds; ``problem`` is an error if it cannot be used.
 
-    ``nbytes`` are those that its rows take on a worker, ``of_ones`` those among them of stored
-    values that are all one, which need not be held. ``stored`` is how many values a sparse chunk
-    stores up to each of ``cut(n_rows, ...)``'s rows: enough to balance blocks, and small however
-    many rows there are. By ``moments`` the rows are known again.
+    ``nbytes`` are the bytes that its rows take on a worker, ``of_ones`` how many of these are of
+    stored values that are all one, which need not be held. ``stored`` is how many values a sparse
+    chunk stores up to each of ``cut(n_rows, ...)``'s rows: enough to balance blocks, and small
+    however many rows there are. By ``moments`` the rows are known again.
     """
 
     n_rows: int
@@ -86,7 +86,7 @@ def describe_y(y: Any, sample_weight: Any, estimator: str) -> TargetFacts:
 
 
 def nbytes_of(X: Any) -> tuple[int, int]:
-    """Return the bytes that rows take on a worker, and those of them whose values are all one.
+    """Return the bytes that rows take on a worker, and how many are of values that are all one.
 
     Parameters
     ----------

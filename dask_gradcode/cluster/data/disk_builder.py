@@ -39,7 +39,7 @@ class _Taken(Piece):
 
 @dataclass(frozen=True)
 class _Known:
-    """A task that is kept by those who need its result, and may be looked for."""
+    """A task that is kept by all that need its result, and may be looked for."""
 
     key: Any
 

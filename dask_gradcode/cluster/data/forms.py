@@ -33,7 +33,7 @@ def check_inputs(X: Any, y: Any, sample_weight: Any, estimator: str) -> tuple[An
     X, y, sample_weight : array-like, dask array or dask frame
         As given by the user; ``sample_weight`` may be None.
     estimator : str
-        Who asks, for the texts.
+        The estimator that asks, for the texts.
 
     Returns
     -------

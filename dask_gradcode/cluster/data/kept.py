@@ -32,7 +32,7 @@ class Keep:
     seconds : float
         How long, after its client has gone.
     state : bytes
-        What else who takes it up needs to know.
+        What else a client that takes it up needs to know.
     """
 
     fingerprint: str
@@ -50,7 +50,7 @@ def keep_shard(keep: Keep | None, shard: Any) -> Any:
 
 
 def kept_roles(fingerprint: str) -> tuple[list[int], bytes]:
-    """Return the roles that the running task's worker keeps for who comes, and their state.
+    """Return the roles that the running task's worker keeps for the next client, and their state.
 
     The time for which they are kept begins anew.
     """

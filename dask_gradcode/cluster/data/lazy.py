@@ -70,7 +70,7 @@ def held_to_shape(X: da.Array, reader: Any = None) -> da.Array:
     X : dask array of shape (n_samples, n_features)
         The rows.
     reader : object, optional
-        Who reads them. Dask fuses tasks by what is computed of them: were a fit's tasks and a
+        What reads them. Dask fuses tasks by what is computed of them: were a fit's tasks and a
         prediction's of one name, the second would meet another task of that name where the first
         are not yet forgotten, and some would stay on the scheduler for good.
     """

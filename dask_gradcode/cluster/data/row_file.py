@@ -1,4 +1,4 @@
-"""A file of arrays on a worker's disk, without a name: its end is that of who holds it."""
+"""A file of arrays on a worker's disk, without a name: it ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RowFile:
     directory : str
         Where the file is.
     worker : str
-        Whose it is, for the texts of errors.
+        The worker that has it, for the texts of errors.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class RowFile:
             return np.empty(0, dtype=np.uint8)
 
     def take_back(self, buffer: NDArray[np.uint8]) -> None:
-        """Keep a buffer for the next who reads; from any thread."""
+        """Keep a buffer for the next read; from any thread."""
         self._spare.append(buffer)
 
     def append(self, array: NDArray[Any]) -> Extent:

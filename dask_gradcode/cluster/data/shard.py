@@ -47,7 +47,7 @@ class Shard:
     blocks : mapping of int to Block
         By block index.
     columns : ndarray of int, shape (n_columns,), or None
-        Where the rows touch few columns: which. The blocks then have those only, renumbered.
+        Which columns the rows touch, where these are few. The blocks have only these, renumbered.
     n_features : int
         Number of all columns.
     """
@@ -140,7 +140,7 @@ class Parcel:
     """Rows, or a block, on the way to other workers, where they arrive aligned.
 
     Dask receives the first array of a message in one buffer with what comes before it, mostly at an
-    odd address, and all others in buffers of their own. Here the first one is a single byte: else
+    odd address, and all others in buffers of their own. Here the first one is a single byte, or
     the rows would have to be copied before they can be computed with. Stored values that are all
     one do not travel.
     """

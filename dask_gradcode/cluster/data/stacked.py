@@ -75,7 +75,7 @@ class StackedRows:
         return sum(part.nbytes for part in self._parts)
 
     def __getitem__(self, rows: slice) -> Matrix:
-        """Return some rows: as they lie where they lie in one part, else copied together."""
+        """Return some rows: as they lie where they lie in one part, otherwise copied together."""
         start, stop, _ = rows.indices(self._ends[-1])
         found = self._views(start, stop)
         if len(found) == 1:

@@ -31,7 +31,7 @@ class Part:
     file : RowFile
         Where they are.
     values : Extent
-        Dense: all values, row by row. Sparse: those stored.
+        Dense: all values, row by row. Sparse: the stored ones.
     n_columns : int
         How many columns there are.
     start, stop : int
@@ -81,7 +81,7 @@ class StoredRows(RowSource):
     dtype : dtype
         Of the values as they are read, whichever was written.
     columns : ndarray of int, optional
-        Of CSR: which columns those are that have been written.
+        Of CSR: which columns have been written.
     n_features : int, optional
         How many columns there are, where ``columns`` are some of them.
     """
@@ -136,7 +136,7 @@ class StoredRows(RowSource):
         return StoredRows(some, self.dtype, self._columns, self.shape[1])
 
     def widened(self, columns: NDArray[np.int32], n_features: int) -> StoredRows:
-        """Return the same rows among more columns, of which those that are written are some."""
+        """Return the same rows among more columns, some of which are the written ones."""
         return StoredRows(self._parts, self.dtype, columns, n_features)
 
     def read(self, chunks: Sequence[slice]) -> Iterator[Any]:

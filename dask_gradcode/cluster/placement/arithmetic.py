@@ -2,7 +2,7 @@
 
 A worker says once, as an event of Dask's, by which libraries, which kernel of BLAS and which
 instructions it computes. Where some differ, the log says so: sums are then equal within rounding,
-whoever is late, and no more bit for bit.
+whichever workers are late, and no more bit for bit.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def place_roles(
     code : GradientCode
         Says which roles are enough.
     roles : Roles
-        Who plays them.
+        Which workers play them.
     addresses : sequence of str
         The worker of each role.
     tell : callable
@@ -87,7 +87,7 @@ def await_roles(
     Parameters
     ----------
     roles : Roles
-        Who plays them.
+        Which workers play them.
     code : GradientCode
         The code.
     end : float or None

@@ -1,4 +1,4 @@
-"""A placement as an HTML card: who plays which role, with which blocks, and who has been lost."""
+"""A placement as an HTML card: which worker plays which role, with which blocks; which are lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def placement_card(data: Placement) -> str:
         "code": f"<code>{escape(repr(code).split('  #')[0])}</code>",
         "tolerates": escape(code.tolerance),
     }
-    # whoever is lost is what one looks for
+    # lost workers are what one looks for
     roles = sorted(addresses, key=lambda role: (data.is_open and role not in lost, role))
     left = len(roles) - _LISTED
     return card(

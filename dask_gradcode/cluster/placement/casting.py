@@ -82,7 +82,7 @@ def _copies(
 ) -> Matrix:
     """Return how many copies of its blocks each of some roles would meet at each address.
 
-    Those on the worker itself count as units; all in its zone, and then on its host, as fractions.
+    Copies on the worker itself count as units; in its zone, and then on its host, as fractions.
     """
     others = list(where)
     common = (_held(code, roles) @ _held(code, others).T).toarray()
@@ -112,7 +112,7 @@ def _held(code: GradientCode, roles: Sequence[int]) -> csr_array:
 
 
 def n_dispensable(code: GradientCode, seats: Sequence[str]) -> int:
-    """Return how many workers may be silent, whoever they are, if each plays these roles.
+    """Return how many workers may be silent, whichever they are, if each plays these roles.
 
     Where there are too many sets of workers to look at them all, it may be more.
 

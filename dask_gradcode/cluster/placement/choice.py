@@ -63,7 +63,7 @@ class Choice:
     def own(self, role: int, avoided: Collection[str] = ()) -> str | None:
         """Return a worker that has no role, None if there is none.
 
-        What has gone wrong on a worker may go well on another: avoided are those, if it can be.
+        What has gone wrong on a worker may go well on another: such are avoided, if possible.
         """
         spare = [address for address in self._able if not self._on[address]]
         return self._best(role, [a for a in spare if a not in avoided] or spare)
@@ -73,7 +73,7 @@ class Choice:
         return self._best(role, [a for a in self._able if self._is_of_use(role, a)])
 
     def evened(self, movable: Collection[int]) -> tuple[int, str] | None:
-        """Return a role that a worker with fewer should take from one with more, and who takes it.
+        """Return a role of a worker that has more, and one with fewer that should take it.
 
         Also one that may take none itself, as it has too little memory left, gives some away.
 
@@ -105,8 +105,8 @@ class Choice:
     def _best(self, role: int, among: Collection[str]) -> str | None:
         """Return the worker that has, or fails together with, the fewest of a role's blocks.
 
-        First those count that it has itself, then how many roles it has, then the blocks of others
-        in its zone and on its host.
+        First the blocks count that it has itself, then its number of roles, then the blocks of
+        others in its zone and on its host.
         """
         if not among:
             return None

@@ -37,8 +37,8 @@ def choose_code(
     n_workers, n_stragglers, seed : int or None
         As given by the user.
     hosts : sequence of str
-        What each of the cluster's workers fails together with, its zone or its host, those of the
-        code's in order: all workers are used where ``n_workers`` is None.
+        What each of the cluster's workers fails together with, its zone or its host, the code's own
+        workers in order: all workers are used where ``n_workers`` is None.
     size : Size, optional
         Of the data, as far as it is known.
 
@@ -67,7 +67,7 @@ def choose_code(
 
 
 def _apart(code: DeclusteredRepetition, hosts: Sequence[str]) -> DeclusteredRepetition:
-    """Return a code with fewer parts where else one host, or zone, would hold a block alone."""
+    """Return a code with fewer parts where one host, or zone, would otherwise have blocks alone."""
     if code.n_workers > len(hosts):
         return code
 

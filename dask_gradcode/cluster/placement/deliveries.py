@@ -108,7 +108,7 @@ class Deliveries:
         Returns
         -------
         anew : set of int
-            Those of the roles that must be brought anew.
+            Which of the roles must be brought anew.
         stuck : dict of int to tuple of str and str
             By role a silent worker, and what it alone has.
         """

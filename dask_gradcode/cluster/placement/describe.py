@@ -37,7 +37,7 @@ def describe(
     source : Source
         The chunks. Which futures stand for them may change.
     estimator : str
-        In whose name, for the texts of errors.
+        The estimator that asks, for the texts of errors.
     among : sequence of str
         The workers that were there when the chunks were begun.
     tell : callable
@@ -48,7 +48,7 @@ def describe(
     Returns
     -------
     facts : dict of str to list
-        By array what each of its chunks is; those of the weights are those of y.
+        By array what each of its chunks is; the chunks of the weights are those of y.
     where : dict of tuple of str and int to str
         The worker that holds each chunk, by array and index.
     """

@@ -31,7 +31,7 @@ def await_workers(
 ) -> None:
     """Wait for workers that are only starting, anew after a death or for an adaptive cluster.
 
-    Whether it can be done with those that are there in the end is for the caller to say.
+    Whether the workers that are there in the end will do is for the caller to say.
     """
     n_workers = code.n_workers if isinstance(code, GradientCode) else n_workers or 1
     n_there = len(workers_of(client))
@@ -75,7 +75,7 @@ def check_workers(client: Client, addresses: Sequence[str], code: GradientCode) 
 
 
 def warn_of_few(code: GradientCode, seats: Sequence[str]) -> None:
-    """Warn whoever has called ``place``, which calls who calls this, that workers share roles."""
+    """Warn the caller of ``place``, which is two calls up from here, that workers share roles."""
     n_here = len(set(seats))
     if n_here == code.n_workers:
         return

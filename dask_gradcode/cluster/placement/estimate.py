@@ -44,12 +44,12 @@ class Estimate:
     memory_limit : int
         The least memory limit of a worker; 0 if there is none.
     moved : int
-        Bytes that would travel to workers, by those who compute rows or by the client.
+        Bytes that would travel to workers, from workers that compute rows or from the client.
     written : int
         Bytes that a worker would write to its disk at most, chunks that wait included, if blocks
         are kept there.
     free : int
-        Bytes that are free there, where least; 0 if nobody has answered.
+        Bytes that are free there, where least; 0 if no worker has answered.
     problem : str
         Why blocks cannot be kept on disk; empty if they can.
 

@@ -39,7 +39,7 @@ def apart(client: Client, addresses: Sequence[str]) -> list[str]:
 def homes(
     code: GradientCode, addresses: Sequence[str], starting: Collection[str] = ()
 ) -> Callable[[float], str]:
-    """Return who should compute rows: a worker that will hold them, each an equal share.
+    """Return what says where to compute rows: on a worker that will hold them, in equal shares.
 
     So each row travels ``n_stragglers`` times, and no worker holds rows that it does not need.
 
@@ -80,7 +80,7 @@ def homes(
 
 
 def anywhere(position: float) -> None:
-    """Let Dask choose who computes rows."""
+    """Let Dask choose which worker computes rows."""
 
 
 def seats_of(

@@ -88,7 +88,7 @@ class Imports:
         Raises
         ------
         TimeoutError
-            If nobody has answered within ``gradcode.timeouts.round``.
+            If no worker has answered within ``gradcode.timeouts.round``.
         ModuleNotFoundError
             If the scheduler or workers lack this package.
         Exception
@@ -136,7 +136,7 @@ class Imports:
             return answered()
 
     def _check(self) -> None:
-        """Raise what a worker raised; those that lack the package are named together."""
+        """Raise what a worker raised; workers that lack the package are named together."""
         with self._changed:
             errors = dict(self._errors)
         missing = sorted(address for address, error in errors.items() if is_missing(error))

@@ -119,10 +119,10 @@ class Keeping:
     def look(
         self, look: Callable[..., Any], source: Source, choose: Callable[[Size], GradientCode]
     ) -> Any:
-        """Return what all chunks are, and where those are that have been computed.
+        """Return what all chunks are, and where the computed ones are.
 
         Of what is kept the targets are looked at, and one chunk of the features, picked at random;
-        if those are others, nothing is taken up.
+        if these are others, nothing is taken up.
         """
         if self.found is not None:
             state, chunk = self.found.state, random.randrange(len(self.found.state.facts))

@@ -81,10 +81,10 @@ def place(
         Weight of each row.
     code : {"auto", "declustered", "fractional", "cyclic", "uncoded", ...} or GradientCode, \
             default="auto"
-        Which worker holds which blocks. ``"auto"`` is declustered repetition, whose tolerance costs
-        no time while nobody is late, where a round's time is computing: where a worker's share
-        stores at least 2**24 values (each row counts as 16 more), and one for each number
-        that all workers send in a round. Else it is fractional repetition where
+        Which worker holds which blocks. ``"auto"`` is declustered repetition where a round's time
+        is computing: its tolerance costs no time while no worker is late. That is where a worker's
+        share stores at least 2**24 values (each row counts as 16 more), and one for each number
+        that all workers send in a round. Otherwise it is fractional repetition where
         ``n_stragglers + 1`` divides ``n_workers``, or cyclic repetition. The log says which.
     n_stragglers : int, optional
         How many workers may be silent. None: the code object's, else 1 (0 on a single worker).

@@ -195,7 +195,7 @@ class Placement:
     def _cancelled(self) -> set[int]:
         """Return the roles of which the user has cancelled the shard.
 
-        The client has forgotten these; those that the scheduler gives up it knows still.
+        The client has forgotten these; it still knows shards that the scheduler gives up.
         """
         known = self.client.futures
         return {
@@ -208,7 +208,7 @@ class Placement:
         """Wait until all roles of the code are placed, and none on a worker that will leave.
 
         ``place`` returns, and rounds begin, as soon as enough of them are; the others join later,
-        and so do those that were lost. Workers will leave that Dask is retiring, or of which
+        and so do roles that were lost. A worker will leave if Dask is retiring it, or if
         :func:`~dask_gradcode.cluster.drain` has said so.
 
         Parameters

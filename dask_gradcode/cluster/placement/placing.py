@@ -30,7 +30,7 @@ class Placing:
     ----------
     stage : {"workers there", "chunks checked", "pieces written", "roles placed"}
         What is counted. If the cluster has too few workers, they are waited for. Chunks are
-        computed and checked first; then they go to the roles' workers, who write the pieces of them
+        computed and checked first; then they go to the roles' workers, which write pieces of them
         to their disks if that is where blocks are kept.
     done, total : int
         How many of how many.
@@ -38,7 +38,7 @@ class Placing:
         Since placing began.
     left : float or None
         Seconds that the rest of this stage will take if it goes on as it went so far; None before
-        any of it is done, and of workers, of which nobody knows when they come.
+        any of it is done, and for workers, as nobody knows when they come.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def telling(
     callback : callable or None
         Is called with a :class:`Placing` after each step.
     name : str
-        Who places: the estimator, or ``"place"``.
+        What places: the estimator, or ``"place"``.
     now : callable
         The clock.
     """

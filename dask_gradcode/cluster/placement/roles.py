@@ -10,12 +10,12 @@ Each role has a ``Seat``, which is in one of three states; it is *lost* in the f
 end in a letter: the role is placed, or that went wrong. Then it is begun again, later each time,
 and after some errors not at all; after an error on another worker, if there is one to spare.
 
-Whoever runs rounds, or waits for roles, calls ``tend`` again and again. It takes in the letters,
+What runs rounds, or waits for roles, calls ``tend`` again and again. That takes in the letters,
 begins anew what waits for workers that are gone or silent, gives workers to roles that are vacant
 or on silent workers, and has roles copied from workers that will leave, or have more of them than
 others, or are much slower. Such a role has a second seat, *coming* too, until it is served from
 there (``Succession``). What is known of workers is what the scheduler said last (``Liveness``), and
-fits say who is slow; who is to be placed where is decided without deeds (``successors``). The
+fits say which are slow; where to place a role is decided without deeds (``successors``). The
 scheduler tells of deaths when they happen (``_on_death``), and ``release`` ends it all.
 """
 
@@ -37,7 +37,7 @@ logger = logging.getLogger("dask_gradcode")
 
 
 class Roles(Seating):
-    """The roles of one placement, and who plays them.
+    """The roles of one placement, and the workers that play them.
 
     A role whose worker has died is put on a worker that plays none: a spare, one that was started
     again, a newcomer; or, after ``gradcode.timeouts.share``, on one that plays few. So is a role
@@ -46,7 +46,7 @@ class Roles(Seating):
     """
 
     def hopeless(self) -> dict[int, tuple[str, str]]:
-        """Return the roles that nobody who begins tasks is placing, with a worker and a reason."""
+        """Return roles that no worker that begins tasks is placing, with a worker and a reason."""
         silent = self._liveness.silent(self.addresses.values())
         return hopeless(self._seats, silent, self._stuck)
 

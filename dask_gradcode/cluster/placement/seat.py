@@ -30,7 +30,7 @@ class Seat:
     coming : tuple of Future or None
         Being placed: the shard, and perhaps a look at it.
     sources : frozenset of str
-        From whom its blocks come, if from other roles.
+        The workers its blocks come from, if they come from other roles.
     begun : float
         When placing it there began.
     since : float or None
@@ -40,7 +40,7 @@ class Seat:
     losses : int
         How often placing it has ended since because something had gone with a worker.
     has_retired : bool
-        Whether its worker left in good order: nobody starts another one in its place.
+        Whether its worker left in good order: no other is started in its place.
     not_before : float
         When placing it may be begun again: ever later while that goes wrong at once.
     """

@@ -189,10 +189,10 @@ class Seating(Seats):
         """Return the seats of all roles, and those that some will have."""
         return itertools.chain(list(self._seats.values()), list(self._succession.coming.values()))
 
-    # ---- for those who have shards served to them
+    # ---- for users, which have shards served to them
 
     def use(self, user: User) -> None:
-        """Have shards served to somebody until it is attached to newer ones."""
+        """Have shards served to a user until it is attached to newer ones."""
         with self._lock:
             self._succession.use(user)
 
@@ -207,7 +207,7 @@ class Seating(Seats):
         return self._succession.serves(key)
 
     def release(self) -> None:
-        """Let go of the shards, of those who serve them, and of what is being placed."""
+        """Let go of the shards, of the tasks that serve them, and of what is being placed."""
         with self._lock:
             self._is_released = True
             for address in self._watched:

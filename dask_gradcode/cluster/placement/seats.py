@@ -67,7 +67,7 @@ class Seats:
 
     @property
     def given_up(self) -> dict[int, str]:
-        """Why those are not placed whose placing has failed too often in a row."""
+        """Why roles are not placed: those whose placing has failed too often in a row."""
         return {role: seat.why for role, seat in self._seats.items() if seat.is_given_up}
 
     def _enter(self, role: int, found: tuple[Any, Any, int, dict[int, Spread]]) -> None:

@@ -82,7 +82,7 @@ def _alternating(rows: Sequence[Sequence[T]]) -> list[T]:
 def who_fails_together(sites: Mapping[str, Site]) -> dict[str, str]:
     """Return by address what a worker fails together with: its zone if there are several.
 
-    Else its host. A code is chosen so that few blocks lie in one of these alone.
+    Otherwise its host. A code is chosen so that few blocks lie in one of these alone.
     """
     several = len({site.zone for site in sites.values()}) > 1
     return {address: site.zone if several else site.host for address, site in sites.items()}

@@ -82,13 +82,13 @@ class Slowness:
             seconds = took.get(role, least[role])
             if seconds > MUCH * usual and seconds > usual + AT_LEAST:
                 self._add(role, f"it takes {seconds / usual:.1f} times as long as others")
-            elif role in took:  # of those who are silent nothing is known so soon
+            elif role in took:  # of silent roles nothing is known so soon
                 self._clear(role)
 
     def news(
         self, record: RoundRecord, reached: Callable[[], Mapping[int, float]], now: float
     ) -> dict[int, str | None]:
-        """Look, and return who is slow since then, or is not any more."""
+        """Look, and return which roles are slow since then, or are not any more."""
         before = set(self.slow)
         self.look(record, reached, now)
         return {role: self.slow.get(role) for role in before ^ self.slow.keys()}

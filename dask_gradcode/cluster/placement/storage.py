@@ -173,7 +173,7 @@ def why_no_room(disks: Mapping[str, DiskFacts], hosts: Mapping[str, str], nbytes
     disks : mapping of str to DiskFacts
         By worker.
     hosts : mapping of str to str
-        The host of each worker: those of one share its disks.
+        The host of each worker: workers of one host share its disks.
     nbytes : int
         That each worker writes.
     """
@@ -206,5 +206,5 @@ def _warn_of(disks: Collection[DiskFacts]) -> None:
 
 
 def _warn(text: str, above: int = 0) -> None:
-    """Warn whoever has called ``place``, which has called who calls this, or so many above it."""
+    """Warn the caller of ``place``, which is three calls up from here, or so many more above."""
     warnings.warn(text, UserWarning, stacklevel=5 + above)

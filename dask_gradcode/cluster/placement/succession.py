@@ -16,7 +16,7 @@ __all__ = ["Succession", "User"]
 
 
 class User(Protocol):
-    """Whoever has shards served to it."""
+    """A user of shards: they are served to it."""
 
     @property
     def held(self) -> Collection[Any]:
@@ -38,9 +38,9 @@ class _Former:
 class Succession:
     """Where placed roles are being copied to, and where they were and may still be served.
 
-    A role has moved once its copy is there. Whoever runs rounds goes over to it between two of
-    them; until all have done so, the former shard is kept. So is the desk of a worker that has been
-    retired, which serves on as long as somebody is connected to it, though Dask knows it no more.
+    A role has moved once its copy is there. Its users go over to it between two rounds; until all
+    have done so, the former shard is kept. So is the desk of a worker that has been retired, which
+    serves on as long as a client is connected to it, though Dask knows it no more.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Succession:
         return {role: seat.address for role, seat in both if not seat.is_vacant}
 
     def use(self, user: User) -> None:
-        """Have shards kept that somebody is attached to."""
+        """Have shards kept that a user is attached to."""
         self._users.add(user)
 
     def serves(self, key: Any) -> bool:
@@ -78,7 +78,7 @@ class Succession:
         return any(former.key == key for former in self._former)
 
     def leave(self, seat: Seat, *, retired: bool = False) -> None:
-        """Keep what a role was, as long as somebody uses it."""
+        """Keep what a role was, as long as a user is attached to it."""
         assert seat.shard is not None
         shard = None if retired else seat.shard
         former = _Former(seat.role, seat.address, seat.epoch, seat.shard.key, shard)

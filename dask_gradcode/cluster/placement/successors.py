@@ -1,4 +1,4 @@
-"""Who takes over which role, and from whom its blocks come: decisions, without deeds."""
+"""Which worker takes over which role, and where its blocks come from: decisions, without deeds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def moves(
     seats : mapping of int to Seat
         All roles.
     choice : Choice
-        Who may take a role. What is found is noted there.
+        Says which workers may take a role. What is found is noted there.
     leaves, silent : mapping of str to str
         From which workers a role goes that is placed, and one that is being placed; and why.
     now : float
@@ -77,17 +77,17 @@ def relocations(
 ) -> list[Move]:
     """Return which placed roles to copy to other workers, where they go once they are there.
 
-    Those go that are on workers which will leave: to a worker without a role, else to one with few.
-    From one that is slow they go to a worker without a role, if that has not been slow itself. And
+    Roles on a worker that will leave go to a worker without a role, or if there is none to one with
+    few. From a slow one they go to a worker without a role, if that has not been slow itself. And
     where a worker has two roles more than another, which may have come just now, one of them goes
     there.
 
     Parameters
     ----------
     seats, coming : mapping of int to Seat
-        All roles, and where those are being copied to that are on the way.
+        All roles, and where the roles on the way are being copied to.
     choice : Choice
-        Who may take a role. What is found is noted there.
+        Says which workers may take a role. What is found is noted there.
     leaving, slow : mapping of str to str
         Which workers will leave, and why; which are or were slow, and how much.
     now : float
@@ -120,7 +120,7 @@ def relocations(
 def holders_of(
     code: GradientCode, seats: Mapping[int, Seat], role: int, silent: Container[str]
 ) -> dict[int, tuple[Future[Any], str]] | None:
-    """Return for each block of a role one that has it; None if nobody awake has one.
+    """Return for each block of a role one that has it; None if no role awake has one.
 
     It may be the role itself, while it serves.
 
@@ -179,7 +179,7 @@ def bereft(
 def hopeless(
     seats: Mapping[int, Seat], silent: Mapping[str, str], stuck: Mapping[int, tuple[str, str]]
 ) -> dict[int, tuple[str, str]]:
-    """Return the roles that nobody who begins tasks is placing, with a worker and a reason.
+    """Return the roles that no worker that begins tasks is placing, with a worker and a reason.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ News = TypeVar("News")
 
 
 class Bell(Generic[News]):
-    """Rings when there is news; who waits registers ``ear``, and then hears."""
+    """Rings when there is news; a waiting thread registers ``ear``, and then hears."""
 
     def __init__(self) -> None:
         self._news: deque[News] = deque()

@@ -41,7 +41,7 @@ class StreamTransport:
     Nothing waits for a worker that does not read: it gets the newest ``w`` when it reads again.
 
     A connection that cannot be opened, that the worker refuses to serve, or on which something
-    unreadable comes, has failed in this round and is lost; whoever attaches the role again opens a
+    unreadable comes, has failed in this round and is lost; attaching the role again opens a
     new one.
 
     Parameters

@@ -153,7 +153,7 @@ class Uplink:
     """What the thread of a worker may send, as slow as injected throttles say."""
 
     def allowance(self, wanted: int) -> int:
-        """Return how many bytes of those wanted may go now."""
+        """Return how many of the wanted bytes may go now."""
         for bucket in self._buckets():
             wanted = bucket.allowance(wanted)
         return wanted

@@ -31,7 +31,7 @@ _desks: dict[str, Desk] = {}  # what this process serves, by token
 
 
 def serve(shard: Shard, token: str) -> None:
-    """Compute messages from a shard for all who connect with the token, until released.
+    """Compute messages from a shard for all clients that connect with the token, until released.
 
     The body of one long task per role: it shows on the dashboard, and Dask does not take a worker
     for idle that holds pinned data.
@@ -82,7 +82,7 @@ class Desk:
     shard : Shard
         The blocks to compute with.
     crew : Crew, optional
-        Who computes. None but the thread that runs the desk if not given.
+        The threads that compute. If not given, only the thread that runs the desk.
     """
 
     def __init__(self, shard: Shard, crew: Crew = ALONE) -> None:

@@ -36,11 +36,11 @@ class Lies:
         wrong sign. ``"chunk"``: one entry is wrong after one chunk of rows, by a thousandth.
         ``"copy"``: the sums are those of wrong rows, in one block.
     workers : sequence of int
-        Who lies: code workers, by their number.
+        The code workers that lie, by their number.
     from_round : int, default=0
         The first round with a lie.
     together : bool, default=False
-        Whether all tell the same lie, so that those who hold the same rows agree.
+        Whether all tell the same lie, so that workers that hold the same rows agree.
     seed : int, default=0
         Of random numbers.
 
@@ -101,7 +101,7 @@ def falsified(lies: Lies, pieces: Sequence[Piece], role: int, round: int) -> Seq
     Parameters
     ----------
     lies : Lies
-        Who lies, and how.
+        Which workers lie, and how.
     pieces : sequence of Piece
         From ``pieces_of``.
     role : int

@@ -18,7 +18,7 @@ class Pace(Protocol):
     """How much may be sent when."""
 
     def allowance(self, wanted: int) -> int:
-        """Return how many bytes of those wanted may be sent now."""
+        """Return how many of the wanted bytes may be sent now."""
         ...
 
     def spend(self, n_bytes: int) -> None:
@@ -30,7 +30,7 @@ class Outbox:
     """Writes frames to a socket and sends only the newest round.
 
     The frames of a round that are waiting behind an unfinished one are dropped when a newer round
-    comes: whoever reads slowly gets the newest ``w`` next, and nothing piles up here.
+    comes: a slow reader gets the newest ``w`` next, and nothing piles up here.
 
     Parameters
     ----------

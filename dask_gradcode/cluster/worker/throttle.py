@@ -71,7 +71,7 @@ class Bucket:
         self._over.wait()
 
     def allowance(self, wanted: int) -> int:
-        """Return how many bytes of those wanted may go now; if none, after a nap.
+        """Return how many of the wanted bytes may go now; if none, after a nap.
 
         So a thread that asks again and again takes no processor time worth mentioning.
         """

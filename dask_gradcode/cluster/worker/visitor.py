@@ -88,7 +88,7 @@ class Visitor:
     sock : socket.socket
         The connection.
     crew : Crew, optional
-        Who computes. None but the thread that attends to the visitor if not given.
+        The threads that compute. If not given, only the thread that attends to the visitor.
 
     Attributes
     ----------
