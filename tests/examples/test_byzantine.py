@@ -109,3 +109,5 @@ def test_an_audit_costs_at_most_a_share_of_a_round() -> None:
     assert audit["median round"] < costs["fractional, verify=1"]["median round"]
     for row in costs.values():
         assert line(row["how"], f"{row['work']:g}", f"{row['median round']:g}") in page("audits")
+    for row in measured("audits")["In short rounds"]:
+        assert line(*row.values()) in page("audits")
