@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from confirmers import Asking
 from dask_gradcode.cluster.worker.lies import Lies, falsified
 from dask_gradcode.codes import GradientCode
 from dask_gradcode.losses import Logistic
@@ -18,11 +19,7 @@ from dask_gradcode.typing import Evaluation, Vector
 from dask_gradcode.work import Block, Piece, as_work, compute_message, of_order, pieces_of
 from dask_gradcode.work.account import (
     Step,
-    account_of,
     digests_of_rows,
-    ends_of,
-    evidence_of,
-    rows_of,
 )
 from dask_gradcode.work.judging import redo
 
@@ -193,24 +190,12 @@ class _Pending:
         pass
 
 
-class _Asked:
+class _Asked(Asking):
     def __init__(self, owner: Audited, round: int, message: int) -> None:
         self.owner, self.round, self.message, self.n_bytes = owner, round, message, 0
 
     def _each(self, roles: Collection[int], ask: Callable[[Sequence[Piece]], Any]) -> Any:
         return {role: ask(self.owner.pieces(role, self.round, self.message)) for role in roles}
-
-    def accounts(self, roles: Collection[int]) -> Any:
-        return self._each(roles, lambda pieces: account_of(pieces, 0))
-
-    def evidence(self, roles: Collection[int], number: int) -> Any:
-        return self._each(roles, lambda pieces: evidence_of(pieces, number))
-
-    def ends(self, roles: Collection[int]) -> Any:
-        return self._each(roles, ends_of)
-
-    def rows(self, role: int, number: int) -> Any:
-        return self._each([role], lambda pieces: rows_of(pieces, number))[role]
 
     def is_placed(self, step: Step, exhibit: Any) -> bool:
         return digests_of_rows(exhibit.rows) == self.owner.digests[step.block]

@@ -94,18 +94,11 @@ class Workers:
         return f"role {role}"
 
 
-class Asked:
-    """Asks workers in this process."""
-
-    def __init__(self, workers: Workers, round: int, message: int) -> None:
-        self.workers, self.round, self.message, self.n_bytes = workers, round, message, 0
+class Asking:
+    """Asks roles in this process for what they can tell of a message."""
 
     def _each(self, roles: Collection[int], ask: Callable[[Sequence[Piece]], Any]) -> Any:
-        return {
-            role: self.workers.absent.get(role)
-            or ask(self.workers.pieces(role, self.round, self.message))
-            for role in roles
-        }
+        raise NotImplementedError
 
     def accounts(self, roles: Collection[int]) -> Any:
         return self._each(roles, lambda pieces: account_of(pieces, 0))
@@ -118,6 +111,20 @@ class Asked:
 
     def rows(self, role: int, number: int) -> Any:
         return self._each([role], lambda pieces: rows_of(pieces, number))[role]
+
+
+class Asked(Asking):
+    """Asks workers in this process."""
+
+    def __init__(self, workers: Workers, round: int, message: int) -> None:
+        self.workers, self.round, self.message, self.n_bytes = workers, round, message, 0
+
+    def _each(self, roles: Collection[int], ask: Callable[[Sequence[Piece]], Any]) -> Any:
+        return {
+            role: self.workers.absent.get(role)
+            or ask(self.workers.pieces(role, self.round, self.message))
+            for role in roles
+        }
 
     def is_placed(self, step: Step, exhibit: Any) -> bool:
         found = digests_of_rows(exhibit.rows)
